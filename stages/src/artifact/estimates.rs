@@ -1,4 +1,4 @@
-//! What a policy would have returned, as far as a log of others can tell.
+//! Off-policy estimates of the return of a policy from a log.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,9 +18,9 @@ pub const WITHOUT_REPEATS: &str = " without repeats";
 pub struct Metric {
     /// The row's name (`a2c`, `popular non-conflicting`).
     pub policy: String,
-    /// Whether the row is a control that the evaluation added by itself.
+    /// Whether the row is a baseline that the evaluation added by itself.
     pub control: bool,
-    /// Whether it knows of the judging world what no deployed policy could.
+    /// Whether it is privileged: it reads the evaluation world in a way that no deployed policy could.
     pub privileged: bool,
     /// What the row knows that a deployed policy would not, or what else a reader must know; may be empty.
     pub remark: String,
@@ -36,19 +36,20 @@ pub struct Metric {
     /// - `coverage`: distinct items over all episodes of a seed / items; `coverage_per_step`: over its steps. Only seeds are in
     ///   their intervals.
     /// - `end_similar`, `end_low_reward`, …: shares of the reasons for which episodes ended; they sum to 1.
-    /// - `return_training`: what the training world would pay for the same items, and `gap`: that less `return_inclusive`. Only
+    /// - `return_training`: the return of the same items in the training world, and `gap`: that less `return_inclusive`. Only
     ///   where a training world is connected.
     ///   Of the plan of a fitted world both are of that world.
-    /// - `return_bound`: what no policy exceeds; only of the best plan. `world_rmse`, `world_correlation`: how far the rewards of
-    ///   the planned world are from the judge's, over all items of a user (Pearson's r); only of plans of fitted worlds.
+    /// - `return_bound`: an upper bound of the return of any policy; only of the planning oracle. `world_rmse`,
+    ///   `world_correlation`: how far the rewards of the planned world are from those of the evaluation world, over all items of
+    ///   a user (Pearson's r); only of plans of fitted worlds.
     /// - `untrained`: the share of the row's policies that have the parameters they began with; only where there is one.
-    /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
+    /// - `missing`: no number (all are 0). A baseline that could not be made; the remark says what to connect.
     ///
-    /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see
-    ///   [`EpisodeUsage`](super::Effort); only where that is connected and all its episodes know it.
+    /// - `calls`, `tokens_read`, `tokens_written`: the calls and tokens of a language model per episode, see
+    ///   [`EpisodeUsage`](super::EpisodeUsage); only where that is connected and all its episodes know it.
     ///
     /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where
-    /// teachers were judged, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
+    /// teachers were evaluated, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
     /// all of them were given. And leads over the users and turns that one teacher was given: `over_teacher` of policies over
     /// the teacher that returns most, `over_popular` and `over_retriever` of each teacher.
     pub metric: String,

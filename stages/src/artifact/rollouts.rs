@@ -1,4 +1,4 @@
-//! Every judged episode, so that anyone can recompute the table.
+//! Every evaluated episode, from which the table can be recomputed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use pipeline::{Artifact, IdSpaces};
 use super::Termination;
 use super::frame;
 
-/// One judged episode.
+/// One evaluated episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
     /// The row of the table it belongs to.
     pub policy: String,
-    /// The training seed's cell (`seed=3`), or `episode=k` for a control that draws; empty where there is only one.
+    /// The training seed's cell (`seed=3`), or `episode=k` for a stochastic baseline; empty where there is only one.
     pub cell: String,
     /// The user.
     pub user: u32,
@@ -33,7 +33,7 @@ pub struct Rollout {
     pub novelty: f64,
     /// Share of its most frequent category; `None` where the world knows no categories.
     pub top_category: Option<f64>,
-    /// Sum of what the training world would have paid for the same items; `None` where none was connected.
+    /// Return of the same items in the training world; `None` if none was connected.
     pub training: Option<f64>,
     /// Why it ended.
     pub end: Termination,

@@ -40,7 +40,7 @@ pub fn states_for_candidates(
 pub struct PolicyAgent<'a> {
     /// The network.
     pub network: &'a dyn PolicyNetwork,
-    /// Whether it draws from π (while learning) or takes the most likely item (when judged).
+    /// Whether it draws from π (while learning) or takes the most likely item (in evaluation).
     pub sample: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How well items are liked by everybody together, as far as a log can tell.
+//! The popularity of items in a log.
 
 use anyhow::{Result, ensure};
 
