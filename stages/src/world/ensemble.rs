@@ -143,7 +143,7 @@ pub(super) fn complete(
     let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
     cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
     match holdout {
-        None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
+        None => cx.note("calibration", "none: connect `holdout` to measure the error of the world"),
         Some(holdout) => {
             if let Some(warning) = seen_before(&inputs.interactions, holdout) {
                 cx.warn(warning);
@@ -186,8 +186,8 @@ fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> 
     let (seen, all) = (pairs(holdout).iter().filter(|pair| known.contains(pair)).count(), holdout.len());
     (10 * seen > all).then(|| {
         format!(
-            "{seen} of {all} ratings at `holdout` are of a user and an item that were fitted: how far the world is off there is \
-             no test\nhelp: connect ratings that are not at `interactions`"
+            "{seen} of {all} ratings at `holdout` are of a user and an item that were fitted, so the error on them is no \
+             test\nhelp: connect ratings that are not at `interactions`"
         )
     })
 }

@@ -63,7 +63,7 @@ impl Inputs {
     fn check(&self, negatives: bool, help: &str) -> Result<()> {
         if let Some(rating) = self.interactions.only_rating().filter(|&rating| !negatives || rating == 0.0) {
             bail!(
-                "all {} ratings at `interactions` are {rating}: there is no taste in them to fit, and every user would give every item \
+                "all {} ratings at `interactions` are {rating}: they hold no preferences to fit, and every user would give every item \
                  {rating}\nhelp: {help}",
                 self.interactions.len()
             );
