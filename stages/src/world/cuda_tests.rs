@@ -1,4 +1,4 @@
-//! Worlds fitted on an NVIDIA card; see [`assert_same_training`].
+//! Worlds fitted on an NVIDIA GPU; see [`assert_same_training`].
 
 use super::{DeepFm, MatrixFactorisation, Outputs, UserSimulator, small_log, weighted};
 use crate::nn::cuda_tests::{Numbers, assert_same_training};
