@@ -161,7 +161,7 @@ fn a_limit_of_calls_stops_the_run_with_code_5_and_a_higher_one_goes_on() {
         rows
     };
     assert_eq!(steps("demos.demonstrations"), steps("again.demonstrations"));
-    let other = project.run(&["run", "x.yaml", "again", "--set", "stages.again.with.candidates=4"]).ends_with(1);
+    let other = project.run(&["run", "x.yaml", "again", "--set", "stages.again.with.n_candidates=4"]).ends_with(1);
     other.says(&["recorded calls answers the request {\"context\":[", "help: replay with the settings"]);
 }
 
@@ -327,7 +327,7 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     let one = [
         "stages.demos.with.users=1",
         "stages.world.with.simulator.horizon=1",
-        "stages.demos.with.actor={\"write\":{\"tries\":2,\"ground\":{\"embedding\":-1}}}",
+        "stages.demos.with.actor={\"write\":{\"max_attempts\":2,\"ground\":{\"embedding\":-1}}}",
     ];
     let sets: Vec<&str> = one.iter().flat_map(|set| ["--set", set]).collect();
     project.ok(&[&["run", "x.yaml", "demos"], &sets[..]].concat()).says(&["1 in 1 episodes", "spent"]);
