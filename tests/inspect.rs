@@ -102,7 +102,7 @@ fn an_episode_as_a_conversation(project: &Project) {
     ]);
     let told = project.ok(&["inspect", "demos.demonstrations", "--episode", "1", "--json"]).json();
     let turn = &told["content"]["turns"][0];
-    assert!(!turn["told"].as_array().unwrap().is_empty(), "the prompt comes from the calls: {turn}");
+    assert!(!turn["messages"].as_array().unwrap().is_empty(), "the prompt comes from the calls: {turn}");
     assert!(!text(&turn["chosen"]).starts_with("item "), "the titles come from the catalogue: {turn}");
     project.ok(&["inspect", "score.rollouts", "--episode", "0"]).prints(&[
         "episode 0 of ",

@@ -95,7 +95,7 @@ fn side_by_side(project: &Project) {
         "# 2 runs side by side",
         "Run 2: ",
         "## Settings that differ",
-        "| bc | n_epochs | 10 | 11 |",
+        "| bc | n\\_epochs | 10 | 11 |",
         "## return",
         "| bc | ",
     ]);
