@@ -210,7 +210,7 @@ impl<'a> Contenders<'a> {
                     "{head}, {by} against retriever top-1 on the same users: choosing among the candidates decreases the return."
                 ),
                 _ => format!(
-                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates has no significant effect."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates has no clear effect."
                 ),
             });
         }
@@ -253,7 +253,7 @@ fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -
         let word = match outcome {
             Outcome::Above => "above",
             Outcome::Below => "below",
-            _ => "not significantly different from",
+            _ => "not clearly different from",
         };
         let clause = format!("{word} {against} ({} on the same users)", format::difference_with_interval(difference));
         return Some(Comparison { against, difference: difference.mean, paired, outcome, clause });
@@ -356,7 +356,7 @@ mod tests {
         assert!(verdict.sentences[1].contains("decreases the return"), "{}", verdict.sentences[1]);
         rows[2].measures.insert("lead_over_retriever".into(), estimate(1.0, 0.0));
         let said = Contenders::of(&rows, None).verdict().sentences.pop().unwrap();
-        assert!(said.ends_with("has no significant effect."), "of a single user: {said}");
+        assert!(said.ends_with("has no clear effect."), "of a single user: {said}");
         rows[3].measures.insert("lead_over_popular".into(), estimate(0.8, 0.9));
         assert_eq!(Contenders::of(&rows, None).verdict().comparisons[0].outcome, Outcome::MaybeAbove);
     }
