@@ -332,6 +332,6 @@ mod tests {
         assert_eq!(ends(&set, &world), (-1.0, 2.0));
         let crossed = C51 { v_min: Some(9.0), ..config };
         let error = crossed.support(&world).unwrap_err().to_string();
-        assert!(error.starts_with("returns from 9 to 7.5 are no row of atoms\nhelp: set `lowest_return`"), "{error}");
+        assert!(error.starts_with("returns from 9 to 7.5 are no row of atoms\nhelp: set `v_min`"), "{error}");
     }
 }
