@@ -205,7 +205,7 @@ fn what_is_rounded_and_what_is_left_empty_is_told() {
     told.says(&[
         "times in mine.inter",
         "1 of 2 rounded down to whole seconds",
-        "2 train, 0 test: nothing is kept back",
+        "2 train, 0 test: the test part is empty",
     ]);
     own("", "")
         .run(&["run", "x.yaml"])

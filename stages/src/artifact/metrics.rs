@@ -45,7 +45,7 @@ pub struct Metric {
     /// - `missing`: no number (all are 0). A baseline that could not be made; the remark says what to connect.
     ///
     /// - `calls`, `prompt_tokens`, `completion_tokens`: requests and tokens of a language model per episode, see
-    ///   [`EpisodeUsage`](super::Effort); only where that is connected and all its episodes know it.
+    ///   [`EpisodeUsage`](super::EpisodeUsage); only where that is connected and all its episodes know it.
     ///
     /// Of policies also the lead in `return_inclusive` with the same users: `lead_over_popular`, `lead_over_retriever`. Where
     /// teachers were evaluated, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
