@@ -35,19 +35,19 @@ fn experiment(judge: &str) -> String {
   world:
     use: world.mf
     inputs: { interactions: split.train, items: log.items, users: log.users }
-    with: { factors: 2, epochs: 3, audience: { horizon: 6, window: 2, vectors: 2 } }
+    with: { n_factors: 2, epochs: 3, simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
   judge:
-    use: world.means
+    use: world.bias
     inputs: { interactions: LOG.interactions, items: LOG.items, users: LOG.users }
-    with: { audience: { horizon: 6, window: 2, vectors: 2 } }
+    with: { simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
   policy:
     use: rl.a2c
     inputs: { world: world.world }
-    with: { iterations: 3, episodes: 8, imitation: 0 }
+    with: { n_iterations: 3, episodes_per_update: 8, bc_coef: 0 }
   score:
     use: evaluate
-    inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training: world.world }
-    with: { bootstrap: 100, exclude_history: true, controls: { constant: false } }
+    inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training_world: world.world }
+    with: { n_resamples: 100, exclude_history: true, baselines: { constant_reward: false } }
 ";
     yaml.replace("LOG", judge)
 }

@@ -13,7 +13,7 @@ stages:
   world:
     use: world.mf
     inputs: { interactions: log.interaction, items: log.items }
-    with: { factors: many }
+    with: { n_factors: many }
   judge: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
 ";
 
@@ -27,7 +27,7 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
         ("x.yaml:6:51", "`titel`", "──┬──", "did you mean `title`?"),
         ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
         ("x.yaml:10:33", "`log` has no output `interaction`", "─────┬─────", "did you mean `interactions`?"),
-        ("x.yaml:11:22", "`factors`", "────", ""),
+        ("x.yaml:11:24", "`n_factors`", "────", ""),
         ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
         (
             "x.yaml:12:75",
@@ -51,15 +51,14 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
 #[test]
 fn a_card_is_refused_with_what_to_do_by_a_program_that_was_not_built_for_one() {
     if cfg!(feature = "cuda") {
-        eprintln!("skipped: this program was built for NVIDIA cards");
+        eprintln!("skipped: this program was built for NVIDIA GPUs");
         return;
     }
     let project = Project::smoke();
     let help = "help: build it with `cargo build --release --features cuda`, or train on the `cpu`\n";
     for command in ["plan", "run"] {
         let refused = project.run(&[command, "x.yaml", "--device", "cuda:1"]).ends_with(2);
-        let told =
-            "error: `--device`: `cuda:1` needs a program that was built for NVIDIA cards, and this one was not\n";
+        let told = "error: `--device`: `cuda:1` needs a program that was built for NVIDIA GPUs, and this one was not\n";
         assert_eq!(refused.stderr, format!("{told}{help}"));
     }
     let refused = project.run(&["plan", "x.yaml", "--set", "stages.bc.device=cuda"]).ends_with(2);
@@ -84,7 +83,7 @@ stages:
   log: { use: ingest.recbole, with: { asset: toy } }
   world: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users } }
   low: { use: world.pessimistic, inputs: { world: world.world } }
-  score: { use: evaluate, inputs: { world: low.world, train: log.interactions, training: world.world } }
+  score: { use: evaluate, inputs: { world: low.world, train: log.interactions, training_world: world.world } }
 ";
 
 #[test]
@@ -95,25 +94,63 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
         "x.yaml:7:44",
         "`low.world` is made by world.pessimistic and has no place at `score.world`",
         "─────────",
-        "help: judge in the world that it was made from",
+        "help: evaluate in the world that it was made from",
     ] {
         assert!(error.contains(part), "no {part:?} in:\n{error}");
     }
     let swapped = LOWERED
-        .replace("training: world.world", "training: low.world")
+        .replace("training_world: world.world", "training_world: low.world")
         .replace("world: low.world, train:", "world: world.world, train:");
     // A judge must not be what the training world was made from, either.
     let error = Project::new().config(&swapped).run(&["plan", "x.yaml"]).ends_with(2).stderr;
     assert!(error.contains("`low.world` was made with `world.world`") && !error.contains("has no place"), "{error}");
 }
 
+const SHARED: &str = "\
+name: shared
+stages:
+  a:
+    use: rl.iql
+    with:
+      optimizer:
+        momentum: 0.9
+        schedule: linaer
+  b:
+    use: rl.ppo
+    with: { optimizer: { learning_rate: -0.1 } }
+  c: { use: rl.dqn, with: { gamma: 1.5, optimizer: { max_grad_nrm: 2 } } }
+";
+
+#[test]
+fn a_setting_that_all_learners_share_is_shown_in_its_block() {
+    let run = Project::new().config(SHARED).run(&["plan", "x.yaml"]).ends_with(2);
+    for (place, words, mark, help) in [
+        (
+            "x.yaml:7:9",
+            "unknown key `momentum` in `optimizer`",
+            "────────",
+            "`optimizer` takes `learning_rate`, `weight_decay`, `max_grad_norm`, `schedule`",
+        ),
+        ("x.yaml:8:19", "`linaer` is no choice for `optimizer.schedule`", "───┬──", "did you mean `linear`?"),
+        ("x.yaml:11:41", "`optimizer.learning_rate`: a learning rate is above 0", "────", "Learning rate of AdamW"),
+        ("x.yaml:12:36", "`gamma`: a discount lies between 0 and 1", "───", "Discount γ"),
+        ("x.yaml:12:54", "unknown key `max_grad_nrm` in `optimizer`", "──────┬─────", "did you mean `max_grad_norm`?"),
+    ] {
+        let error = run.stderr.split("\n\n").find(|error| error.contains(&format!("{place}]")));
+        let error = error.unwrap_or_else(|| panic!("nothing at {place} in:\n{}", run.stderr));
+        for part in [words, mark, help] {
+            assert!(error.contains(part), "no {part:?} in:\n{error}");
+        }
+    }
+}
+
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();
-    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epoch=3"]).ends_with(2);
-    typo.says(&["unknown key `epoch` in the config of rl.bc", "--set:1:16", "──┬──", "did you mean `epochs`?"]);
-    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epochs=few"]).ends_with(2);
-    value.says(&["`epochs` takes a whole number", "\"few\"", "--set:1:23"]);
+    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epoch=3"]).ends_with(2);
+    typo.says(&["unknown key `n_epoch` in the config of rl.bc", "--set:1:16", "───┬───", "did you mean `n_epochs`?"]);
+    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epochs=few"]).ends_with(2);
+    value.says(&["`n_epochs` takes a whole number", "\"few\"", "--set:1:25"]);
 }
 
 #[test]
@@ -128,7 +165,7 @@ fn another_count_than_expected_names_the_file_and_both_counts() {
     let project = Project::smoke();
     let run = project.run(&["run", "x.yaml", "--set", "stages.log.with.expected_rows.users=41"]).ends_with(1);
     run.says(&[
-        "13 stages: 1 failed, 12 did not begin",
+        "13 stages: 1 failed, 12 not started",
         "stage `log` failed",
         "toy.inter has 40 users, but the experiment expects 41",
         "help: ",
@@ -168,7 +205,7 @@ fn what_is_rounded_and_what_is_left_empty_is_told() {
     told.says(&[
         "times in mine.inter",
         "1 of 2 rounded down to whole seconds",
-        "2 train, 0 test: nothing is kept back",
+        "2 train, 0 test: the test part is empty",
     ]);
     own("", "")
         .run(&["run", "x.yaml"])

@@ -19,20 +19,20 @@ fn plan_before_and_after_a_run() {
     assert_eq!(
         plan.stdout,
         "\
-log     may run: asset toy is not here yet and will be fetched
+log     may run: asset toy is not on this machine and will be fetched
 split   will run: it has no result yet, after log
 offers  will run: it has no result yet, after log, split
 3 stages: 2 will run, 1 may run
 "
     );
     project.ok(&["run", "x.yaml"]);
-    let plan = project.ok(&["plan", "x.yaml", "--set", "stages.split.with.test=0.5"]);
+    let plan = project.ok(&["plan", "x.yaml", "--set", "stages.split.with.test_fraction=0.5"]);
     assert_eq!(
         plan.stdout,
         "\
 log     hit
-split   will run: test 0.2 → 0.5
-offers  waits for split, which will run: test 0.2 → 0.5
+split   will run: test_fraction 0.2 → 0.5
+offers  waits for split, which will run: test_fraction 0.2 → 0.5
 3 stages: 1 hit, 1 will run, 1 waits
 "
     );
@@ -86,7 +86,7 @@ fn help_names_every_command_option_and_exit_code() {
         "Examples:",
         "Exit codes:",
     ])
-    .prints(&["    0  all is well", "    1  a stage failed", "    2  the experiment", "  130  interrupted"]);
+    .prints(&["    0  done", "    1  a stage failed", "    2  the experiment", "  130  interrupted"]);
     project.ok(&["--version"]).prints(&["apprentice 0."]);
 }
 

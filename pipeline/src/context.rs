@@ -31,7 +31,7 @@ impl Cancel {
 
 /// The error of a stage that stopped because it was asked to; what it had committed is kept.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; finished units are saved and the next run goes on from them")]
+#[error("interrupted; finished units are saved and the next run resumes from them")]
 pub struct Interrupted;
 
 /// Handed to [`crate::Stage::run`].
@@ -90,7 +90,7 @@ impl Context {
             incomplete: self.incomplete.clone(),
         }
     }
-    /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all that is told from here on.
+    /// Calls a copy in [`Context::scratch`] by the name of the file that it stands for, in all messages from here on.
     pub fn stands_for(&self, copy: &Path, original: &Path) {
         path_aliases::stands_for(copy, original);
     }

@@ -1,6 +1,6 @@
-//! Where a training computes: on the processor, or on a card.
+//! Where a training computes: on the processor, or on a GPU.
 //!
-//! Which of them is no part of a key: it says how a result is reached. A card rounds sums otherwise than a processor, so the two
+//! Which of them is no part of a key: it says how a result is reached. A GPU rounds sums differently from a processor, so the two
 //! give policies that differ in their last bits; each run records which it was.
 
 use std::fmt;
@@ -12,7 +12,7 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// An NVIDIA card by its number, as the driver counts them.
+    /// An NVIDIA GPU by its number, as the driver counts them.
     Cuda(usize),
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Device {
 }
 
 fn unknown(text: &str) -> String {
-    format!("there is no device `{text}`; it is `cpu`, `cuda` (the first card) or `cuda:1` (the second)")
+    format!("there is no device `{text}`; it is `cpu`, `cuda` (the first GPU) or `cuda:1` (the second)")
 }
 
 impl fmt::Display for Device {
@@ -46,7 +46,7 @@ impl fmt::Display for Device {
 
 /// What a program can compute on beside the processor.
 pub struct Devices {
-    /// Whether it was built for NVIDIA cards.
+    /// Whether it was built for NVIDIA GPUs.
     pub cuda: bool,
     /// Looks whether that device can be used, before anything runs; the error says what is missing.
     pub probe: fn(Device) -> anyhow::Result<()>,
@@ -60,7 +60,7 @@ impl Devices {
     pub(crate) fn lacks(&self, device: Device) -> Option<(String, &'static str)> {
         (device != Device::Cpu && !self.cuda).then(|| {
             (
-                format!("`{device}` needs a program that was built for NVIDIA cards, and this one was not"),
+                format!("`{device}` needs a program that was built for NVIDIA GPUs, and this one was not"),
                 "build it with `cargo build --release --features cuda`, or train on the `cpu`",
             )
         })

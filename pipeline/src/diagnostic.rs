@@ -199,7 +199,7 @@ impl Diagnostics {
         text + &format!("{more}{count} error{plural} in {}\n", self.sources[0].name)
     }
 
-    /// A fault in a line that is too long to be looked at is told with its place in words.
+    /// A fault in a line that is too long to be looked at is reported with its place in words.
     fn without_endless_line<'a>(&'a self, fault: &'a Diagnostic) -> Cow<'a, Diagnostic> {
         let Some(span) = fault.span else { return Cow::Borrowed(fault) };
         let text = &self.sources[span.source].text;

@@ -1,7 +1,7 @@
-//! An error as it is told: what is wrong, and behind it what to do next.
+//! An error as it is reported: what is wrong, and behind it what to do next.
 //!
 //! Each cause in a chain may end in a `help:` line. Joined as they are, a cause would stand behind the help of the error that
-//! it led to, in the same line; so helps are taken out of the chain and told at its end, and programs are given them apart.
+//! it led to, in the same line; so helps are taken out of the chain and reported at its end, and programs are given them apart.
 //! A full disk can show itself wherever something is written, so its help is here.
 
 use std::fmt;
@@ -14,7 +14,7 @@ const HELP: &str = "\nhelp: ";
 
 /// What to do where a disk takes no more.
 const FULL: &str = "free some space there, or use another disk (`--artifacts DIR` for the results); what was committed stays, and \
-                    the next run goes on from it";
+                    the next run resumes from it";
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,10 +74,10 @@ mod tests {
     fn helps_stand_behind_the_last_cause_and_each_of_them_once() {
         let error = Err::<(), _>(anyhow!("no such byte\nhelp: fetch it again"));
         let error = error.context("m.gguf cannot be read\nhelp: look at it").context("stage demos").unwrap_err();
-        let told = ErrorReport::of(&error);
-        assert_eq!(told.message, "stage demos: m.gguf cannot be read: no such byte");
-        assert_eq!(told.help().as_deref(), Some("look at it\nfetch it again"));
-        assert_eq!(told.to_string(), format!("{}\nhelp: look at it\nhelp: fetch it again", told.message));
+        let report = ErrorReport::of(&error);
+        assert_eq!(report.message, "stage demos: m.gguf cannot be read: no such byte");
+        assert_eq!(report.help().as_deref(), Some("look at it\nfetch it again"));
+        assert_eq!(report.to_string(), format!("{}\nhelp: look at it\nhelp: fetch it again", report.message));
         let twice = Err::<(), _>(anyhow!("a\nhelp: x")).context("b\nhelp: x").unwrap_err();
         assert_eq!(ErrorReport::of(&twice).help().as_deref(), Some("x"));
         let full =

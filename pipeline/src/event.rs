@@ -80,7 +80,7 @@ pub enum Event {
         failed: usize,
         /// The ids of those that failed; what each said is in its own `stage_ended`.
         failures: Vec<String>,
-        /// The ids of those that did not begin.
+        /// The ids of those that not started.
         not_begun: Vec<String>,
         /// Where the pages are that tell what came of the run, and what was run.
         pages: Vec<String>,
@@ -101,7 +101,7 @@ pub enum Status {
     Failed,
     /// It stopped when asked to; its finished units are saved.
     Interrupted,
-    /// It did not begin, because something that it needs failed, or the run stopped before.
+    /// It not started, because something that it needs failed, or the run stopped before.
     Skipped,
 }
 
@@ -113,7 +113,7 @@ impl Status {
             Self::Ran => "ran",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
-            Self::Skipped => "did not begin",
+            Self::Skipped => "not started",
         }
     }
 }

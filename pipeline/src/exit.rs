@@ -4,18 +4,17 @@ use crate::Interrupted;
 use crate::diagnostic::Diagnostics;
 use crate::run::Locked;
 
-/// The error of a stage that needs a server which did not answer, tried again as often as was allowed; what was answered
-/// before is kept.
+/// The error of a stage whose server did not answer within the allowed retries; earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
-/// The error of a stage that may not spend more, or has nothing left to spend; what was answered before is kept.
+/// The error of a stage whose budget, number of calls or account is exhausted; earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BudgetExhausted(pub String);
 
-/// What the user asked for cannot be done as it was asked: an unknown column, a filter that is no filter.
+/// The request cannot be carried out as written: an unknown column, a filter that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
@@ -24,7 +23,7 @@ pub struct UsageError(pub String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All is well.
+    /// Done.
     Ok = 0,
     /// A stage failed, or the machine refused something (disk, permission).
     Failed = 1,
@@ -34,11 +33,11 @@ pub enum Exit {
     WorkFound = 3,
     /// Another run holds a lock, and `--no-wait` was given.
     Locked = 4,
-    /// A budget, a number of calls or an account is used up; what was answered is kept.
+    /// A budget, a number of calls or an account is exhausted; answers are stored.
     BudgetExhausted = 5,
     /// The store is damaged.
     Damaged = 6,
-    /// The provider of a language model is not reachable; what it answered before is kept.
+    /// The server of a language model cannot be reached; earlier answers are stored.
     Unreachable = 7,
     /// Stages failed under `--keep-going`; the others are up to date.
     Partial = 8,
@@ -51,17 +50,17 @@ pub enum Exit {
 /// The table of codes, as `--help` shows it.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-    0  all is well
-    1  a stage failed, or the machine refused something (disk, permission)
-    2  the experiment or the command is wrong, or what it needs is not here (an asset, a secret, a device)
-    3  `plan --check` or `migrate --check` found work to do
-    4  another run is making a result, and `--no-wait` was given
-    5  a budget, a number of calls or an account is used up; what was answered is kept
+    0  done
+    1  a stage failed, or the system refused an operation (disk, permission)
+    2  the experiment or the command is wrong, or something it needs is missing (an asset, a secret, a device)
+    3  `plan --check` or `migrate --check` found work
+    4  another run is making the same result, and `--no-wait` was given
+    5  a budget, a number of calls or an account is exhausted; answers are stored
     6  the store is damaged
-    7  the provider of a language model is not reachable; what it answered is kept
+    7  the server of a language model cannot be reached; answers are stored
     8  some stages failed under `--keep-going`; the others are up to date
-    9  no memory was left; finished units are saved, and the next run goes on from them
-  130  interrupted (Ctrl-C, SIGTERM); finished units are saved, and the next run goes on from them";
+    9  out of memory; finished units are saved, and the next run continues from them
+  130  interrupted (Ctrl-C, SIGTERM); finished units are saved, and the next run continues from them";
 
 /// An error and the code that the program ends with.
 #[derive(Debug)]

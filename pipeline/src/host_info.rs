@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn it_names_the_system_and_its_cores() {
-        let told = describe();
-        assert!(told.starts_with(std::env::consts::OS) && told.contains(" core"), "{told}");
+        let info = describe();
+        assert!(info.starts_with(std::env::consts::OS) && info.contains(" core"), "{info}");
     }
 }

@@ -1,4 +1,4 @@
-//! What `apprentice inspect` asks of the code that knows the file formats. The engine finds the file and tells where it came
+//! What `apprentice inspect` asks of the code that knows the file formats. The engine finds the file and says where it came
 //! from; what is in it is the catalogue's to say.
 
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct Request {
     pub scan: bool,
     /// What was made together with the file, and from what it was made.
     pub related: Vec<RelatedFile>,
-    /// Where the work on a large file is told.
+    /// Where progress on a large file is reported.
     pub progress: Progress,
 }
 

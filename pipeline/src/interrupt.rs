@@ -32,17 +32,17 @@ pub(crate) enum Heard {
 }
 
 impl Heard {
-    /// What a person is told; `takes` is what one more unit takes, where that is known.
+    /// What a person reads; `takes` is what one more unit takes, where that is known.
     pub fn words(self, takes: Option<&str>) -> String {
         let takes = takes.map(|takes| format!(" ({takes})")).unwrap_or_default();
         match self {
-            Self::Interrupt => format!("stopping after the unit at work{takes}; press Ctrl-C again to stop now"),
+            Self::Interrupt => format!("stopping after the current unit{takes}; press Ctrl-C again to stop now"),
             Self::Terminate => {
                 let grace = GRACE.as_secs();
-                format!("SIGTERM: stopping after the unit at work{takes}, or in the middle of it in {grace} s")
+                format!("SIGTERM: stopping after the current unit{takes}, or in the middle of it in {grace} s")
             }
             Self::Leaving => {
-                "stopped in the middle of a unit; finished ones are saved, and the next run goes on from them".into()
+                "stopped in the middle of a unit; finished units are saved, and the next run resumes from them".into()
             }
         }
     }
@@ -51,7 +51,7 @@ impl Heard {
 type Tell = Arc<dyn Fn(Heard) + Send + Sync>;
 
 /// From here on the first signal raises `cancel`, and the second one ends the process, as does the end of the grace. `tell`
-/// is told what was heard, on a thread of its own.
+/// is called with what was heard, on a thread of its own.
 pub(crate) fn listen(cancel: &Cancel, tell: impl Fn(Heard) + Send + Sync + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let cancel = cancel.clone();
@@ -80,7 +80,7 @@ pub(crate) fn listen(cancel: &Cancel, tell: impl Fn(Heard) + Send + Sync + 'stat
     Builder::new().name("signals".into()).spawn(wait).map(drop)
 }
 
-/// Tells, without waiting for a screen that takes no words; what comes back says when it was told.
+/// Tells, without waiting for a screen that takes no words; what comes back says when it was said.
 fn said(tell: &Tell, heard: Heard) -> mpsc::Receiver<()> {
     let (done, end) = mpsc::channel();
     let tell = Arc::clone(tell);

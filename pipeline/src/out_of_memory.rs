@@ -153,11 +153,11 @@ fn words(text: &mut Text, bytes: usize, names: Option<&Names>) -> fmt::Result {
     text.write_str(" could not be had")?;
     let at_work = names.iter().flat_map(|names| &names.0).filter(|name| name.number > 0);
     for (index, name) in at_work.enumerate() {
-        text.write_str(if index == 0 { " while these stages were at work: " } else { ", " })?;
+        text.write_str(if index == 0 { " while these stages were running: " } else { ", " })?;
         text.write_str(str::from_utf8(&name.text[..name.len]).unwrap_or("?"))?;
     }
     text.write_str(
-        "\nhelp: what was finished is saved, and the next run goes on from it: run fewer stages at once (`--jobs 1`), \
+        "\nhelp: finished work is saved, and the next run resumes from it: run fewer stages at once (`--jobs 1`), \
          choose smaller settings, or use a machine with more memory\n",
     )
 }
@@ -200,7 +200,7 @@ mod tests {
         let at_work = [at_work("world"), at_work("policy@seed=1"), at_work(&long)];
         let text = said(80_000_000_000, Some(&AT_WORK.lock().unwrap()));
         let names = format!("world, policy@seed=1, {}\n", "ö".repeat(NAME / 2));
-        let begins = "\nerror: out of memory: another 74.5 GiB could not be had while these stages were at work: ";
+        let begins = "\nerror: out of memory: another 74.5 GiB could not be had while these stages were running: ";
         assert!(text.starts_with(begins) && text.contains(&names), "{text}");
         drop(at_work);
         let text = said(1, Some(&AT_WORK.lock().unwrap()));

@@ -1,4 +1,4 @@
-//! Copies that a stage makes of files of the user: in all that is told they go by the names of those, because nobody knows a
+//! Copies that a stage makes of files of the user: in all messages they go by the names of those, because nobody knows a
 //! file in the folder of unfinished work.
 
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ mod tests {
     fn a_copy_goes_by_the_name_of_its_original() {
         stands_for(Path::new("store/scratch/k/unpacked-1/log.json"), Path::new("data/log.json.gz"));
         let error = anyhow::anyhow!("store/scratch/k/unpacked-1/log.json:3: no number\nhelp: see log.json");
-        let told = ErrorReport::of(&error.context("store/scratch/k/other")).to_string();
-        assert_eq!(told, "store/scratch/k/other: data/log.json.gz:3: no number\nhelp: see log.json");
+        let text = ErrorReport::of(&error.context("store/scratch/k/other")).to_string();
+        assert_eq!(text, "store/scratch/k/other: data/log.json.gz:3: no number\nhelp: see log.json");
     }
 }

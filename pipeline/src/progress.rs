@@ -29,7 +29,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress of `stage`, told to every sink.
+    /// Progress of `stage`, reported to every sink.
     #[must_use]
     pub fn new(stage: &str, sinks: Arc<[Arc<dyn Sink>]>) -> Self {
         Self { stage: stage.into(), sinks }

@@ -219,7 +219,7 @@ impl fmt::Display for MissReason {
             Self::Asset { name } => write!(f, "the content of asset {name} changed"),
             Self::Format { port } => write!(f, "the file format of {port} changed"),
             Self::Corrupt { port } => write!(f, "its {port} is damaged or lost"),
-            Self::Incomplete => f.write_str("its result lacks something that another run may give it"),
+            Self::Incomplete => f.write_str("its result is incomplete; another run may complete it"),
             Self::Forced => f.write_str("forced"),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! Not here: parts of a secret, hashes of it, and what is encoded in yet other ways.
 
-/// A shorter value cannot be told from ordinary words and figures, so it is not looked for.
+/// A shorter value cannot be told from ordinary words and numbers, so it is not looked for.
 const SHORTEST: usize = 4;
 /// The fewest signs of base64 that count as a trace.
 const ENCODED: usize = 5;
@@ -43,18 +43,18 @@ impl SecretMatcher {
 
     /// Without what is written letter by letter.
     fn plain(&self, text: &str, name: &str) -> Option<String> {
-        let (mut clean, mut kept, mut at) = (String::new(), 0, 0);
+        let (mut clean, mut copied, mut at) = (String::new(), 0, 0);
         while at < text.len() {
             if let Some(length) = self.begins(&text[at..]) {
-                clean += &text[kept..at];
+                clean += &text[copied..at];
                 clean += name;
                 at += length;
-                kept = at;
+                copied = at;
             } else {
                 at += text[at..].chars().next().map_or(1, char::len_utf8);
             }
         }
-        (kept > 0).then(|| clean + &text[kept..])
+        (copied > 0).then(|| clean + &text[copied..])
     }
 
     /// The bytes that the core takes at the beginning of a text.
@@ -78,20 +78,20 @@ impl SecretMatcher {
                 other => other,
             })
             .collect();
-        let (mut clean, mut kept, mut at) = (String::new(), 0, 0);
+        let (mut clean, mut copied, mut at) = (String::new(), 0, 0);
         while at < bytes.len() {
             let Some(signs) = self.encoded.iter().find(|signs| bytes[at..].starts_with(signs)) else {
                 at += 1;
                 continue;
             };
-            let before = bytes[kept..at].iter().rev().take_while(|byte| is_sign(byte)).count();
+            let before = bytes[copied..at].iter().rev().take_while(|byte| is_sign(byte)).count();
             let end = at + signs.len();
-            clean += &text[kept..at - before];
+            clean += &text[copied..at - before];
             clean += name;
-            kept = end + bytes[end..].iter().take_while(|byte| is_sign(byte)).count();
-            at = kept;
+            copied = end + bytes[end..].iter().take_while(|byte| is_sign(byte)).count();
+            at = copied;
         }
-        (kept > 0).then(|| clean + &text[kept..])
+        (copied > 0).then(|| clean + &text[copied..])
     }
 }
 

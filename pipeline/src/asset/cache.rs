@@ -31,7 +31,7 @@ use crate::store::{is_given, is_held, list};
 /// How often someone who waits looks whether the lock is free and whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Where fetched assets are kept unless told otherwise: `$APPRENTICE_CACHE`, else `$XDG_CACHE_HOME/apprentice`, else
+/// Where fetched assets are kept unless set otherwise: `$APPRENTICE_CACHE`, else `$XDG_CACHE_HOME/apprentice`, else
 /// `~/.cache/apprentice`; without a home, a folder among the temporary files.
 #[must_use]
 pub fn default_cache() -> PathBuf {
@@ -146,7 +146,7 @@ impl Slot {
     }
 
     /// Reads every byte of the content; `None` where there is none. A damaged one is forgotten, so that the next fetch gets
-    /// it anew, and its place is told. What somebody fetches at this moment is not looked at.
+    /// it anew, and its place is reported. What somebody fetches at this moment is not looked at.
     pub(super) fn check(&self) -> anyhow::Result<Option<Result<(), PathBuf>>> {
         let held = is_held(&self.folder.join("lock"))?;
         let Some(record) = self.any_record().filter(|_| !held) else { return Ok(None) };
@@ -348,7 +348,7 @@ mod tests {
         assert_ne!(made.digest, record.blake3);
         assert_eq!(slot.check().unwrap(), Some(Err(made.path)), "only who reads every byte can see that");
         assert_eq!(slot.hit("", &Work::silent()), None);
-        assert_eq!(slot.check().unwrap(), None, "it is told once");
+        assert_eq!(slot.check().unwrap(), None, "it is reported once");
     }
 
     #[test]

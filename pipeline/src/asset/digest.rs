@@ -223,12 +223,12 @@ mod tests {
         let progress = Progress::new("stage", [Arc::clone(&seen) as Arc<dyn Sink>].into());
         let work = Work { name: "weights".into(), progress, cancel: crate::Cancel::default() };
         Tree::list(&file).unwrap().blake3(&work).unwrap();
-        let told = seen.0.lock().unwrap();
-        assert_eq!(told.first(), Some(&("hash weights".to_owned(), 0)));
-        assert_eq!(told.last(), Some(&("hash weights".to_owned(), WORTH_A_BAR)));
+        let bars = seen.0.lock().unwrap();
+        assert_eq!(bars.first(), Some(&("hash weights".to_owned(), 0)));
+        assert_eq!(bars.last(), Some(&("hash weights".to_owned(), WORTH_A_BAR)));
     }
 
-    /// What bars told: label and bytes done.
+    /// What bars showed: label and bytes done.
     #[derive(Default)]
     struct RecordingSink(Mutex<Vec<(String, u64)>>);
 

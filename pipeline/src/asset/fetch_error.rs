@@ -50,9 +50,10 @@ pub(super) fn unobtainable(
     if let [(kind, cause)] = causes
         && is_there(kind)
     {
-        let told = ErrorReport::of(cause);
-        let help = if told.help().is_some() { "" } else { "\nhelp: put the right content there, or correct the asset" };
-        return anyhow::anyhow!("asset `{name}`: {told}{help}");
+        let report = ErrorReport::of(cause);
+        let help =
+            if report.help().is_some() { "" } else { "\nhelp: put the right content there, or correct the asset" };
+        return anyhow::anyhow!("asset `{name}`: {report}{help}");
     }
     let names = names(name, spec);
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -63,9 +64,9 @@ pub(super) fn unobtainable(
     }
     let mut helps = Vec::new();
     for (kind, error) in causes {
-        let told = ErrorReport::of(error);
-        text += &format!("\n  {kind}: {}", told.message.replace('\n', "\n    "));
-        helps.extend(told.help().into_iter().flat_map(|help| help.lines().map(str::to_owned).collect::<Vec<_>>()));
+        let report = ErrorReport::of(error);
+        text += &format!("\n  {kind}: {}", report.message.replace('\n', "\n    "));
+        helps.extend(report.help().into_iter().flat_map(|help| help.lines().map(str::to_owned).collect::<Vec<_>>()));
     }
     let what = if causes.iter().any(|(kind, _)| kind.is_folder() == Some(true)) { "folder" } else { "file" };
     let places: Vec<String> = names.iter().map(|name| format!("DIR/{name}")).collect();

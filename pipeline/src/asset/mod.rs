@@ -360,9 +360,9 @@ impl Resolver {
 
 /// The error of what lies in a data folder under the name of an asset and cannot be it.
 fn wrong_in_data(name: &str, error: &anyhow::Error) -> anyhow::Error {
-    let told = ErrorReport::of(error);
-    let help = told.help().unwrap_or_else(|| "put the right one there, or remove it to have it fetched".into());
-    anyhow::anyhow!("asset `{name}`: {}\nhelp: {}", told.message, help.replace('\n', "\nhelp: "))
+    let report = ErrorReport::of(error);
+    let help = report.help().unwrap_or_else(|| "put the right one there, or remove it to have it fetched".into());
+    anyhow::anyhow!("asset `{name}`: {}\nhelp: {}", report.message, help.replace('\n', "\nhelp: "))
 }
 
 fn not_tried() -> anyhow::Error {

@@ -185,19 +185,22 @@ mod tests {
         let (root, away) = (dir.path().join("data"), dir.path().join("artifacts"));
         assert_eq!(found(&root, &away), Ok(vec!["deep/a".to_owned()]));
         let bad = root.join("deep/bad");
-        let told = |begins: &str, ends: &str| {
-            let told = found(&root, &away).unwrap_err();
-            assert!(told.starts_with(begins) && told.ends_with(ends), "{told}");
+        let refused = |begins: &str, ends: &str| {
+            let error = found(&root, &away).unwrap_err();
+            assert!(error.starts_with(begins) && error.ends_with(ends), "{error}");
             fs::remove_file(&bad).unwrap();
         };
         symlink("gone", &bad).unwrap();
-        told("`DIR/deep/bad` is a link to `gone`, which is not there", "help: mend the link, or take it out of there");
+        refused(
+            "`DIR/deep/bad` is a link to `gone`, which is not there",
+            "help: mend the link, or take it out of there",
+        );
         symlink(&bad, &bad).unwrap();
-        told("cannot read `DIR/deep/bad`: ", "(os error 40)");
+        refused("cannot read `DIR/deep/bad`: ", "(os error 40)");
         let _socket = UnixListener::bind(&bad).unwrap();
-        told("`DIR/deep/bad` is a socket, and an asset holds files and folders only", "let `path` lead elsewhere");
+        refused("`DIR/deep/bad` is a socket, and an asset holds files and folders only", "let `path` lead elsewhere");
         symlink("..", &bad).unwrap();
-        told("`DIR/deep/bad` leads back into a folder that it lies in, without end", "take the link out of there");
+        refused("`DIR/deep/bad` leads back into a folder that it lies in, without end", "take the link out of there");
     }
 
     #[test]
@@ -208,8 +211,8 @@ mod tests {
         symlink("../other", root.join("deep/there")).unwrap();
         symlink("../deep", root.join("other/back")).unwrap();
         assert!(found(&root, &root.join("artifacts-beside")).unwrap_err().contains("holds the results"));
-        let told = found(&root, &dir.path().join("artifacts")).unwrap_err();
-        assert!(told.contains("leads back into a folder that it lies in"), "{told}");
+        let error = found(&root, &dir.path().join("artifacts")).unwrap_err();
+        assert!(error.contains("leads back into a folder that it lies in"), "{error}");
     }
 
     #[test]
@@ -218,9 +221,9 @@ mod tests {
         let data = dir.path().join("data");
         // Also before there are any.
         for inside in ["artifacts", "deep/artifacts", "."] {
-            let told = found(&data, &data.join(inside)).unwrap_err();
-            assert!(told.starts_with("`DIR` holds the results in `DIR/"), "{told}");
-            assert!(told.ends_with("which change with every run\nhelp: give it a folder of its own"), "{told}");
+            let error = found(&data, &data.join(inside)).unwrap_err();
+            assert!(error.starts_with("`DIR` holds the results in `DIR/"), "{error}");
+            assert!(error.ends_with("which change with every run\nhelp: give it a folder of its own"), "{error}");
         }
         let link = dir.path().join("link");
         symlink(&data, &link).unwrap();
@@ -231,7 +234,7 @@ mod tests {
         assert!(found(&data, &dir.path().join("data-artifacts")).is_ok());
         assert!(found(&data.join("deep"), &data).is_ok());
         symlink("..", data.join("deep/up")).unwrap();
-        let told = found(&data.join("deep"), &data.join("artifacts")).unwrap_err();
-        assert!(told.contains(" by the link `DIR/up`, which change with every run"), "{told}");
+        let error = found(&data.join("deep"), &data.join("artifacts")).unwrap_err();
+        assert!(error.contains(" by the link `DIR/up`, which change with every run"), "{error}");
     }
 }

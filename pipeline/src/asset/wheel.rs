@@ -15,7 +15,7 @@ const NEAR: usize = 3;
 /// Writes `member` of the archive `wheel` to `into`, which does not exist yet: a folder where `member` ends with `/`, else a file.
 ///
 /// # Errors
-/// When the wheel is damaged, has no such member (the nearest names are told), or holds a name that would leave `into`.
+/// When the wheel is damaged, has no such member (the error gives the nearest names), or holds a name that would leave `into`.
 pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> anyhow::Result<()> {
     let place = || format!("cannot read the archive `{}`", wheel.display());
     let file = File::open(wheel).with_context(place)?;

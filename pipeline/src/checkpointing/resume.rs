@@ -1,4 +1,4 @@
-//! What a broken-off run left of a stage's work, told without opening it.
+//! What a broken-off run left of a stage's work, described without opening it.
 
 use std::path::{Path, PathBuf};
 
@@ -59,16 +59,16 @@ impl ResumePoint {
 
 impl Damaged {
     /// What a stage does about it that goes on from `saved`; nothing where nothing is damaged.
-    pub fn told(self, saved: Option<ResumePoint>) -> Option<String> {
+    pub fn describe(self, saved: Option<ResumePoint>) -> Option<String> {
         let what = match self.checkpoints {
             0 => return None,
             1 => "1 saved checkpoint is damaged".to_owned(),
             n => format!("{n} saved checkpoints are damaged"),
         };
         let then = match (self.lost, saved) {
-            (0, _) => "the stage goes on from the last whole one before",
-            (_, None) => "no other is there, so the stage begins anew",
-            (_, Some(_)) => "the training that has no other begins anew",
+            (0, _) => "the stage resumes from the last intact one before",
+            (_, None) => "there is no other, so the stage starts anew",
+            (_, Some(_)) => "the training without another starts anew",
         };
         Some(format!("{what}; {then}"))
     }
@@ -77,9 +77,9 @@ impl Damaged {
 impl std::fmt::Display for ResumePoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.units {
-            Some(1) => write!(f, "goes on after 1 saved unit"),
-            Some(units) => write!(f, "goes on after {units} saved units"),
-            None => write!(f, "goes on from saved units"),
+            Some(1) => write!(f, "resumes after 1 saved unit"),
+            Some(units) => write!(f, "resumes after {units} saved units"),
+            None => write!(f, "resumes from saved units"),
         }
     }
 }
@@ -102,9 +102,9 @@ mod tests {
             training.save(units, b"state").unwrap();
         }
         assert_eq!(found(), Some(ResumePoint { units: Some(120) }));
-        assert_eq!(found().unwrap().to_string(), "goes on after 120 saved units");
+        assert_eq!(found().unwrap().to_string(), "resumes after 120 saved units");
         log.append(b"row").unwrap();
-        assert_eq!(found().unwrap().to_string(), "goes on from saved units");
+        assert_eq!(found().unwrap().to_string(), "resumes from saved units");
     }
 
     #[test]
@@ -115,24 +115,24 @@ mod tests {
         for units in [20, 120] {
             checkpoints.save(units, b"state").unwrap();
         }
-        let told = || {
+        let described = || {
             let (saved, damage) = ResumePoint::with_damage(dir.path()).unwrap();
-            (saved.and_then(|saved| saved.units), damage.told(saved).unwrap_or_default())
+            (saved.and_then(|saved| saved.units), damage.describe(saved).unwrap_or_default())
         };
-        assert_eq!(told(), (Some(120), String::new()));
+        assert_eq!(described(), (Some(120), String::new()));
         std::fs::write(training.join("120.checkpoint"), "spoilt").unwrap();
-        let words = "1 saved checkpoint is damaged; the stage goes on from the last whole one before";
-        assert_eq!(told(), (Some(20), words.into()));
+        let words = "1 saved checkpoint is damaged; the stage resumes from the last intact one before";
+        assert_eq!(described(), (Some(20), words.into()));
         std::fs::write(training.join("20.checkpoint"), "").unwrap();
-        let words = "2 saved checkpoints are damaged; no other is there, so the stage begins anew";
-        assert_eq!(told(), (None, words.into()));
+        let words = "2 saved checkpoints are damaged; there is no other, so the stage starts anew";
+        assert_eq!(described(), (None, words.into()));
         Checkpoints::open(&dir.path().join("other")).unwrap().save(3, b"state").unwrap();
-        assert_eq!(told().1, "2 saved checkpoints are damaged; the training that has no other begins anew");
-        assert_eq!(checkpoints.latest().unwrap(), None, "as it was told");
+        assert_eq!(described().1, "2 saved checkpoints are damaged; the training without another starts anew");
+        assert_eq!(checkpoints.latest().unwrap(), None, "as was said");
     }
 
     #[test]
-    fn of_several_trainings_no_number_is_told() {
+    fn of_several_trainings_no_number_is_described() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["member0", "member1"] {
             Checkpoints::open(&dir.path().join(name)).unwrap().save(3, b"state").unwrap();

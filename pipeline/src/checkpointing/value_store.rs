@@ -168,9 +168,9 @@ mod tests {
                 let writers: Vec<_> = (0..8_u8).map(|writer| scope.spawn(move || put(writer))).collect();
                 writers.into_iter().map(|writer| writer.join().unwrap()).collect()
             });
-            let kept = store.get(&key).unwrap().unwrap();
-            assert_eq!(kept, vec![kept[0]; 10_000]);
-            assert!(values.iter().all(|value| *value == kept), "round {round}");
+            let found = store.get(&key).unwrap().unwrap();
+            assert_eq!(found, vec![found[0]; 10_000]);
+            assert!(values.iter().all(|value| *value == found), "round {round}");
         }
     }
 }

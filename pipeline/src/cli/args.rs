@@ -16,11 +16,11 @@ use crate::report::ReportFormat;
 
 const EXAMPLES: &str = "\
 Examples:
-  apprentice init my.yaml                     write a commented experiment to begin with
-  apprentice run my.yaml                      run it; what is up to date is not run again
+  apprentice init my.yaml                     write a commented experiment to start from
+  apprentice run my.yaml                      run it; stages that are up to date do not run again
   apprentice plan my.yaml --set stages.policy.with.gamma=0.95
                                               what would run, and why
-  apprentice inspect score.metrics            look into a result";
+  apprentice inspect score.metrics            show a result";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -48,23 +48,23 @@ pub(crate) struct Global {
     /// Folder of results: the store and a readable view of it.
     #[arg(long, global = true, value_name = "DIR", env = "APPRENTICE_ARTIFACTS", default_value = "artifacts", value_parser = place())]
     pub artifacts: PathBuf,
-    /// Folder to look into for assets before fetching them; may be given again. Also the folders in APPRENTICE_DATA.
+    /// Folder that is searched for assets before they are fetched; may be repeated. APPRENTICE_DATA lists more folders.
     #[arg(long, global = true, value_name = "DIR", value_parser = place())]
     pub data: Vec<PathBuf>,
-    /// Fetch nothing: an asset that is not here is an error. (The server of a language model is asked all the same.)
+    /// Fetch nothing: a missing asset is an error. (Servers of language models are still called.)
     #[arg(long, global = true)]
     pub offline: bool,
     /// Print JSON for programs instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Threads for numerical work, by default one a core; the results are the same on any number.
+    /// Threads for numerical work, by default one per core; results do not depend on the number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Where stages that train compute: `cpu`, `cuda` (the first NVIDIA card) or `cuda:1`; by default where the experiment
-    /// says, else on the cpu. What is made already is not made again for another device.
+    /// Device of stages that train: `cpu`, `cuda` (the first NVIDIA GPU) or `cuda:1`; by default that of the experiment, else
+    /// the cpu. A stored result is not computed again for another device.
     #[arg(long, global = true, value_name = "DEVICE", env = "APPRENTICE_DEVICE")]
     pub device: Option<Device>,
-    /// Say more: `run` lists also the stages that are up to date, `gc` every file.
+    /// Print more: `run` also lists stages that are up to date, `gc` every file.
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -84,41 +84,41 @@ impl Global {
     }
 }
 
-/// An experiment and what is changed in it for once.
+/// An experiment, with overrides.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Source {
     /// The experiment file.
     #[arg(value_name = "EXPERIMENT.yaml")]
     pub experiment: PathBuf,
-    /// Change a value of the experiment for this time (`stages.policy.with.gamma=0.95`); may be given again.
+    /// Override a value of the experiment (`stages.policy.with.gamma=0.95`); may be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring the stages of an experiment up to date, running what changed.
+    /// Bring the stages of an experiment up to date: run those that changed.
     #[command(after_help = "\
 Examples:
   apprentice run configs/quickstart.yaml
-  apprentice run configs/quickstart.yaml policy@seed=3     one cell of a sweep, and what it needs
+  apprentice run configs/quickstart.yaml policy@seed=3     one cell of a sweep, and its inputs
   apprentice run configs/quickstart.yaml --force world     run `world` though it is up to date
 
-Ctrl-C once finishes the unit at work and saves; twice stops now. The next run goes on from there.")]
+Ctrl-C once finishes and saves the current unit; twice stops at once. The next run resumes there.")]
     Run(Run),
-    /// Show what a run would do, and why, without doing it.
+    /// Show what a run would do, and why.
     #[command(after_help = "\
 Examples:
   apprentice plan configs/quickstart.yaml
   apprentice plan configs/quickstart.yaml --set stages.policy.with.gamma=0.95
   apprentice plan configs/quickstart.yaml --check && echo 'all up to date'")]
     Plan(Plan),
-    /// Show everything that a stage's result depends on, and why it runs again.
+    /// Show what a stage's result depends on, and why it runs again.
     #[command(after_help = "\
 Example:
   apprentice explain configs/quickstart.yaml policy@seed=0")]
     Explain(Explain),
-    /// Look into a result or any Parquet, Arrow or safetensors file: schema, rows, statistics, and where it came from.
+    /// Show a result or any Parquet, Arrow or safetensors file: schema, rows, statistics, and provenance.
     #[command(after_help = "\
 Examples:
   apprentice inspect policy@seed=3.curves                      an output, by stage and port
@@ -126,21 +126,21 @@ Examples:
   apprentice inspect log.items --columns id,title --filter \"year >= 1990 and genres contains 'Drama'\"
   apprentice inspect log.interactions --sample 5 --seed 1      five rows drawn at random
   apprentice inspect score.metrics --format csv > metrics.csv  rows for another program
-  apprentice inspect demos.demonstrations --episode 3          what the language model did, as a conversation
-  apprentice inspect score.metrics --lineage                   the stages and assets that it was made from
+  apprentice inspect demos.demonstrations --episode 3          an episode as a conversation with the language model
+  apprentice inspect score.metrics --lineage                   the stages and assets behind it
   apprentice inspect log.items --verify && echo whole
 
 A filter compares columns with values: `=` `!=` `<` `<=` `>` `>=`, `contains` (a part of a text, an element of a
 list), `in (1, 2)`, `is null`, `is not null`, joined with `and`, `or`, `not` and parentheses. Texts and dates stand in
 single quotes; a column whose name is not a word stands in double quotes.
 
-Of a large file only what its frame says is shown (schema, rows, and for Parquet nulls, min and max from the footer);
+Of a large file only the metadata is read (schema, rows, and for Parquet nulls, min and max from the footer);
 `--scan` reads every value.
 
-`--verify` ends with code 1 where the file is damaged, with 2 where it is of a kind that is not read (encrypted, packed with
-BROTLI, another format), and with 6 where the store does not hold what was made.")]
+`--verify` ends with code 1 for a damaged file, with 2 for an unsupported one (encrypted, compressed with BROTLI, another
+format), and with 6 where the content differs from what the stage made.")]
     Inspect(Inspect),
-    /// Draw the stages of an experiment and what flows between them.
+    /// Draw the stages of an experiment and the artifacts between them.
     #[command(after_help = "\
 Examples:
   apprentice graph configs/quickstart.yaml
@@ -151,7 +151,7 @@ Examples:
 Example:
   apprentice schema > configs/schema.json")]
     Schema,
-    /// Write a commented experiment to begin with.
+    /// Write a commented experiment to start from.
     #[command(after_help = "\
 Example:
   apprentice init my.yaml && apprentice run my.yaml")]
@@ -165,18 +165,18 @@ Examples:
 Only the bytes of the renamed words change, and what moves to another block takes its comments along. Where a
 file cannot be rewritten safely, the place is named and no file is changed.")]
     Migrate(Migrate),
-    /// Read every byte of the store, and of the assets that were fetched, and check it.
+    /// Read and check every byte of the store and of the fetched assets.
     #[command(after_help = "\
 Example:
   apprentice verify
 
-Whatever is damaged is named with the stages whose result it is, and the code is 6. A damaged
+Each damaged file is listed with the stages whose result it is, and the code is 6. A damaged
 result is moved aside, and the next run that needs it makes it again.")]
     Verify,
     /// List the runs, newest last; show one, pin it, or forget old ones.
     #[command(after_help = "\
 Examples:
-  apprentice runs                                      with experiment, end, time, and what was made
+  apprentice runs                                      with experiment, status, time, and results
   apprentice runs last                                 also `last~1`, or the beginning of an id
   apprentice runs 20250131T120000Z-4242 --pin          never forget this one
   apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
@@ -190,27 +190,27 @@ Examples:
   apprentice diff score.metrics old.parquet --key policy,metric     an output and a file, row by row
   apprentice diff policy@seed=0.policy policy@seed=1.policy         tensor by tensor")]
     Diff(Diff),
-    /// Tell what runs came to, together with what was run: one self-contained page, Markdown, or rows.
+    /// Render the results of runs together with what was run: one self-contained page, Markdown, or rows.
     #[command(after_help = "\
 Examples:
   apprentice report --html report.html              the newest run: metrics, charts, settings, times, machine
-  apprentice report last~1 --format md              to be pasted
-  apprentice report last~1 last --html both.html    runs side by side: what differs in settings and metrics
+  apprentice report last~1 --format md              Markdown, for pasting
+  apprentice report last~1 last --html both.html    runs side by side: settings and metrics that differ
   apprentice report --format csv > metrics.csv      the rows behind the tables
 
-`run` leaves such a page beside the view of each page that a stage makes, as `<port>-as-run.html`.")]
+`run` writes such a page beside each page that a stage makes, as `<port>-as-run.html`.")]
     Report(Report),
-    /// Find out what nobody needs any more, and remove it when told to.
+    /// List what is not needed any more, and remove it with `--apply`.
     #[command(after_help = "\
 Examples:
-  apprentice gc                          what would go, and why
+  apprentice gc                          list what would be removed, and why
   apprentice gc --apply                  remove it
   apprentice gc --forget old-trial       and all of the experiment `old-trial`
 
-What a recorded run asked for stays, and so does the last result of every stage; `apprentice runs
---prune` forgets runs. Files that people put or changed are never touched. Safe beside runs at work.")]
+Results of recorded runs stay, and so does the last result of every stage; `apprentice runs --prune`
+forgets runs. Files that people added or changed are never removed. Safe during other runs.")]
     Gc(Gc),
-    /// Say what a trained policy would show next, with titles.
+    /// List what a trained policy recommends next, with titles.
     #[command(after_help = "\
 Examples:
   apprentice recommend policy@seed=0.policy --user 196
@@ -228,7 +228,7 @@ Example:
         /// The shell.
         shell: Shell,
     },
-    /// What may stand at the cursor; the shell's script asks it.
+    /// List completions at the cursor, for the shell's script.
     #[command(
         hide = true,
         after_help = "\
@@ -246,22 +246,22 @@ Example:
 pub(crate) struct Run {
     #[command(flatten)]
     pub source: Source,
-    /// Stages to bring up to date (`policy`, `policy@seed=3`), with what they need; by default all.
+    /// Stages to bring up to date (`policy`, `policy@seed=3`), with their inputs; by default all.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// Stages at work at once; by default one for each thread, at most 4.
+    /// Stages that run at once; by default one per thread, at most 4.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// After a failure, go on with the stages that do not need the failed one.
+    /// After a failure, continue with the stages that do not need the failed one.
     #[arg(long)]
     pub keep_going: bool,
-    /// Run this stage although it is up to date; may be given again.
+    /// Run this stage although it is up to date; may be repeated.
     #[arg(long, value_name = "STAGE")]
     pub force: Vec<String>,
-    /// Where another run is making the same result, end with code 4 instead of waiting for it.
+    /// If another run is making the same result, end with code 4 instead of waiting.
     #[arg(long)]
     pub no_wait: bool,
-    /// Show nothing but errors and the last line.
+    /// Print only errors and the last line.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -270,13 +270,13 @@ pub(crate) struct Run {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub source: Source,
-    /// Stages to plan, with what they need; by default all.
+    /// Stages to plan, with their inputs; by default all.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// Plan as if `run --force` were given this stage; may be given again.
+    /// Plan as `run --force` with this stage would run; may be repeated.
     #[arg(long, value_name = "STAGE")]
     pub force: Vec<String>,
-    /// End with code 3 where there is work to do.
+    /// End with code 3 if a stage would run.
     #[arg(long)]
     pub check: bool,
 }
@@ -304,31 +304,31 @@ pub(crate) struct Inspect {
     /// Show this many rows drawn at random instead of the first.
     #[arg(long, value_name = "N", conflicts_with = "head")]
     pub sample: Option<usize>,
-    /// Which rows `--sample` draws.
+    /// Seed of `--sample`.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     pub seed: u64,
-    /// Take only the rows for which this is true, as in `rating >= 4 and title is not null`.
+    /// Use only the rows that match, as in `rating >= 4 and title is not null`.
     #[arg(long, value_name = "EXPRESSION")]
     pub filter: Option<String>,
-    /// Take only these columns, in this order; may be given again.
+    /// Show only these columns, in this order; may be repeated.
     #[arg(long, value_name = "A,B")]
     pub columns: Vec<String>,
-    /// Show rows and nothing else.
+    /// Show only rows.
     #[arg(long, group = "view")]
     pub rows: bool,
     /// Read every value for statistics, however large the file is.
     #[arg(long)]
     pub scan: bool,
-    /// Check that every part of the file can be read and agrees with what the file says of itself.
+    /// Check that every part of the file can be read and agrees with its metadata.
     #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
     pub verify: bool,
     /// Show one episode of demonstrations or rollouts, counted from 0, as a conversation.
     #[arg(long, value_name = "N", group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
     pub episode: Option<usize>,
-    /// Show what it was made from, up to the assets: stages, keys, configs, commands.
+    /// Show its ancestors, up to the assets: stages, keys, configs, commands.
     #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
     pub lineage: bool,
-    /// What `diff` does now.
+    /// Refused: `diff` compares two files.
     #[arg(long, value_name = "OTHER", hide = true, value_parser = now_diff)]
     pub against: Option<Infallible>,
     /// The form of the answer; csv and ndjson are rows alone. `--json` is `--format json`.
@@ -340,7 +340,7 @@ pub(crate) struct Inspect {
 pub(crate) struct Graph {
     #[command(flatten)]
     pub source: Source,
-    /// Print Mermaid, which GitHub and many editors draw.
+    /// Print Mermaid, which GitHub and many editors render.
     #[arg(long)]
     pub mermaid: bool,
 }
@@ -357,7 +357,7 @@ pub(crate) struct Migrate {
     /// The experiment files.
     #[arg(value_name = "EXPERIMENT.yaml", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write nothing; end with code 3 where there is something to rewrite.
+    /// Write nothing; end with code 3 if a word would be rewritten.
     #[arg(long)]
     pub check: bool,
 }
@@ -367,19 +367,19 @@ pub(crate) struct Runs {
     /// The run to show; the beginning of its id is enough. `last` is the newest, `last~1` the one before it.
     #[arg(value_name = "RUN", conflicts_with = "prune")]
     pub run: Option<String>,
-    /// Keep the run from being forgotten.
+    /// Never forget this run.
     #[arg(long, requires = "run", conflicts_with = "unpin")]
     pub pin: bool,
-    /// Let the run be forgotten again.
+    /// Undo `--pin`.
     #[arg(long, requires = "run")]
     pub unpin: bool,
-    /// Find old runs to forget; say which by `--keep` or `--older-than`. Without `--apply` they are only shown.
+    /// List old runs to forget, by `--keep` or `--older-than`; `--apply` forgets them.
     #[arg(long, requires = "which")]
     pub prune: bool,
-    /// With `--prune`: the newest runs of each experiment that stay; at least 1.
+    /// With `--prune`: how many of the newest runs of each experiment stay; at least 1.
     #[arg(long, value_name = "N", requires = "prune", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
-    /// With `--prune`: forget only runs that began longer ago than this (`12h`, `30d`, `8w`).
+    /// With `--prune`: forget only runs that are older than this (`12h`, `30d`, `8w`).
     #[arg(long, value_name = "AGE", requires = "prune", group = "which", value_parser = age)]
     pub older_than: Option<Duration>,
     /// With `--prune`: forget them.
@@ -401,7 +401,7 @@ pub(crate) struct Diff {
     /// Of files: compare the rows that agree in these columns, not those in the same place.
     #[arg(long, value_name = "COLUMNS")]
     pub key: Vec<String>,
-    /// Of files: compare only these columns; may be given again.
+    /// Of files: compare only these columns; may be repeated.
     #[arg(long, value_name = "COLUMNS")]
     pub columns: Vec<String>,
     /// Of files: read every value, however large they are.
@@ -414,7 +414,7 @@ pub(crate) struct Diff {
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest that made what is to be told. Several are put
+    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest one with results. Several are shown
     /// side by side.
     #[arg(value_name = "RUN")]
     pub runs: Vec<String>,
@@ -424,21 +424,21 @@ pub(crate) struct Report {
     /// The form of the report, by default html. `--json` prints one object for programs.
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<ReportFormat>,
-    /// The stage whose page to tell, where a run made several.
+    /// The stage whose page is rendered, if a run made several.
     #[arg(long, value_name = "STAGE")]
     pub page: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Remove it; otherwise it is only shown.
+    /// Remove it; otherwise it is only listed.
     #[arg(long)]
     pub apply: bool,
-    /// Forget an experiment: its runs that are not pinned, its results and its untouched views are not needed any more.
+    /// Forget an experiment: its unpinned runs, its results and its unchanged views.
     #[arg(long, value_name = "EXPERIMENT")]
     pub forget: Option<String>,
-    /// The answers of language models as well. Which run used which answer is not known, so this means all of them; where
-    /// work is unfinished they stay. A stage that is made again asks, and pays, again.
+    /// Remove the answers of language models as well. The record does not say which run used which, so this means all of them,
+    /// except those of unfinished work. A stage that runs again then calls, and pays, again.
     #[arg(long)]
     pub calls: bool,
 }
@@ -449,25 +449,25 @@ pub(crate) struct Recommend {
     /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
     #[arg(value_name = "POLICY")]
     pub policy: String,
-    /// Whom to recommend to.
+    /// The user.
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
-    /// An item that was shown in this session, oldest first; may be given again.
+    /// An item that was shown in this session, oldest first; may be repeated.
     #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
     pub history: Vec<String>,
-    /// What the item of the same place earned, on the scale of the log; some policies read it. May be given again.
+    /// The reward of the item in the same position, on the scale of the log; some policies read it. May be repeated.
     #[arg(long, value_name = "RATING", conflicts_with = "batch", value_parser = rating)]
     pub reward: Vec<f32>,
     /// Answer each line of this file, in one batch; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub batch: Option<PathBuf>,
-    /// How many items.
+    /// Number of items.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub count: usize,
-    /// Recommend nothing of the history again. Without it repeats follow the rule of the world that the policy learned in.
+    /// Recommend no item of the history again. By default repeats follow the rule of the world that the policy learned in.
     #[arg(long)]
     pub exclude_history: bool,
-    /// Take users and items as row numbers from 0 and answer with row numbers, instead of ids.
+    /// Read users and items as row numbers from 0, and print row numbers instead of ids.
     #[arg(long)]
     pub rows: bool,
     /// The experiment that the stage belongs to; by default that of the newest run that has it.

@@ -72,7 +72,7 @@ fn to_text(stage: &Value) -> String {
     }
     let in_key = &stage["in_key"];
     if in_key.is_null() {
-        out += "  its key is known when what it reads is up to date\n";
+        out += "  its key is known once its inputs are up to date\n";
     } else {
         let mut rows = vec![row("engine", &in_key["engine"]), row("version", &in_key["version"])];
         flat(&mut rows, "config", &in_key["config"]);

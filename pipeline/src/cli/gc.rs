@@ -41,7 +41,7 @@ pub(super) fn gc(session: &Session, args: &args::Gc) -> Result<Exit, Failure> {
         print(&to_text(session, &plan, args, (removed, bytes)))?;
         if damaged {
             talk(
-                "help: run the experiments again, which makes what is damaged anew, or remove these files; then results can go",
+                "help: run the experiments again to make damaged results anew, or remove these files; then `gc` can remove results",
             );
         }
     }
@@ -87,7 +87,7 @@ fn to_text(session: &Session, plan: &GcPlan, args: &args::Gc, (removed, bytes): 
     }
     for path in &plan.unreadable {
         text += &format!(
-            "`{}` cannot be read, so what it names is not known: no result and no object goes\n",
+            "`{}` cannot be read, so what it refers to is unknown: no result and no object is removed\n",
             path.display()
         );
     }
@@ -107,11 +107,10 @@ fn to_text(session: &Session, plan: &GcPlan, args: &args::Gc, (removed, bytes): 
         format::count(stays.runs, "run"),
     );
     if stays.unfinished > 0 {
-        text +=
-            &format!("{} with unfinished work stay, for a run to go on from\n", format::count(stays.unfinished, "key"));
+        text += &format!("{} with unfinished work stay, for a run to resume\n", format::count(stays.unfinished, "key"));
     }
     if args.calls && stays.answers > 0 {
-        text += "the answers of language models stay while work is unfinished: it goes on exactly only with them\n";
+        text += "the answers of language models stay while work is unfinished: only with them it resumes exactly\n";
     }
     if stays.results_of_old_runs > 0 {
         text += &format!(
@@ -121,7 +120,7 @@ fn to_text(session: &Session, plan: &GcPlan, args: &args::Gc, (removed, bytes): 
         );
     }
     if !plan.items.is_empty() && !args.apply {
-        text += "nothing was removed; `--apply` does it\n";
+        text += "nothing was removed; `--apply` removes it\n";
     }
     text
 }

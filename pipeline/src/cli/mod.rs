@@ -44,13 +44,13 @@ const SCHEMA: u32 = 1;
 pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => {
-            let complaint = told.use_stderr();
+        Err(refusal) => {
+            let complaint = refusal.use_stderr();
             if complaint && std::env::args_os().any(|word| word == "--json") {
-                let _ = print_error(Exit::UsageError, told.to_string().trim_end(), &unread(&told));
+                let _ = print_error(Exit::UsageError, refusal.to_string().trim_end(), &unread(&refusal));
             } else {
                 // Help and version go to standard output, complaints to standard error; that nobody reads them is no failure.
-                let _ = told.print();
+                let _ = refusal.print();
             }
             return if complaint { Exit::UsageError } else { Exit::Ok }.into();
         }
@@ -142,23 +142,23 @@ fn complain(session: &Session, failure: &Failure) -> Exit {
         return Exit::Ok;
     }
     let diagnostics = failure.error.downcast_ref::<Diagnostics>();
-    let told = ErrorReport::of(&failure.error);
+    let report = ErrorReport::of(&failure.error);
     if session.global.json {
-        let placeless = || Diagnostics::placeless(&told.message, told.help().as_deref());
+        let placeless = || Diagnostics::placeless(&report.message, report.help().as_deref());
         let diagnostics = diagnostics.map_or_else(placeless, Diagnostics::to_json);
-        let _ = print_error(failure.exit, &told.to_string(), &diagnostics);
+        let _ = print_error(failure.exit, &report.to_string(), &diagnostics);
     } else if let Some(diagnostics) = diagnostics {
         let text = diagnostics.render(std::io::stderr().is_terminal());
         let _ = write!(std::io::stderr(), "{}", redact(&text));
     } else {
-        talk(&format!("error: {told}"));
+        talk(&format!("error: {report}"));
     }
     failure.exit
 }
 
 /// A command line that cannot be read, as [`Diagnostics::to_json`] has it: what is wrong is its first paragraph.
-fn unread(told: &clap::Error) -> Value {
-    let text = told.to_string();
+fn unread(refusal: &clap::Error) -> Value {
+    let text = refusal.to_string();
     let message = text.split("\n\n").next().unwrap_or(&text).trim_end().trim_start_matches("error: ");
     let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
     Diagnostics::placeless(
@@ -168,7 +168,7 @@ fn unread(told: &clap::Error) -> Value {
 }
 
 /// An error for programs: one line on standard output, so that it also ends a stream of events. `error` is what a person is
-/// told, `diagnostics` the same in parts.
+/// shown, `diagnostics` the same in parts.
 fn print_error(exit: Exit, error: &str, diagnostics: &Value) -> Result<Exit, Failure> {
     let error = json!({ "event": "error", "exit": exit as u8, "error": error, "diagnostics": diagnostics });
     write(&escape::json(&format!("{}\n", numbered(error))))

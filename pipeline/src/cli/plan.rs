@@ -115,12 +115,12 @@ pub(super) fn sentence(short: &str, long: &str) -> String {
 pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static str, String) {
     match &plan.verdicts[&index] {
         Verdict::Hit { .. } => ("hit", String::new()),
-        Verdict::Run { reason, saved, .. } => {
+        Verdict::Run { reason, resume, .. } => {
             // What cannot be read about the stages above is left out: the reason itself is known.
             let above = plan.changed_upstream(project, index).ok().flatten();
             let above = above.map(|(cause, why)| format!("; first cause: {}, {why}", project.node(cause).id));
-            let saved = saved.map(|saved| format!("; {saved}"));
-            ("will run", format!("{reason}{}{}", above.unwrap_or_default(), saved.unwrap_or_default()))
+            let resume = resume.map(|resume| format!("; {resume}"));
+            ("will run", format!("{reason}{}{}", above.unwrap_or_default(), resume.unwrap_or_default()))
         }
         Verdict::After { on, reason: Some(reason) } => ("will run", format!("{reason}, after {}", grouped(on))),
         Verdict::After { on, reason: None } => {
@@ -133,9 +133,9 @@ pub(super) fn words(project: &Project, plan: &Plan, index: usize) -> (&'static s
             ("waits", format!("for {}{}", grouped(on), cause.unwrap_or_default()))
         }
         Verdict::Fetch { asset } if project.assets.lacking(asset).is_some() => {
-            ("cannot run", format!("asset {asset} is not here"))
+            ("cannot run", format!("asset {asset} is missing"))
         }
-        Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not here yet and will be fetched")),
+        Verdict::Fetch { asset } => ("may run", format!("asset {asset} is not on this machine and will be fetched")),
     }
 }
 

@@ -62,8 +62,8 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
         write_atomically(path, redact(&text).as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
         talk(&format!("wrote `{}`", path.display()));
         let ids: Vec<_> = ran.iter().map(|run| run.id.clone()).collect();
-        let told = serde_json::json!({ "runs": ids, "path": path });
-        return if session.global.json { print_json(told) } else { Ok(Exit::Ok) };
+        let written = serde_json::json!({ "runs": ids, "path": path });
+        return if session.global.json { print_json(written) } else { Ok(Exit::Ok) };
     }
     match format {
         ReportFormat::Json => print_json(serde_json::from_str(&text).context("read the report's JSON")?),
@@ -72,7 +72,7 @@ pub(super) fn report(session: &Session, args: &args::Report) -> Result<Exit, Fai
 }
 
 /// The newest run that made what the form tells, said on the screen; where none did, the newest of all, so that what it lacks
-/// is told. A failed run, or one of a single stage, hides no result of another.
+/// is shown. A failed run, or one of a single stage, hides no result of another.
 fn newest(
     session: &Session,
     args: &args::Report,
@@ -85,8 +85,8 @@ fn newest(
         ReportFormat::Html => ran.pages().any(|page| args.page.as_ref().is_none_or(|stage| page.stage == *stage)),
         // Only who renders them knows what can be rendered.
         _ => {
-            let told = (session.catalog.report)(&Request { format, runs: std::slice::from_ref(ran), page: None });
-            !told.is_err_and(|error| error.is::<UsageError>())
+            let rendered = (session.catalog.report)(&Request { format, runs: std::slice::from_ref(ran), page: None });
+            !rendered.is_err_and(|error| error.is::<UsageError>())
         }
     };
     let mut later: Vec<RunSummary> = Vec::new();
@@ -108,7 +108,7 @@ fn newest(
 /// What pages end with.
 const PAGE: &str = "html";
 
-/// Of a run that made no output for which `fits` is true, told its kind and extension: that it is still at work, or that it
+/// Of a run that made no output for which `fits` is true, given its kind and extension: that it is still at work, or that it
 /// left out the stage that makes one.
 fn lacks(session: &Session, run: &RunSummary, what: &str, fits: &dyn Fn(&str, &str) -> bool) -> Option<String> {
     let RunSummary { id, experiment, status, .. } = run;
@@ -116,7 +116,7 @@ fn lacks(session: &Session, run: &RunSummary, what: &str, fits: &dyn Fn(&str, &s
         return None;
     }
     if status == RUNNING {
-        return Some(format!("run {id} of {experiment} is still at work and has made no {what} yet"));
+        return Some(format!("run {id} of {experiment} is still running and has made no {what} yet"));
     }
     let makes = |kind: &str| {
         let outputs = session.catalog.stage(kind).map(|kind| (kind.outputs)()).unwrap_or_default();
@@ -139,12 +139,12 @@ fn instead(ran: &[RunSummary], known: &[RunRecord]) -> String {
             (format!("run {} is still running", stopped.id), "wait for its end: `apprentice runs` shows how far it is")
         }
         status => {
-            (format!("run {} ended as `{status}`", stopped.id), "run the experiment again: it goes on where it stopped")
+            (format!("run {} ended as `{status}`", stopped.id), "run the experiment again: it resumes where it stopped")
         }
     };
     let good = |run: &&RunRecord| run.experiment == stopped.experiment && run.status == RunStatus::Ok;
     match known.iter().rfind(good) {
-        Some(good) => format!("\nhelp: {ended}; `apprentice report {}` tells the last one that finished", good.id),
+        Some(good) => format!("\nhelp: {ended}; `apprentice report {}` shows the last one that finished", good.id),
         None => format!("\nhelp: {ended}; {next}"),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     end(session, &project, outcome)
 }
 
-/// Whether the devices, assets and secrets are there that the stages need which have to run: told before hours of other work
+/// Whether the devices, assets and secrets are there that the stages need which have to run: reported before hours of other work
 /// are done. Under `--keep-going` those that lack something are left to fail by themselves.
 fn look_for_needs(
     session: &Session,
@@ -80,14 +80,14 @@ fn look_for_needs(
     }
     let (certain, others): (Vec<_>, Vec<_>) =
         run::missing_prerequisites(project, &plan).into_iter().partition(|one| one.certain);
-    let told = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
-    told.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
+    let warnings = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
+    warnings.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
     if keep_going { Ok(()) } else { refuse(&certain).map_or(Ok(()), Err) }
 }
 
 /// The failure of what lacks so much; none where nothing is lacking.
 pub(super) fn refuse(missing: &[MissingPrerequisite]) -> Option<Failure> {
-    const LAST: &str = "`--keep-going` runs the other stages, and what can go on without";
+    const LAST: &str = "`--keep-going` runs the stages that do not need it";
     if missing.is_empty() {
         return None;
     }
@@ -107,7 +107,7 @@ fn heard(heard: Heard, progress_ui: &dyn Shown) {
     progress_ui.say(&heard.words(progress_ui.one_more().as_deref()));
 }
 
-/// Tells what came of the run. Under `--json` the events have told it already.
+/// Tells what came of the run. Under `--json` the events have said it already.
 fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, Failure> {
     let summary = summary(&outcome);
     let exit = match outcome.status {
@@ -134,7 +134,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
     let exits: Vec<Exit> = exits.collect();
     let skipped: Vec<&str> = skipped(&outcome.nodes);
     if !session.global.json && exit == Exit::Partial && !skipped.is_empty() {
-        talk(&format!("did not begin, because they need what failed: {}", skipped.join(", ")));
+        talk(&format!("not started, because their inputs failed: {}", skipped.join(", ")));
     }
     // A lock that was not waited for has its own code; under --keep-going the partial result counts.
     Ok(if exit == Exit::Failed { exits.first().copied().unwrap_or(exit) } else { exit })
@@ -152,7 +152,7 @@ fn summary(outcome: &Outcome) -> String {
         (Status::Ran, "ran", "ran"),
         (Status::Failed, "failed", "failed"),
         (Status::Interrupted, "interrupted", "interrupted"),
-        (Status::Skipped, "did not begin", "did not begin"),
+        (Status::Skipped, "not started", "not started"),
     ] {
         let count = outcome.nodes.iter().filter(|node| node.status == status).count();
         if count > 0 {

@@ -94,7 +94,7 @@ impl State {
     /// How a stage ended, and what it took.
     pub fn ended(&self, node: &NodeRecord) -> (&'static str, String) {
         match (self.begun.contains(&node.stage), self.alive) {
-            (true, true) => ("at work", UNKNOWN.into()),
+            (true, true) => ("running", UNKNOWN.into()),
             (true, false) => ("killed", UNKNOWN.into()),
             (false, _) => (node.status.word(), format::seconds(node.seconds)),
         }
@@ -141,7 +141,7 @@ fn prune(session: &Session, args: &Runs, runs: &[RunRecord]) -> Result<Exit, Fai
     let (count, stay) = (format::count(old.len() + damaged.len(), "run"), runs.len() - old.len());
     let end = match args.apply {
         true => format!("{count} forgotten, {stay} stay; `apprentice gc` finds what only they needed"),
-        false => format!("{count} would be forgotten, {stay} stay; `--apply` does it"),
+        false => format!("{count} would be forgotten, {stay} stay; `--apply` forgets them"),
     };
     print(&format!("{}{end}\n", format::columns(&rows.collect::<Vec<_>>())))
 }

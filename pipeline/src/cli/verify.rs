@@ -36,7 +36,7 @@ fn to_text(verified: &Verified) -> String {
     let counted: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|&(n, noun)| counted(n, noun)).collect();
     let counted = if counted.is_empty() { "nothing here yet".into() } else { counted.join(", ") };
     let end = match verified.faults.len() {
-        0 => "all whole".into(),
+        0 => "all intact".into(),
         n if verified.faults.iter().all(|fault| ["run", "memory"].contains(&fault.what)) => {
             format!("{}, none of them in a result", format::count(n, "fault"))
         }

@@ -106,7 +106,7 @@ pub(crate) fn gc_plan(store: &Store, options: &GcOptions) -> anyhow::Result<GcPl
         found.views(store, &roots.vanished)?;
         found.results(store, &entries, &roots);
         for path in not_needed {
-            found.add(Class::Results, path, "cannot be read, and no recorded run asked for it", How::File);
+            found.add(Class::Results, path, "cannot be read, and no recorded run requested it", How::File);
         }
     }
     let objects = found.objects(store, &entries, &roots, known)?;
@@ -128,7 +128,7 @@ impl GcPlan {
     }
 
     fn runs(&mut self, roots: &Roots) {
-        let rest = "left of a run that was not recorded";
+        let rest = "left over from an unrecorded run";
         for (folders, why) in [(&roots.forgotten, "of the experiment to forget"), (&roots.remains, rest)] {
             for RunFolder { dir } in folders {
                 self.add(Class::Runs, dir.clone(), why, How::Run);
@@ -164,7 +164,7 @@ impl GcPlan {
 
     fn results(&mut self, store: &Store, entries: &[Entry], roots: &Roots) {
         for entry in entries.iter().filter(|entry| !roots.keys.contains(&entry.key)) {
-            let why = "no recorded run asked for it, and it is no stage's last";
+            let why = "no recorded run requested it, and it is no stage's last result";
             self.add(Class::Results, store.entry_path(&entry.key), why, How::File);
         }
     }
@@ -189,7 +189,7 @@ impl GcPlan {
         for digest in &there {
             let path = store.object(digest);
             if known && !stay.contains(digest) && !roots.objects.contains(digest) {
-                self.add(Class::Objects, path, "named by no result that stays", How::File);
+                self.add(Class::Objects, path, "no remaining result refers to it", How::File);
                 continue;
             }
             let bytes = size(&path);
@@ -213,7 +213,7 @@ impl GcPlan {
                 Some("lock") => "the lock of a killed process",
                 Some(_) => continue,
                 None if finished.contains(&*key) => "work of a stage that is finished",
-                None if known && !roots.keys.contains(&key) => "unfinished work that no recorded run asked for",
+                None if known && !roots.keys.contains(&key) => "unfinished work that no recorded run requested",
                 None => {
                     self.stays.unfinished += 1;
                     continue;
@@ -261,7 +261,7 @@ impl GcPlan {
             return Ok(());
         }
         for path in answers {
-            self.add(Class::Answers, path, "asked for with --calls", How::File);
+            self.add(Class::Answers, path, "removed by --calls", How::File);
         }
         Ok(())
     }

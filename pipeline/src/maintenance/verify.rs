@@ -66,7 +66,7 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
         match read {
             Ok(Some(entry)) => entries.push(entry),
             Ok(None) => {
-                unreadable.push(fault("entry", &path, "is damaged; its result is made again when it is asked for"))
+                unreadable.push(fault("entry", &path, "is damaged; its result is made again when it is needed"))
             }
             Err(error) if is_of_the_disk(&error) => unreadable.push(refused("entry", &path, &error)),
             Err(newer) => return Err(newer),
@@ -80,7 +80,7 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     let answers = checkpointing::values(&store.part("calls"))?;
     found.answers = answers.len();
     found.faults.extend(in_parallel(progress, "answers", &answers, |path| {
-        let text = "is damaged; the question is asked again when it comes up";
+        let text = "is damaged; the call is repeated when it is needed";
         match checkpointing::is_whole_value(path) {
             Ok(whole) => whole.filter(|whole| !whole).map(|_| fault("answer", path, text)),
             Err(error) => Some(refused("answer", path, &error)),
@@ -98,14 +98,14 @@ pub(crate) fn verify(store: &Store, cache: &Path, progress: &Progress) -> anyhow
     found.ledgers = ledgers.len();
     found.faults.extend(in_parallel(progress, "ledgers", &ledgers, |path| match read_if_there(path) {
         Ok(bytes) => checkpointing::damaged_record(&bytes.unwrap_or_default()).map(|at| {
-            let text = format!("is damaged at byte {at}; its stage asks nothing before it is put back or moved away");
+            let text = format!("is damaged at byte {at}; its stage makes no call before it is restored or moved away");
             fault("ledger", path, &text)
         }),
         Err(error) => Some(refused("ledger", path, &error)),
     }));
 
     for remembered in store.all_latest()?.into_iter().filter(|remembered| remembered.latest.is_none()) {
-        let text = "is damaged; why the stage runs again cannot be told once";
+        let text = "is damaged; `plan` cannot say why the stage runs again";
         found.faults.push(fault("memory", &remembered.path, text));
     }
     for folder in folders(store)? {
@@ -174,14 +174,14 @@ fn names(entry: &Entry, digest: &str) -> impl Iterator<Item = Named> {
 
 /// Objects that results name and that are not there, or have another size.
 fn lost(store: &Store, entries: &[Entry], faults: &mut Vec<Fault>) -> anyhow::Result<()> {
-    let told: BTreeSet<_> = faults.iter().map(|fault| fault.path.clone()).collect();
+    let known: BTreeSet<_> = faults.iter().map(|fault| fault.path.clone()).collect();
     let mut lost: BTreeMap<&str, Vec<Named>> = BTreeMap::new();
     for entry in entries {
         for output in &entry.outputs {
             let here = store.object_has_size(&output.digest, output.bytes)?;
             // An entry that has gone with its objects was taken by `gc`; one that was replaced is another.
             if !here
-                && !told.contains(&store.object(&output.digest))
+                && !known.contains(&store.object(&output.digest))
                 && store.entry(&entry.key)?.as_ref() == Some(entry)
             {
                 lost.entry(&output.digest).or_default().extend(names(entry, &output.digest));
@@ -227,9 +227,9 @@ fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
         Some(false) => {
             let beside = list(path.parent().unwrap_or(path))?;
             let then = match checkpointing::standing(&beside) {
-                (Some(_), 0) => "a newer one is whole, and the stage goes on from that",
-                (Some(_), _) => "the stage goes on from the one before",
-                (None, _) => "none before it is whole, so this work begins anew",
+                (Some(_), 0) => "a newer one is intact, and the stage resumes from it",
+                (Some(_), _) => "the stage resumes from the one before",
+                (None, _) => "none before it is intact, so this work starts anew",
             };
             return Ok(Some(fault("checkpoint", path, &format!("is damaged; {then}"))));
         }
@@ -237,7 +237,7 @@ fn unit(path: &Path) -> anyhow::Result<Option<Fault>> {
     }
     let bytes = read_if_there(path).with_context(|| format!("check `{}`", path.display()))?.unwrap_or_default();
     Ok(checkpointing::damaged_frame(&bytes)
-        .map(|at| fault("log", path, &format!("is damaged at byte {at}; the units from there on are made again"))))
+        .map(|at| fault("log", path, &format!("is damaged at byte {at}; the units from there on are computed again"))))
 }
 
 /// What the disk does not give.

@@ -70,7 +70,7 @@ impl EventLog {
     pub fn event(&self, event: &Event) {
         match event {
             Event::StageStarted { stage, why, resumed, key, .. } => {
-                let resumed = if *resumed { "; goes on from saved units" } else { "" };
+                let resumed = if *resumed { "; resumes from saved units" } else { "" };
                 self.log(stage, &format!("started: {why}{resumed} (key {key})"));
             }
             Event::Waiting { stage, holder } => self.log(stage, &format!("waits for {holder}")),

@@ -86,7 +86,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Record {
     dir: PathBuf,
     run: Mutex<RunRecord>,
-    saved: Mutex<Instant>,
+    last_saved: Mutex<Instant>,
     /// Node → its row in `run.nodes`.
     rows: BTreeMap<usize, usize>,
     holder: Holder,
@@ -153,7 +153,7 @@ impl Record {
             event_log: EventLog::create(&dir)?,
             run: Mutex::new(run),
             keys: Mutex::new(keys),
-            saved: Mutex::new(Instant::now()),
+            last_saved: Mutex::new(Instant::now()),
             dir,
         };
         record.save(write_in_passing)?;
@@ -202,9 +202,9 @@ impl Record {
             (row.status, row.seconds, row.error) = (status, seconds, error);
             row.outputs = entry.map(outputs).unwrap_or_default();
         });
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved = self.last_saved.lock().unwrap_or_else(PoisonError::into_inner);
         if status != Status::Hit && saved.elapsed() >= EVERY {
-            // The record of a run that is killed shows how far it came; that it could not be written now is told at its end.
+            // The record of a run that is killed shows how far it came; that it could not be written now is reported at its end.
             let _ = self.save(write_in_passing);
             *saved = Instant::now();
         }

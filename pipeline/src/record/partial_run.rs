@@ -1,4 +1,4 @@
-//! How far a run came whose record was not ended: its record was last written some time before, but its events were told as they
+//! How far a run came whose record was not ended: its record was last written some time before, but its events were written as they
 //! came.
 
 use std::collections::{BTreeMap, BTreeSet};

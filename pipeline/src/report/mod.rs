@@ -1,4 +1,4 @@
-//! The report of a run: what its stages made for people, told together with what was run.
+//! The report of a run: what its stages made for people, together with what was run.
 //!
 //! An object holds no time, host or date, so the page that a stage makes cannot say when, where and from what it was made.
 //! That is in the run's record. Here the two are handed to the catalogue's [`Render`], which knows the artifacts; the engine
@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub format: ReportFormat,
     /// One run, or several to be compared, in the order in which they were named.
     pub runs: &'a [RunSummary],
-    /// The page that is told together with its run: set where the form is HTML and the run is one.
+    /// The page that is rendered together with its run: set where the form is HTML and the run is one.
     pub page: Option<&'a RunSummaryFile>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn show(
     summary: &RunSummary,
     render: Render,
 ) -> anyhow::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut shown, mut kept) = (Vec::new(), Vec::new());
+    let (mut shown, mut displaced) = (Vec::new(), Vec::new());
     for page in summary.pages() {
         let path = store.view_folder(&summary.experiment, &page.stage).join(format!("{}{NAME}", page.port));
         let runs = std::slice::from_ref(summary);
@@ -31,12 +31,12 @@ pub(crate) fn show(
         let text = sealed(&redact(&text), &summary.id);
         let _gc_lock = store.enter()?;
         if fs::symlink_metadata(&path).is_ok() && !is_as_written(&path) {
-            kept.push(keep(&path).with_context(|| format!("move `{}` aside", path.display()))?);
+            displaced.push(keep(&path).with_context(|| format!("move `{}` aside", path.display()))?);
         }
         write_in_passing(&path, text.as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
         shown.push(path);
     }
-    Ok((shown, kept))
+    Ok((shown, displaced))
 }
 
 /// The page with its last line.

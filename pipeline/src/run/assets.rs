@@ -86,22 +86,22 @@ impl<'a> Assets<'a> {
             Ok(false) => format!("asset `{name}` changed"),
             Err(error) if is_absence(&error) => format!("asset `{name}` went from `{}`", found.path.display()),
             Err(error) => {
-                let what = "cannot be read again, so whether it changed while the stage was at work is not known";
+                let what = "cannot be read again, so whether it changed while the stage was running is unknown";
                 return Err(error.context(format!("asset `{name}` {what}")));
             }
         };
-        bail!("{what} while the stage was at work, so its result is not kept\nhelp: run it again")
+        bail!("{what} while the stage was running, so its result is not stored\nhelp: run it again")
     }
 
     /// Adds to the error of a stage that looked for a folder where an asset is a file: that it is, and what to write instead.
     pub fn wanted_folder(&self, found: &[(String, Resolved)], error: anyhow::Error) -> anyhow::Error {
-        let told = format!("{error:#}");
+        let text = format!("{error:#}");
         let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
         let is_listed = io.is_some_and(|error| error.kind() == ErrorKind::NotADirectory);
         let is_meant = |path: &Path| {
             let path = path.display().to_string();
             // The stage says so, or names a file below the one that is no folder.
-            (is_listed && told.contains(&path)) || told.contains(&format!("{path}/"))
+            (is_listed && text.contains(&path)) || text.contains(&format!("{path}/"))
         };
         match found.iter().find(|(_, found)| found.path.is_file() && is_meant(&found.path)) {
             Some((name, _)) => {
@@ -179,18 +179,18 @@ mod tests {
         let path = dir.path().join("ratings");
         fs::write(&path, "1").unwrap();
         let found = [("log".to_owned(), assets.look("log").unwrap())];
-        let told = |error: anyhow::Error| {
+        let placed = |error: anyhow::Error| {
             crate::error_report::ErrorReport::of(&assets.wanted_folder(&found, error)).to_string()
         };
         let begins = "x.yaml:2:20: asset `log` is a file, and the stage wants a folder: ";
         let help = "\nhelp: `path` must be the folder that holds the file, not the file itself (`path: FOLDER/`)";
         let listed = fs::read_dir(&path).map(|_| ()).with_context(|| format!("cannot list {}", path.display()));
-        let text = told(listed.unwrap_err());
+        let text = placed(listed.unwrap_err());
         assert!(text.starts_with(&format!("{begins}cannot list ")) && text.ends_with(help), "{text}");
-        let text = told(anyhow::anyhow!("{}/a.csv is not there", path.display()));
+        let text = placed(anyhow::anyhow!("{}/a.csv is not there", path.display()));
         assert!(text.starts_with(begins) && text.ends_with(help), "{text}");
         let other = format!("{}: row 3 holds no number", path.display());
-        assert_eq!(told(anyhow::anyhow!(other.clone())), other);
+        assert_eq!(placed(anyhow::anyhow!(other.clone())), other);
     }
 
     #[test]
@@ -201,15 +201,15 @@ mod tests {
         let assets = assets(&experiment);
         fs::write(&path, "1").unwrap();
         let found = assets.look("log").unwrap();
-        let told = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());
+        let changed = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());
         assets.check_unchanged("log", &found).unwrap();
         fs::write(&path, "2").unwrap();
-        assert!(told().starts_with("asset `log` changed while the stage was at work"), "{}", told());
+        assert!(changed().starts_with("asset `log` changed while the stage was running"), "{}", changed());
         fs::remove_file(&path).unwrap();
-        assert!(told().starts_with(&format!("asset `log` went from `{}` while", path.display())), "{}", told());
+        assert!(changed().starts_with(&format!("asset `log` went from `{}` while", path.display())), "{}", changed());
         // A link to itself: there, and not to be read by anybody.
         symlink(&path, &path).unwrap();
-        let text = told();
+        let text = changed();
         assert!(text.starts_with("asset `log` cannot be read again") && text.contains("symbolic links"), "{text}");
     }
 }

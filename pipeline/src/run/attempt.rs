@@ -105,7 +105,7 @@ impl Run<'_> {
         let entry = store.commit(Entry { key, material, outputs, made }, &out, &hashed)?;
         // The result is in the store, whatever becomes of what it was made in.
         for error in [&out, &scratch].into_iter().filter_map(|dir| remove(dir).err()) {
-            self.warn(index, &format!("the stage is done, and its working folder stays: {error:#}"));
+            self.warn(index, &format!("the stage has finished, and its working folder remains: {error:#}"));
         }
         Ok(entry)
     }

@@ -74,12 +74,7 @@ impl Run<'_> {
                             status = Status::Ran;
                             let entry = match (made, before) {
                                 (Err(error), Some(before)) if !error.is::<Interrupted>() => {
-                                    self.warn(
-                                        index,
-                                        &format!(
-                                            "the result of before is served, and still lacks something: {error:#}"
-                                        ),
-                                    );
+                                    self.warn(index, &format!("the earlier, incomplete result is used: {error:#}"));
                                     *before
                                 }
                                 (made, _) => made?,
@@ -118,11 +113,11 @@ impl Run<'_> {
         let key = material.key();
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
-        let (saved, damage) = ResumePoint::with_damage(&scratch)?;
+        let (resume, damage) = ResumePoint::with_damage(&scratch)?;
         self.record.missed(index, &reason, self.project.node(index).trained_on());
         let why = reason.to_string();
-        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed: saved.is_some() });
-        if let Some(text) = damage.told(saved) {
+        self.tell(&Event::StageStarted { stage: self.id(index), key, reason, why, resumed: resume.is_some() });
+        if let Some(text) = damage.describe(resume) {
             self.warn(index, &text);
         }
         let entry = self.attempt(index, material, contents, assets)?;
@@ -139,9 +134,7 @@ impl Run<'_> {
         if let Some(port) = before.as_ref().filter(|before| !before.made.incomplete).and_then(differs) {
             self.warn(
                 index,
-                &format!(
-                    "{port} came out with other bytes than before on the same key: the stage is not deterministic"
-                ),
+                &format!("{port} has other bytes than before for the same key: the stage is not deterministic"),
             );
         }
         Ok(entry)
@@ -182,7 +175,7 @@ impl Run<'_> {
                     self.warn(edge.node, &format!("{damage}; it is made again"));
                     let start = Instant::now();
                     match self.execute_node(edge.node)? {
-                        // Somebody else made it. If that was this run, it has told so.
+                        // Somebody else made it. If that was this run, it has said so.
                         Status::Hit => {
                             let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
                             done.get(&edge.node).into_iter().for_each(|entry| self.record.gives(edge.node, entry));
@@ -198,7 +191,7 @@ impl Run<'_> {
 
     /// Takes the lock of a key, waiting for whoever holds it.
     fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
-        let mut told = None;
+        let mut reported = None;
         for refusals in 0.. {
             if self.options.cancel.is_raised() {
                 break;
@@ -215,9 +208,9 @@ impl Run<'_> {
                 if self.options.no_wait {
                     return Err(Locked { stage: self.id(index), holder }.into());
                 }
-                if told.as_ref() != Some(&holder) {
+                if reported.as_ref() != Some(&holder) {
                     self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
-                    told = Some(holder);
+                    reported = Some(holder);
                 }
             }
             reached("waits", &self.project.store.scratch(key));

@@ -223,8 +223,8 @@ impl Run<'_> {
     fn tell_end(&self, index: usize, status: Status, start: Instant, error: Option<&anyhow::Error>) {
         let id = &self.project.node(index).id;
         let entry = self.done.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        let told = error.map(ErrorReport::of);
-        let text = told.as_ref().map(|told| redact(&told.to_string()).into_owned());
+        let report = error.map(ErrorReport::of);
+        let text = report.as_ref().map(|report| redact(&report.to_string()).into_owned());
         let log = self.record.log_so_far(id);
         let seconds = start.elapsed().as_secs_f64();
         self.record.ended(index, status, entry.as_ref(), seconds, text.clone());
@@ -233,7 +233,7 @@ impl Run<'_> {
             status,
             seconds,
             error: text,
-            help: told.and_then(|told| told.help()).map(|help| redact(&help).into_owned()),
+            help: report.and_then(|report| report.help()).map(|help| redact(&help).into_owned()),
             log: log.map(|path| path.display().to_string()),
         });
     }

@@ -17,8 +17,8 @@ use crate::store::{Entry, Lookup};
 pub(crate) enum Verdict {
     /// Its result is in the store.
     Hit { key: String },
-    /// It runs; from `saved` on, where a broken-off run left work.
-    Run { key: String, reason: MissReason, saved: Option<ResumePoint> },
+    /// It runs; from `resume` on, where a broken-off run left work.
+    Run { key: String, reason: MissReason, resume: Option<ResumePoint> },
     /// What it reads is not known before `on` has run. It runs for `reason` of its own, or, where there is none, when those
     /// come out with another content.
     After { on: Vec<String>, reason: Option<MissReason> },
@@ -141,17 +141,17 @@ fn verdict(project: &Project, index: usize, forced: bool, plan: &mut Plan) -> an
     }
     let key = material.key();
     let found = project.store.lookup(&key)?;
-    let saved = || ResumePoint::in_scratch(&project.store.scratch(&key));
+    let resume = || ResumePoint::in_scratch(&project.store.scratch(&key));
     let verdict = match found {
-        _ if forced => Verdict::Run { reason: MissReason::Forced, saved: saved()?, key },
+        _ if forced => Verdict::Run { reason: MissReason::Forced, resume: resume()?, key },
         Lookup::Entry(entry) if entry.made.incomplete => {
-            Verdict::Run { reason: MissReason::Incomplete, saved: saved()?, key }
+            Verdict::Run { reason: MissReason::Incomplete, resume: resume()?, key }
         }
         Lookup::Entry(entry) => {
             plan.hits.insert(index, *entry);
             Verdict::Hit { key }
         }
-        found => Verdict::Run { reason: project.reason(index, &material, &found)?, saved: saved()?, key },
+        found => Verdict::Run { reason: project.reason(index, &material, &found)?, resume: resume()?, key },
     };
     plan.materials.insert(index, material);
     Ok(verdict)

@@ -33,7 +33,7 @@ impl MissingPrerequisite {
         };
         let may = if self.certain { need.to_owned() } else { "may need".into() };
         let help = self.help.iter().flat_map(|help| help.lines()).map(|help| format!("\nhelp: {help}"));
-        format!("{stages} {may} what is not here: {}{}", self.error, help.collect::<String>())
+        format!("{stages} {may} something that is missing: {}{}", self.error, help.collect::<String>())
     }
 }
 
@@ -60,15 +60,15 @@ pub(crate) fn missing_prerequisites(project: &Project, plan: &Plan) -> Vec<Missi
         let lacking = lacking.map(|error| (true, ErrorReport::of(&error)));
         let unset = unset(project, index).into_iter();
         let unset = unset.map(|(place, variable)| (certain, ErrorReport::of(&secret::unset(&variable).context(place))));
-        for (certain, told) in lacking.chain(unset) {
+        for (certain, report) in lacking.chain(unset) {
             let id = project.node(index).id.clone();
-            let help = told.help();
-            match found.iter_mut().find(|missing| missing.error == told.message && missing.help == help) {
+            let help = report.help();
+            match found.iter_mut().find(|missing| missing.error == report.message && missing.help == help) {
                 Some(missing) => {
                     missing.stages.push(id);
                     missing.certain |= certain;
                 }
-                None => found.push(MissingPrerequisite { stages: vec![id], certain, error: told.message, help }),
+                None => found.push(MissingPrerequisite { stages: vec![id], certain, error: report.message, help }),
             }
         }
     }
@@ -125,7 +125,7 @@ mod tests {
             error: "no key".into(),
             help: Some("get one\nor none".into()),
         };
-        let ends = "what is not here: no key\nhelp: get one\nhelp: or none";
+        let ends = "something that is missing: no key\nhelp: get one\nhelp: or none";
         assert_eq!(missing(&["a"], true).text(), format!("stage `a` needs {ends}"));
         assert_eq!(missing(&["a", "b"], true).text(), format!("stage `a` and 1 more need {ends}"));
         assert_eq!(missing(&["a", "b"], false).text(), format!("stage `a` and 1 more may need {ends}"));

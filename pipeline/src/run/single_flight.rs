@@ -51,14 +51,14 @@ mod tests {
         let _other = flights.claim("other", "a", |_| panic!("nobody has it"));
         let order = Mutex::new(vec![]);
         std::thread::scope(|scope| {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tell, heard) = std::sync::mpsc::channel();
             let order = &order;
             let flights = &flights;
             scope.spawn(move || {
                 let _flight = flights.claim("k", "b", |maker| tell.send(maker.to_owned()).unwrap());
                 order.lock().unwrap().push("b");
             });
-            assert_eq!(told.recv().unwrap(), "a");
+            assert_eq!(heard.recv().unwrap(), "a");
             order.lock().unwrap().push("a");
             drop(first);
         });

@@ -40,7 +40,7 @@ pub(crate) fn nodes(
     let mut reindexed_by = Vec::new();
     let cycles = Cycles::of(stages);
     // Faults of what is connected with what: they leave every node to its place.
-    let mut told = 0;
+    let mut reported = 0;
     let (mut count, mut edges_made) = (0, 0);
     for entry in stages {
         if errors.len() > MOST {
@@ -75,7 +75,7 @@ pub(crate) fn nodes(
                     );
                 }
                 // After a fault above, edges may point at nodes that were not made.
-                if errors.len() == told {
+                if errors.len() == reported {
                     let rules = config.no_leakage();
                     errors.extend(
                         rules.iter().find_map(|rule| leakage::fault(block.name, rule, &inputs, &bindings, &nodes)),
@@ -85,7 +85,7 @@ pub(crate) fn nodes(
                     let reindexing = Reindexing { above: &nodes, by: &reindexed_by };
                     errors.extend(reindexing.faults(block.name, &inputs, &bindings));
                     reindexed_by.push(reindexing.of(kind, &inputs, &bindings));
-                    told = errors.len();
+                    reported = errors.len();
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };

@@ -229,7 +229,7 @@ fn describe(subject: &Subject, lookup: &SchemaLookup, place: &Place, error: &Con
             .help("the value of a secret is never written down")
             .masked();
     }
-    if place.value.text().is_some_and(secrets::meant) {
+    if place.value.text().is_some_and(secrets::is_reference) {
         return secrets::refused(subject, lookup, &place.steps, place.value.span);
     }
     let what = name_of(subject, &place.steps);

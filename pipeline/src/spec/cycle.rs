@@ -9,8 +9,8 @@ use crate::diagnostic::{Diagnostic, Span};
 
 /// References that are followed in one file, all faults together: more than any experiment has that people wrote.
 const MOST_STEPS: usize = 100_000;
-/// Longer cycles are told by their beginning and end.
-const MOST_TOLD: usize = 8;
+/// Longer cycles are shown by their beginning and end.
+const MOST_SHOWN: usize = 8;
 
 /// Looks for cycles among the stages of a file.
 pub(crate) struct Cycles<'t> {
@@ -29,12 +29,13 @@ impl<'t> Cycles<'t> {
     pub fn fault(&self, stage: &str, next: &str, span: Span) -> Option<Diagnostic> {
         let way = self.way(next, stage)?;
         let readers = std::iter::once(stage).chain(way.iter().copied());
-        let mut told: Vec<_> = readers.zip(&way).map(|(reader, read)| format!("`{reader}` reads `{read}`, ")).collect();
-        let last = told.pop()?;
-        if told.len() >= MOST_TOLD {
-            told.splice(MOST_TOLD / 2.., ["…, ".to_owned()]);
+        let mut links: Vec<_> =
+            readers.zip(&way).map(|(reader, read)| format!("`{reader}` reads `{read}`, ")).collect();
+        let last = links.pop()?;
+        if links.len() >= MOST_SHOWN {
+            links.splice(MOST_SHOWN / 2.., ["…, ".to_owned()]);
         }
-        let message = format!("{}and {last}so none of them can run first", told.concat());
+        let message = format!("{}and {last}so none of them can run first", links.concat());
         Some(Diagnostic::at(span, message).help("no order of these stages helps: let one of them read something else"))
     }
 

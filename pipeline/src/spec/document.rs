@@ -42,7 +42,7 @@ pub(crate) fn only(tree: &Tree, of: &str, keys: &[&str], errors: &mut Vec<Diagno
 }
 
 /// Whether an unknown key was most likely meant to be `key`, so that its absence need not be reported as well.
-pub(crate) fn meant(tree: &Tree, key: &str, keys: &[&str]) -> bool {
+pub(crate) fn has_typo_of(tree: &Tree, key: &str, keys: &[&str]) -> bool {
     let unknown = tree.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str()));
     unknown.into_iter().any(|entry| nearest(&entry.key, keys.iter().copied()) == Some(key))
 }
@@ -62,7 +62,7 @@ pub(crate) fn named<'t>(entry: &'t Entry, what: &str, errors: &mut Vec<Diagnosti
 /// Reads `name`; an empty text when it is missing or wrong.
 pub(crate) fn name(root: &Tree, start: Span, errors: &mut Vec<Diagnostic>) -> String {
     let Some(entry) = root.get("name") else {
-        if !meant(root, "name", TOP_KEYS) {
+        if !has_typo_of(root, "name", TOP_KEYS) {
             let fault = Diagnostic::at(start, "the experiment has no `name`");
             errors.push(fault.help("add `name: my-experiment` at the top; its results go to the folder of that name"));
         }

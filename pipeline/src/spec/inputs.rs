@@ -2,7 +2,7 @@
 
 use super::build::StageDecl;
 use super::cycle::Cycles;
-use super::document::meant;
+use super::document::has_typo_of;
 use super::serde_messages::a;
 use super::stage_block::StageBlock;
 use super::tree::{Data, Entry, Tree};
@@ -60,7 +60,7 @@ pub(crate) fn bindings(block: &StageBlock, scope: &Scope, errors: &mut Vec<Diagn
         errors.push(fault.suggest(&entry.key, names(), allowed));
     }
     let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
-    let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| meant(&entry.value, port.name, &names));
+    let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| has_typo_of(&entry.value, port.name, &names));
     ports.into_iter().filter(|port| !misspelt(port)).map(|port| binding(block, port, written, scope, errors)).collect()
 }
 

@@ -201,7 +201,7 @@ fn experiment(
         root.get("assets").map_or(&[][..], |entry| entry.value.entries()).iter().map(|e| e.key.as_str()).collect();
     let nodes = match root.get("stages") {
         None => {
-            if !document::meant(&root, "stages", document::TOP_KEYS) {
+            if !document::has_typo_of(&root, "stages", document::TOP_KEYS) {
                 let fault = Diagnostic::at(start, "the experiment has no `stages`");
                 errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
             }

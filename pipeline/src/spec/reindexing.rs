@@ -29,7 +29,7 @@ impl Reindexing<'_> {
         let all = self.speaking(inputs, bindings);
         // Whoever put a stage there to number anew meant what comes behind it.
         let newest = all.iter().rev().max_by_key(|(_, edge)| self.by[edge.node]);
-        let Some(&(meant, new)) = newest else { return Vec::new() };
+        let Some(&(intended, new)) = newest else { return Vec::new() };
         let Some(by) = self.by[new.node].map(|by| &self.above[by]) else { return Vec::new() };
         let named = |edge: &Edge| format!("{}.{}", self.above[edge.node].stage, edge.port);
         let fault = |(binding, old): &(&PortBinding, &Edge)| {
@@ -41,7 +41,7 @@ impl Reindexing<'_> {
                 "`{stage}.{}` is `{}`, but `{stage}.{}` is `{}`, for which `{}` numbered users and items anew",
                 binding.port.name,
                 named(old),
-                meant.port.name,
+                intended.port.name,
                 named(new),
                 by.id,
             );

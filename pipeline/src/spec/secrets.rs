@@ -20,7 +20,7 @@ pub struct SecretUse {
 }
 
 /// Whether a text names a secret, or tries to.
-pub(crate) fn meant(text: &str) -> bool {
+pub(crate) fn is_reference(text: &str) -> bool {
     text.contains(secret::OPENING)
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn refused(subject: &Subject, lookup: &SchemaLookup, steps: &[Step], 
 fn collect<'t>(tree: &'t Tree, steps: &mut Vec<Step>, found: &mut Vec<(Vec<Step>, &'t str, Span)>) {
     match &tree.data {
         Data::Scalar(_) => {
-            found.extend(tree.text().filter(|text| meant(text)).map(|text| (steps.clone(), text, tree.span)));
+            found.extend(tree.text().filter(|text| is_reference(text)).map(|text| (steps.clone(), text, tree.span)));
         }
         Data::List(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -76,7 +76,7 @@ fn collect<'t>(tree: &'t Tree, steps: &mut Vec<Step>, found: &mut Vec<(Vec<Step>
         Data::Map(entries) => {
             for entry in entries {
                 steps.push(Step::Key(entry.key.clone()));
-                if meant(&entry.key) {
+                if is_reference(&entry.key) {
                     found.push((steps.clone(), &entry.key, entry.key_span));
                 }
                 collect(&entry.value, steps, found);

@@ -1,6 +1,6 @@
 //! One entry of `stages`: its five keys.
 
-use super::document::{meant, only};
+use super::document::{has_typo_of, only};
 use super::sweep::{self, Axis};
 use super::tree::{Data, Entry};
 use crate::diagnostic::{Diagnostic, Span, listed};
@@ -83,7 +83,7 @@ fn kind(
     let known = || catalog.stages.iter().map(|row| row.kind);
     let all = || format!("the stage kinds are {}", listed(known()));
     let Some(entry) = stage.value.get("use") else {
-        if !meant(&stage.value, "use", STAGE_KEYS) {
+        if !has_typo_of(&stage.value, "use", STAGE_KEYS) {
             errors.push(Diagnostic::at(stage.key_span, format!("{of} has no `use`")).help(all()));
         }
         return None;

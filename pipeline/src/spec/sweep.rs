@@ -95,7 +95,7 @@ pub(crate) fn axes<'t>(swept: &'t Entry, with: Option<&Entry>, errors: &mut Vec<
         let mut labelled: Vec<(String, &Tree)> = Vec::new();
         let mut known = BTreeSet::new();
         for value in values {
-            if value.text().is_some_and(secrets::meant) {
+            if value.text().is_some_and(secrets::is_reference) {
                 let message = format!("`{}` cannot be swept: a secret changes no result", entry.key);
                 errors.push(Diagnostic::at(value.span, message).help("write the secret into `with`"));
                 continue;

@@ -90,7 +90,7 @@ pub(crate) fn parse(text: &str, source: usize, offset: usize, errors: &mut Vec<D
     let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at + offset).collect();
     bytes.push(text.len() + offset);
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { text, parser, source, bytes, anchors: BTreeMap::new(), nodes: 0, kept: 0, errors };
+    let mut reader = Reader { text, parser, source, bytes, anchors: BTreeMap::new(), nodes: 0, anchored: 0, errors };
     match reader.document() {
         Ok(tree) => Some(tree),
         Err(stop) => {
@@ -115,7 +115,7 @@ struct Reader<'text, 'errors> {
     anchors: BTreeMap<usize, Tree>,
     nodes: usize,
     /// Values under anchors: nested anchors keep what they share once each.
-    kept: usize,
+    anchored: usize,
     errors: &'errors mut Vec<Diagnostic>,
 }
 
@@ -214,8 +214,8 @@ impl<'text> Reader<'text, '_> {
 
     /// Remembers what an anchor names, of so many values.
     fn keep(&mut self, anchor: usize, tree: &Tree, nodes: usize) -> Read<()> {
-        self.kept += nodes;
-        if self.kept > MAX_NODES {
+        self.anchored += nodes;
+        if self.anchored > MAX_NODES {
             return Err(Diagnostic::at(tree.span, TOO_MUCH).into());
         }
         self.anchors.insert(anchor, tree.clone());
@@ -379,7 +379,7 @@ impl<'text> Reader<'text, '_> {
         }
         let line = self.text[..start - self.bytes[0]].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[line..].lines().next().unwrap_or_default();
-        let help = if super::secrets::meant(line) && line.contains(['{', '[']) && info.contains("flow") {
+        let help = if super::secrets::is_reference(line) && line.contains(['{', '[']) && info.contains("flow") {
             "inside `{ … }` and `[ … ]` quote it: \"${env:NAME}\""
         } else if info.contains("tabs") {
             "indent with spaces, not with tabs"

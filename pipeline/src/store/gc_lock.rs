@@ -37,7 +37,7 @@ impl Store {
     pub fn alone(&self) -> anyhow::Result<GcLock> {
         if let Some(why) = self.locks_missing()? {
             bail!(
-                "cannot take anything away: {why}, so a run at work would not be noticed\nhelp: move the store to a local disk for this, and back"
+                "nothing can be removed: {why}, so a concurrent run would not be noticed\nhelp: move the store to a local disk for this, and back"
             );
         }
         self.pass(File::lock)

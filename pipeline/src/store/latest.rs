@@ -1,4 +1,4 @@
-//! What a stage of an experiment was when it last had a result: its key, so that a change can be told field by field, and
+//! What a stage of an experiment was when it last had a result: its key, so that a change can be shown field by field, and
 //! the stamps of its view, so that an untouched view costs no reading.
 
 use std::collections::BTreeMap;

@@ -66,7 +66,7 @@ impl Store {
     /// Refuses a store whose form is newer than this program. The file `format` says it; without one it is 1.
     pub fn check_format(&self) -> anyhow::Result<()> {
         let path = self.part("format");
-        // What else may be wrong with the store is told where it is used.
+        // What else may be wrong with the store is reported where it is used.
         let Ok(text) = fs::read(&path) else { return Ok(()) };
         match String::from_utf8_lossy(&text).trim().parse::<u64>() {
             Ok(format) if format <= FORMAT => Ok(()),
@@ -142,18 +142,18 @@ impl Store {
 
     /// Moves the files `<dir>/<port>` of `outputs` into the store and then writes the entry: from here on the key is a hit.
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here. `hashed`
-    /// is told how many bytes more are hashed.
+    /// is called with how many bytes more are hashed.
     pub fn commit(&self, mut entry: Entry, dir: &Path, hashed: &dyn Fn(u64)) -> anyhow::Result<Entry> {
-        let kept = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
+        let context = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
         // What takes long comes before the gc lock.
         for output in &mut entry.outputs {
             let ready = self.ready_object(&dir.join(&output.port), hashed);
-            (output.digest, output.bytes) = ready.with_context(|| kept(&output.port))?;
+            (output.digest, output.bytes) = ready.with_context(|| context(&output.port))?;
         }
         // Between the first object and the entry nothing names the objects yet.
         let _gc_lock = self.enter()?;
         for output in &entry.outputs {
-            self.put_object(&dir.join(&output.port), &output.digest).with_context(|| kept(&output.port))?;
+            self.put_object(&dir.join(&output.port), &output.digest).with_context(|| context(&output.port))?;
         }
         let path = self.entry_path(&entry.key);
         write_atomically(&path, entry.to_text().as_bytes()).with_context(|| format!("write `{}`", path.display()))?;

@@ -75,15 +75,15 @@ impl Store {
     }
 
     /// Makes a finished file ready for [`Store::put_object`]: read-only, and on the disk. Gives its digest and size. Where the
-    /// store has a damaged file under the digest, that is moved aside. `hashed` is told how many bytes more are hashed.
+    /// store has a damaged file under the digest, that is moved aside. `hashed` is called with how many bytes more are hashed.
     pub(super) fn ready_object(&self, path: &Path, hashed: &dyn Fn(u64)) -> anyhow::Result<(String, u64)> {
         let metadata = fs::symlink_metadata(path).with_context(|| format!("look at `{}`", path.display()))?;
         ensure!(metadata.is_file(), "`{}` is not a plain file", path.display());
-        let told = |bytes: usize| -> std::io::Result<()> {
+        let count = |bytes: usize| -> std::io::Result<()> {
             hashed(bytes as u64);
             Ok(())
         };
-        let digest = digest_with(path, told).with_context(|| format!("read `{}`", path.display()))?;
+        let digest = digest_with(path, count).with_context(|| format!("read `{}`", path.display()))?;
         make_read_only(path).with_context(|| format!("make `{}` read-only", path.display()))?;
         reached("read-only", path);
         sync(path).with_context(|| format!("write `{}` to the disk", path.display()))?;

@@ -31,7 +31,7 @@ fn refused(ended: &Ended, parts: &[&str]) {
 #[test]
 fn an_asset_that_is_not_there_is_told_before_anything_runs() {
     let project = Project::new(LOG);
-    let error = "error: stage `log` needs what is not here: x.yaml:2:33: asset `log` is not on this machine";
+    let error = "error: stage `log` needs something that is missing: x.yaml:2:33: asset `log` is not on this machine";
     let help = "\nhelp: correct `path: data/`, which begins at the folder of the experiment file\n";
     let plan = project.run("plan x.yaml");
     refused(&plan, &[error, help]);

@@ -42,12 +42,12 @@ fn programs_are_given_the_help_of_every_error_by_itself() {
         ("runs --jsn --json", "unexpected argument '--jsn' found", "a similar argument exists: '--json'"),
         ("rnu x.yaml --json", "unrecognized subcommand 'rnu'", "a similar subcommand exists: 'runs'"),
     ] {
-        let told: Value = serde_json::from_str(&project.run(args).stdout).unwrap();
-        let fault = &told["diagnostics"][0];
-        assert!(fault["message"].as_str().unwrap().contains(message), "{args}: {told:#}");
-        assert!(!fault["message"].as_str().unwrap().contains("help"), "{args}: {told:#}");
-        assert_eq!((&fault["help"], &fault["line"]), (&help.into(), &Value::Null), "{args}: {told:#}");
-        assert!(told["error"].as_str().unwrap().contains(message), "{args}: {told:#}");
+        let output: Value = serde_json::from_str(&project.run(args).stdout).unwrap();
+        let fault = &output["diagnostics"][0];
+        assert!(fault["message"].as_str().unwrap().contains(message), "{args}: {output:#}");
+        assert!(!fault["message"].as_str().unwrap().contains("help"), "{args}: {output:#}");
+        assert_eq!((&fault["help"], &fault["line"]), (&help.into(), &Value::Null), "{args}: {output:#}");
+        assert!(output["error"].as_str().unwrap().contains(message), "{args}: {output:#}");
     }
 }
 
@@ -227,7 +227,7 @@ fn what_an_experiment_says_commands_no_terminal() {
         format!("name: e\nstages: {{ ask: {{ use: toy.ask, with: {{ server: {{ name: {name} }} }} }} }}\n")
     };
     let project = Project::new(&ask("calm"));
-    let mut told = project.run("run x.yaml").stderr;
+    let mut output = project.run("run x.yaml").stderr;
     project.write("x.yaml", &ask(r#""a\e[31m\u009b\u202e\ufeff""#));
     let shown = r"server.name calm → a\u{1b}[31m\u{9b}\u{202e}\u{feff}";
     let (plan, explained) = (project.ok("plan x.yaml"), project.ok("explain x.yaml ask"));
@@ -235,28 +235,28 @@ fn what_an_experiment_says_commands_no_terminal() {
         plan.contains(shown) && explained.contains(&shown.replacen("server", "will run: server", 1)),
         "{plan}{explained}"
     );
-    told += &(plan + &explained);
+    output += &(plan + &explained);
     for json in ["plan x.yaml --json", "explain x.yaml ask --json"] {
         let text = project.ok(json);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert!(value.to_string().contains('\u{202e}'), "the value is the same");
-        told += &text;
+        output += &text;
     }
     let run = project.run("run x.yaml");
     assert!(run.stderr.contains(&format!("ask runs: {shown}\n")), "{}", run.stderr);
-    told += &(run.stderr
+    output += &(run.stderr
         + &project.ok("runs last")
         + &project.ok("diff last~1 last")
         + &project.ok("run x.yaml --json --force ask"));
-    assert!(!told.contains(|c: char| pipeline::escape::is_unsafe(c) && c != '\n'), "{told:?}");
+    assert!(!output.contains(|c: char| pipeline::escape::is_unsafe(c) && c != '\n'), "{output:?}");
 }
 
 #[test]
 fn folders_that_are_not_there_are_told() {
     let project = Project::new(SUM);
-    let told = project.run("plan x.yaml --data . --data absent").stderr;
+    let output = project.run("plan x.yaml --data . --data absent").stderr;
     assert_eq!(
-        told,
+        output,
         "error: `--data absent` is no folder\nhelp: give the folder that holds the assets, or leave `--data` out\n"
     );
     let ended = project.run_with("plan x.yaml", &[("APPRENTICE_DATA", "absent")]);
@@ -264,9 +264,9 @@ fn folders_that_are_not_there_are_told() {
     for args in ["runs", "verify", "gc"] {
         let ended = project.run(&format!("{args} --artifacts absent"));
         assert_eq!(ended.code, 0, "{ended:?}");
-        let told =
+        let output =
             "warning: there is no folder of results `absent`\nhelp: `apprentice run EXPERIMENT.yaml` makes one; ";
-        assert!(ended.stderr.starts_with(told), "{ended:?}");
+        assert!(ended.stderr.starts_with(output), "{ended:?}");
         assert_eq!(project.run(&format!("{args} --artifacts absent --json")).stderr, "", "{args}");
     }
     project.ok("run x.yaml a");
@@ -278,8 +278,8 @@ fn a_mistyped_path_of_an_asset_is_told_with_its_place() {
     let project = Project::new(
         "name: n\nassets:\n  num: { from: [{ path: nums/on }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
     );
-    let told = project.run("run x.yaml").stderr;
-    let begins = "error: stage `one` needs what is not here: x.yaml:3:25: asset `num` is not on this machine";
-    assert!(told.starts_with(begins), "{told}");
-    assert!(told.contains("\nhelp: correct `path: nums/on`, which begins at the folder of"), "{told}");
+    let output = project.run("run x.yaml").stderr;
+    let begins = "error: stage `one` needs something that is missing: x.yaml:3:25: asset `num` is not on this machine";
+    assert!(output.starts_with(begins), "{output}");
+    assert!(output.contains("\nhelp: correct `path: nums/on`, which begins at the folder of"), "{output}");
 }

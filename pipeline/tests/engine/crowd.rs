@@ -180,15 +180,15 @@ fn a_clock_that_jumps_confuses_nobody() {
             command.env("TOY_CLOCK", clock).env("TOY_KILL_AT", kill).output().unwrap()
         };
         assert!(!run(first, "40", "").status.success());
-        let told = |output: std::process::Output| {
+        let answer = |output: std::process::Output| {
             assert!(output.status.success(), "{output:?}");
             String::from_utf8(output.stdout).unwrap()
         };
-        told(run(second, "", ""));
+        answer(run(second, "", ""));
         assert_eq!(remains(&project), expected);
-        let again = told(run(first, "", ""));
+        let again = answer(run(first, "", ""));
         assert!(again.starts_with("4 stages: 4 hits in "), "{again}");
-        let changed = told(run(second, "", "--set stages.slow.with.units=5"));
+        let changed = answer(run(second, "", "--set stages.slow.with.units=5"));
         assert!(changed.starts_with("4 stages: 2 hits, 2 ran in "), "{changed}");
         assert_eq!(project.ok("runs").lines().filter(|line| line.contains("torture")).count(), 4);
         project.ok("verify");
@@ -286,6 +286,6 @@ fn a_working_folder_that_cannot_be_removed_fails_no_stage_that_is_done() {
     assert_eq!(run.end(), Some(0));
     let events = project.path("artifacts/store/runs").join(&project.runs()[0]).join("events.jsonl");
     let events = std::fs::read_to_string(events).unwrap();
-    assert!(events.contains("the stage is done, and its working folder stays: remove `"), "{events}");
+    assert!(events.contains("the stage has finished, and its working folder remains: remove `"), "{events}");
     assert_eq!(std::fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "1\n");
 }

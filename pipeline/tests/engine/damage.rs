@@ -89,7 +89,7 @@ fn a_damaged_entry_is_made_again() {
 fn verify_finds_one_flipped_bit() {
     let project = Project::new(SUM);
     project.ok("run x.yaml");
-    assert_eq!(project.ok("verify"), "5 objects, 5 results, 1 run: all whole\n");
+    assert_eq!(project.ok("verify"), "5 objects, 5 results, 1 run: all intact\n");
     let object = project.object("b.value");
     let mut bytes = fs::read(&object).unwrap();
     bytes[0] ^= 1;
@@ -108,7 +108,7 @@ fn verify_names_all_that_can_be_damaged() {
     let mut started = project.start_and_hold(7, "");
     started.child.kill().unwrap();
     started.child.wait().unwrap();
-    assert_eq!(project.ok("verify"), "7 answers, 3 files of unfinished work, 1 run: all whole\n");
+    assert_eq!(project.ok("verify"), "7 answers, 3 files of unfinished work, 1 run: all intact\n");
     let scratch = project.path("artifacts/store/scratch");
     let work = fs::read_dir(scratch)
         .unwrap()
@@ -138,7 +138,7 @@ fn verify_names_all_that_can_be_damaged() {
     assert!(project.ok("runs --prune --keep 5").contains("1 run would be forgotten, 1 stay"));
     project.ok("runs --prune --keep 5 --apply");
     assert!(!project.path("artifacts/store/runs").join(&run).exists());
-    assert!(project.ok("verify").contains("all whole"));
+    assert!(project.ok("verify").contains("all intact"));
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 
@@ -150,19 +150,19 @@ fn damaged_checkpoints_are_told_and_what_is_said_of_them_happens() {
     let sums = work.parent().unwrap();
     // Without its log the stage is one training: all that it goes on from are its sums.
     fs::remove_file(sums.parent().unwrap().join("squares")).unwrap();
-    assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 6 saved units");
+    assert_eq!(project.plan("slow", ""), "run: it has no result yet; resumes after 6 saved units");
     fs::write(sums.join("6.checkpoint"), "torn").unwrap();
-    assert_eq!(project.plan("slow", ""), "run: it has no result yet; goes on after 3 saved units");
-    let told = project.run("verify").stdout;
-    assert!(told.contains("6.checkpoint` is damaged; the stage goes on from the one before\n"), "{told}");
+    assert_eq!(project.plan("slow", ""), "run: it has no result yet; resumes after 3 saved units");
+    let said = project.run("verify").stdout;
+    assert!(said.contains("6.checkpoint` is damaged; the stage resumes from the one before\n"), "{said}");
     fs::write(sums.join("3.checkpoint"), "torn").unwrap();
     assert_eq!(project.plan("slow", ""), "run: it has no result yet");
-    let told = project.run("verify").stdout;
-    let line = "is damaged; none before it is whole, so this work begins anew\n";
-    assert_eq!(told.matches(line).count(), 2, "{told}");
-    let told = project.run("run x.yaml").stderr;
-    let line = "slow warning: 2 saved checkpoints are damaged; no other is there, so the stage begins anew\n";
-    assert!(told.contains("slow runs: it has no result yet\n") && told.contains(line), "{told}");
+    let said = project.run("verify").stdout;
+    let line = "is damaged; none before it is intact, so this work starts anew\n";
+    assert_eq!(said.matches(line).count(), 2, "{said}");
+    let said = project.run("run x.yaml").stderr;
+    let line = "slow warning: 2 saved checkpoints are damaged; there is no other, so the stage starts anew\n";
+    assert!(said.contains("slow runs: it has no result yet\n") && said.contains(line), "{said}");
     assert_eq!(fs::read_to_string(project.path("artifacts/slow/slow/value.txt")).unwrap(), "385\n");
 }
 
@@ -207,7 +207,7 @@ fn verify_reads_the_fetched_assets_too() {
         "name: n\nassets:\n  num: { from: [{ generate: seven }] }\nstages:\n  one: { use: toy.number, with: { asset: num } }\n",
     );
     project.ok("run x.yaml");
-    assert_eq!(project.ok("verify"), "1 object, 1 result, 1 run, 1 asset: all whole\n");
+    assert_eq!(project.ok("verify"), "1 object, 1 result, 1 run, 1 asset: all intact\n");
     let mut folders = vec![project.path("cache")];
     let mut contents = vec![];
     while let Some(folder) = folders.pop() {
@@ -219,8 +219,8 @@ fn verify_reads_the_fetched_assets_too() {
     fs::write(&content, "8").unwrap();
     let ended = project.run("verify");
     assert_eq!(ended.code, 6);
-    let told = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
-    assert!(ended.stdout.starts_with(&told), "{}", ended.stdout);
+    let said = format!("the asset `{}` is damaged; it is fetched again when it is needed\n", content.display());
+    assert!(ended.stdout.starts_with(&said), "{}", ended.stdout);
     assert_eq!(project.ran("--force one"), ["one"]);
     project.ok("verify");
     assert_eq!(fs::read_to_string(project.path("artifacts/n/one/value.txt")).unwrap(), "7\n");

@@ -1,4 +1,4 @@
-//! Where stages train: said in the file or for once, recorded, and no part of a key. The toy's machine has one card.
+//! Where stages train: said in the file or for once, recorded, and no part of a key. The toy's machine has one GPU.
 
 use serde_json::Value;
 
@@ -24,11 +24,11 @@ fn a_stage_trains_where_the_file_says_and_the_record_tells_where() {
     let project = Project::new(TRAINED);
     assert_eq!(project.ran(""), ["one", "sum", "two"]);
     assert_eq!(
-        (&node(&project, "one")["device"], &node(&project, "one")["notes"]["told"]),
+        (&node(&project, "one")["device"], &node(&project, "one")["notes"]["device"]),
         (&"cuda:0".into(), &"cuda:0".into())
     );
     assert_eq!(
-        (&node(&project, "two")["device"], &node(&project, "two")["notes"]["told"]),
+        (&node(&project, "two")["device"], &node(&project, "two")["notes"]["device"]),
         (&"cpu".into(), &"cpu".into())
     );
     assert_eq!(node(&project, "sum")["device"], Value::Null, "it trains nothing");
@@ -45,7 +45,7 @@ fn another_device_makes_nothing_anew_and_the_command_goes_before_the_file() {
     assert_eq!(node(&project, "one")["device"], Value::Null, "it did not train in this run");
     assert_eq!(project.ran("--device cuda --force two"), ["two"]);
     assert_eq!(
-        (&node(&project, "two")["device"], &node(&project, "two")["notes"]["told"]),
+        (&node(&project, "two")["device"], &node(&project, "two")["notes"]["device"]),
         (&"cuda:0".into(), &"cuda:0".into())
     );
 }
@@ -55,10 +55,10 @@ fn a_card_that_is_not_there_is_told_before_anything_runs() {
     let project = Project::new(TRAINED);
     let ended = project.run("run x.yaml --device cuda:3");
     assert_eq!(ended.code, 2);
-    let told = "error: stage `one` is to train on `cuda:3`: there is no card 3\nhelp: there is one, `cuda:0`\n";
-    assert_eq!(ended.stderr, told);
+    let output = "error: stage `one` is to train on `cuda:3`: there is no GPU 3\nhelp: there is one, `cuda:0`\n";
+    assert_eq!(ended.stderr, output);
     assert!(project.runs().is_empty());
-    // What is made already asks for no card.
+    // What is made already asks for no GPU.
     project.ok("run x.yaml");
     project.ok("run x.yaml --device cuda:3");
 }
@@ -69,7 +69,7 @@ fn a_device_that_is_none_is_refused_where_it_stands() {
     let ended = Project::new(&wrong).run("plan x.yaml");
     assert_eq!(ended.code, 2);
     for part in [
-        "there is no device `gpu`; it is `cpu`, `cuda` (the first card) or `cuda:1` (the second)",
+        "there is no device `gpu`; it is `cpu`, `cuda` (the first GPU) or `cuda:1` (the second)",
         "toy.add trains nothing, so it has no device",
         "leave it out here; the stage kinds that train: `toy.train`",
         "x.yaml:3:34",

@@ -46,18 +46,18 @@ fn a_disk_that_fills_up_at_any_page_loses_nothing() {
         );
         let Some(output) = with_mounts(&project, &script) else { return };
         let talk = fs::read_to_string(project.path("talk")).unwrap();
-        let told = format!("{pages} pages: {talk}{}", String::from_utf8_lossy(&output.stderr));
+        let shown = format!("{pages} pages: {talk}{}", String::from_utf8_lossy(&output.stderr));
         fs::remove_dir(project.path("artifacts")).unwrap();
         fs::create_dir(project.path("artifacts")).unwrap();
         for part in ["store", "slow"] {
-            fs::rename(project.path(part), project.path("artifacts").join(part)).unwrap_or_else(|_| panic!("{told}"));
+            fs::rename(project.path(part), project.path("artifacts").join(part)).unwrap_or_else(|_| panic!("{shown}"));
         }
-        assert_eq!(remains(&project), expected, "{told}");
+        assert_eq!(remains(&project), expected, "{shown}");
         if output.status.success() {
             break;
         }
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(talk.contains("No space left on device") && talk.contains("\nhelp: "), "{told}");
+        assert_eq!(output.status.code(), Some(1), "{shown}");
+        assert!(talk.contains("No space left on device") && talk.contains("\nhelp: "), "{shown}");
         failed += 1;
     }
     assert!(failed > 10, "only {failed} sizes were too small");

@@ -65,7 +65,7 @@ fn the_end_of_memory_names_the_stages_at_work_and_the_next_run_goes_on() {
     // A stage that has ended is none of them.
     let ended = project.run("run x.yaml a bad -j 1");
     assert_eq!(ended.code, 9, "{ended:?}");
-    let words = "\nerror: out of memory: another 8589934591.9 GiB could not be had while these stages were at work: bad\nhelp: ";
+    let words = "\nerror: out of memory: another 8589934591.9 GiB could not be had while these stages were running: bad\nhelp: ";
     assert!(ended.stderr.contains(words) && ended.stderr.contains("`--jobs 1`"), "{}", ended.stderr);
     assert!(project.ok("runs").contains("  f  killed  "), "{}", project.ok("runs"));
     assert_eq!(project.ran("a bad --set stages.bad.with.how=no"), ["bad"], "what was finished is kept");

@@ -16,8 +16,9 @@ fn a_store_of_a_newer_program_is_refused_and_left_alone() {
     for command in COMMANDS {
         let ended = project.run(command);
         assert_eq!(ended.code, 2, "{command}: {ended:?}");
-        let told = "error: `artifacts/store/format` was written by a newer apprentice, and nothing was changed\nhelp: ";
-        assert!(ended.stderr.starts_with(told), "{command}: {}", ended.stderr);
+        let output =
+            "error: `artifacts/store/format` was written by a newer apprentice, and nothing was changed\nhelp: ";
+        assert!(ended.stderr.starts_with(output), "{command}: {}", ended.stderr);
     }
     assert_eq!(files(&project), before);
     project.ok("graph x.yaml");

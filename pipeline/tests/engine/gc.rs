@@ -48,7 +48,7 @@ fn a_forgotten_run_leaves_garbage_and_looking_removes_nothing() {
     let before = files(&project.path("artifacts"));
     let shown = project.ok("gc");
     assert!(shown.contains("results  3  ") && shown.contains("objects  3  "), "{shown}");
-    assert!(shown.ends_with("nothing was removed; `--apply` does it\n"), "{shown}");
+    assert!(shown.ends_with("nothing was removed; `--apply` removes it\n"), "{shown}");
     assert_eq!(files(&project.path("artifacts")), before);
     let done = project.ok("gc --apply");
     assert!(done.contains("\nfreed ") && done.contains(" (6 items); 5 results, 5 objects ("), "{done}");
@@ -193,7 +193,7 @@ fn nothing_goes_while_it_is_not_known_what_is_named() {
     let ended = project.run("gc --apply");
     assert_eq!(ended.code, 6);
     assert!(
-        ended.stdout.contains("cannot be read, so what it names is not known: no result and no object goes"),
+        ended.stdout.contains("cannot be read, so what it refers to is unknown: no result and no object is removed"),
         "{}",
         ended.stdout
     );

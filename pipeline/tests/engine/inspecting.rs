@@ -180,15 +180,15 @@ fn a_stage_that_no_run_included_is_told_as_one_without_a_result() {
     let project = Project::new(SUM);
     project.ok("run x.yaml a b");
     for what in ["sum.value", "sum", "sum@seed=1.value"] {
-        let told = project.run(&format!("inspect {what}"));
+        let answer = project.run(&format!("inspect {what}"));
         let wanted =
             "stage `sum` of experiment `sum` has no result yet\nhelp: `apprentice run EXPERIMENT.yaml sum` runs it";
-        assert!(told.code == 2 && told.stderr.contains(wanted), "{told:?}");
+        assert!(answer.code == 2 && answer.stderr.contains(wanted), "{answer:?}");
     }
-    let told = project.run("inspect summ.value").stderr;
+    let answer = project.run("inspect summ.value").stderr;
     assert!(
-        told.contains("`summ.value` is neither a file nor") && told.contains("help: its stages are a, b"),
-        "{told}"
+        answer.contains("`summ.value` is neither a file nor") && answer.contains("help: its stages are a, b"),
+        "{answer}"
     );
 }
 
@@ -201,8 +201,8 @@ fn an_output_that_takes_no_more_is_not_told_as_a_fault_of_the_file() {
     for args in ["inspect a.value --rows --format csv", "inspect a.value"] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ended = project.command(args).stdout(full).output().unwrap();
-        let told = String::from_utf8(ended.stderr).unwrap();
+        let answer = String::from_utf8(ended.stderr).unwrap();
         let wanted = "error: write to standard output: No space left on device (os error 28)\nhelp: ";
-        assert!(ended.status.code() == Some(1) && told.starts_with(wanted), "{args}: {told}");
+        assert!(ended.status.code() == Some(1) && answer.starts_with(wanted), "{args}: {answer}");
     }
 }

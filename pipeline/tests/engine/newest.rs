@@ -18,38 +18,38 @@ fn with_a_failure() -> Project {
 fn the_report_is_that_of_the_newest_run_that_made_one_and_says_so() {
     let project = with_a_failure();
     let runs = project.runs();
-    let told = project.run("report");
-    assert!(told.code == 0 && told.stdout.contains("<li>total@ 6</li>"), "{told:?}");
+    let answer = project.run("report");
+    assert!(answer.code == 0 && answer.stdout.contains("<li>total@ 6</li>"), "{answer:?}");
     let said = format!(
         "run {} of sum (ok), the newest run that made a page: run {} of other (failed) made none\n",
         runs[0], runs[1]
     );
-    assert_eq!(told.stderr, said);
+    assert_eq!(answer.stderr, said);
     // Both made metrics.
-    let told = project.run("report --format md");
-    assert!(told.stdout.contains(&runs[1]) && !told.stdout.contains(&runs[0]), "{told:?}");
-    assert_eq!(told.stderr, format!("run {} of other (failed)\n", runs[1]));
+    let answer = project.run("report --format md");
+    assert!(answer.stdout.contains(&runs[1]) && !answer.stdout.contains(&runs[0]), "{answer:?}");
+    assert_eq!(answer.stderr, format!("run {} of other (failed)\n", runs[1]));
     // A run of one stage, and one of which the page is not that of the stage, hide nothing.
     project.ok("run x.yaml a");
     assert!(project.ok("report --page page").contains("<li>total@ 6</li>"));
     // Who names a run means that one.
-    let told = project.run("report last");
-    assert!(told.code == 2 && told.stderr.contains("made no page: it did not include `page`"), "{told:?}");
+    let answer = project.run("report last");
+    assert!(answer.code == 2 && answer.stderr.contains("made no page: it did not include `page`"), "{answer:?}");
 }
 
 #[test]
 fn an_output_is_that_of_the_newest_run_that_has_it() {
     let project = with_a_failure();
     let runs = project.runs();
-    let told = project.run("inspect sum.value --rows");
-    assert!(told.code == 0 && told.stdout.contains("6.2"), "{told:?}");
+    let answer = project.run("inspect sum.value --rows");
+    assert!(answer.code == 0 && answer.stdout.contains("6.2"), "{answer:?}");
     let said = format!(
         "sum.value of sum: run {} is the newest that has it; run {} of other (failed) has none\n",
         runs[0], runs[1]
     );
-    assert_eq!(told.stderr, said);
-    let told = project.run("inspect b --rows");
-    assert_eq!((told.stdout.trim(), &*told.stderr), ("9", ""), "the newest run has it");
+    assert_eq!(answer.stderr, said);
+    let answer = project.run("inspect b --rows");
+    assert_eq!((answer.stdout.trim(), &*answer.stderr), ("9", ""), "the newest run has it");
     let of = |what: &str| {
         let shown: Value = serde_json::from_str(&project.ok(&format!("inspect {what} --json"))).unwrap();
         shown["content"]["text"].as_str().unwrap().trim().to_owned()

@@ -20,7 +20,7 @@ fn a_killed_run_goes_on_from_its_last_unit_to_the_same_bytes() {
         started.child.kill().unwrap();
         started.child.wait().unwrap();
         assert_eq!(project.count("entries"), 0);
-        let saved = if unit == 0 { "" } else { "; goes on from saved units" };
+        let saved = if unit == 0 { "" } else { "; resumes from saved units" };
         assert_eq!(project.plan("slow", ""), format!("run: it has no result yet{saved}"), "killed at unit {unit}");
     }
     let other = project.plan("slow", "--set stages.slow.with.units=11");
@@ -81,10 +81,13 @@ fn a_unit_that_takes_longer_than_the_grace_of_a_scheduler_is_left() {
     assert_eq!(started.end().0, 130);
     let took = asked.elapsed().as_secs();
     assert!((9..25).contains(&took), "Slurm and Kubernetes kill after 30 s, and it took {took} s");
-    let mut told = String::new();
-    std::io::Read::read_to_string(&mut talk, &mut told).unwrap();
-    let first = "SIGTERM: stopping after the unit at work, or in the middle of it in 10 s\n";
-    assert!(told.starts_with(first) && told.contains("\nstopped in the middle of a unit; finished ones are"), "{told}");
+    let mut shown = String::new();
+    std::io::Read::read_to_string(&mut talk, &mut shown).unwrap();
+    let first = "SIGTERM: stopping after the current unit, or in the middle of it in 10 s\n";
+    assert!(
+        shown.starts_with(first) && shown.contains("\nstopped in the middle of a unit; finished ones are"),
+        "{shown}"
+    );
     assert_eq!(project.ran(""), ["after", "slow"]);
     assert_eq!(project.objects(), undisturbed());
 }
@@ -144,7 +147,7 @@ fn ctrl_c_says_how_long_the_unit_at_work_may_take() {
     assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     line.clear();
     talk.read_line(&mut line).unwrap();
-    let begins = "stopping after the unit at work (slow has been at this unit for ";
+    let begins = "stopping after the current unit (slow has been at this unit for ";
     assert!(line.starts_with(begins) && line.ends_with(" s); press Ctrl-C again to stop now\n"), "{line}");
     project.write("gate", "");
     assert_eq!(child.wait().unwrap().code(), Some(130));

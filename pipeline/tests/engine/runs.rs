@@ -39,7 +39,7 @@ fn the_list_says_what_is_at_work_and_what_was_killed() {
     let line = project.ok("runs");
     assert!(line.contains("  slow  running  20") && line.contains("0 hit, 0 ran, 0 failed"), "{line}");
     let shown = project.ok("runs last");
-    assert!(shown.contains("\nslow   at work        –") && shown.contains("\nafter  did not begin  0.00 s"), "{shown}");
+    assert!(shown.contains("\nslow   at work        –") && shown.contains("\nafter  not started  0.00 s"), "{shown}");
     assert!(project.ok("inspect last").contains("\nslow   at work        –"), "{}", project.ok("inspect last"));
     run.kill();
     assert!(project.ok("runs").contains("  slow  killed  20"), "{}", project.ok("runs"));
@@ -56,16 +56,16 @@ fn of_a_run_that_was_killed_what_its_events_know_is_shown() {
     project.start_and_hold(2, "--force one -j 1").kill();
     let run = project.runs().pop().unwrap();
     let seconds = |project: &Project| {
-        let told: Value = serde_json::from_str(&project.ok("runs last --json")).unwrap();
-        told["run"]["seconds"].as_f64().unwrap()
+        let output: Value = serde_json::from_str(&project.ok("runs last --json")).unwrap();
+        output["run"]["seconds"].as_f64().unwrap()
     };
     let line = || project.ok("runs").lines().last().unwrap().to_owned();
     assert!(line().ends_with("0 hit, 1 ran, 0 failed") && seconds(&project) > 0.0, "{}", line());
     // As if it had taken longer; the last line is torn.
     let events = project.path(&format!("artifacts/store/runs/{run}/events.jsonl"));
-    let told = std::fs::read_to_string(&events).unwrap();
+    let output = std::fs::read_to_string(&events).unwrap();
     let later = r#"{"event":"progress","seconds":75.0,"stage":"slow"}"#;
-    std::fs::write(&events, format!("{told}{later}\n{{\"event\":\"stage_en")).unwrap();
+    std::fs::write(&events, format!("{output}{later}\n{{\"event\":\"stage_en")).unwrap();
     assert!(line().ends_with("1 min 15 s  0 hit, 1 ran, 0 failed"), "{}", line());
     std::fs::remove_file(&events).unwrap();
     assert_eq!(line().split_whitespace().rev().take(2).collect::<Vec<_>>(), ["–", "–"], "{}", line());

@@ -88,7 +88,8 @@ fn a_missing_secret_is_told_before_anything_runs() {
     for command in ["plan", "run"] {
         let ended = project.run(&format!("{command} x.yaml"));
         assert_eq!(ended.code, 2, "{ended:?}");
-        let wanted = format!("error: stage `ask` needs what is not here: {error}\nhelp: put the secret into it");
+        let wanted =
+            format!("error: stage `ask` needs something that is missing: {error}\nhelp: put the secret into it");
         assert!(
             ended.stderr.starts_with(&wanted) && ended.stderr.contains("\nhelp: `--keep-going` "),
             "{}",
@@ -98,9 +99,9 @@ fn a_missing_secret_is_told_before_anything_runs() {
     assert_eq!(project.count("entries"), 0);
     let plan = project.run("plan x.yaml --json");
     assert_eq!(plan.code, 2);
-    let told: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
-    assert_eq!(told["lacks"][0]["stages"], serde_json::json!(["ask"]));
-    assert_eq!((&told["lacks"][0]["error"], &told["lacks"][0]["certain"]), (&error.into(), &true.into()));
+    let answer: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(answer["lacks"][0]["stages"], serde_json::json!(["ask"]));
+    assert_eq!((&answer["lacks"][0]["error"], &answer["lacks"][0]["certain"]), (&error.into(), &true.into()));
     // Stages that were not chosen need nothing, nor do hits.
     assert!(project.run("plan x.yaml one").code == 0 && project.run("run x.yaml one").code == 0);
     assert_eq!(run(&project, "run x.yaml").code, 0);
@@ -115,9 +116,13 @@ fn a_missing_secret_stops_its_stage_alone_under_keep_going_and_is_told_with_its_
     assert_eq!(ended.code, 8);
     let wanted =
         "error: stage `ask` failed: x.yaml:8:14 (`server.key`): the environment variable `TOY_KEY` is not set\nhelp: ";
-    assert!(ended.stderr.starts_with("warning: stage `ask` needs what is not here: x.yaml:8:14"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("warning: stage `ask` needs something that is missing: x.yaml:8:14"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains(wanted), "{}", ended.stderr);
-    assert!(ended.stderr.contains("did not begin, because they need what failed: page\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("not started, because their inputs failed: page\n"), "{}", ended.stderr);
     let ended = project.run("run x.yaml ask --set stages.ask.with.server.key=${env:OTHER_KEY}");
     assert!(
         ended.stderr.contains("--set:1:28 (`server.key`): the environment variable `OTHER_KEY`"),

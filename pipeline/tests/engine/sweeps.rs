@@ -81,10 +81,10 @@ fn keep_going_finishes_the_other_cells_and_lists_what_failed_and_what_did_not_be
     let ended = project.run("run x.yaml --keep-going");
     assert_eq!(ended.code, 8);
     for part in [
-        "7 stages: 2 ran, 2 failed, 3 did not begin in ",
+        "7 stages: 2 ran, 2 failed, 3 not started in ",
         "error: stage `bad@how=error` failed: read the ratings: row 7",
         "error: stage `bad@how=panic` failed: it panicked",
-        "did not begin, because they need what failed: round@how=error, round@how=panic, page\n",
+        "not started, because their inputs failed: round@how=error, round@how=panic, page\n",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }

@@ -108,7 +108,7 @@ fn a_flipped_bit_in_a_finished_store_is_found_and_mended_or_does_no_harm() {
                 flipped[(turn * 41) % bytes.len()] ^= 1 << turn;
                 fs::write(path, flipped).unwrap();
             }
-            // The view is the user's; of what is remembered beside the results, only what cannot be read is told.
+            // The view is the user's; of what is remembered beside the results, only what cannot be read is reported.
             let found = project.run("verify").code;
             let is_result = ["objects", "entries"].contains(&part);
             assert!(found == 6 || (found == 0 && !is_result), "{part}, turn {turn}: {found}");

@@ -46,11 +46,11 @@ static CATALOG: Catalog = Catalog {
     renamed: include_str!("renamed.tsv"),
 };
 
-/// A machine with one card.
+/// A machine with one GPU.
 const DEVICES: Devices = Devices {
     cuda: true,
     probe: |device| match device {
-        Device::Cuda(number) if number > 0 => anyhow::bail!("there is no card {number}\nhelp: there is one, `cuda:0`"),
+        Device::Cuda(number) if number > 0 => anyhow::bail!("there is no GPU {number}\nhelp: there is one, `cuda:0`"),
         _ => Ok(()),
     },
 };

@@ -77,7 +77,7 @@ impl Stage for Number {
     }
 }
 
-/// Learns a number, wherever it is told to.
+/// Learns a number, on the device that it is given.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
@@ -94,7 +94,7 @@ impl Stage for Train {
     type Inputs = Nothing;
     type Outputs = One;
     fn run(&self, _: Nothing, cx: &Context) -> anyhow::Result<One> {
-        cx.note("told", cx.device());
+        cx.note("device", cx.device());
         Ok(One { value: Value(self.value) })
     }
 }

@@ -1,4 +1,4 @@
-//! A simulated audience: what each user would answer to each item, which items feel alike, and when people leave.
+//! A world: the expected reward of each user and item, item distances, and the quit rules of simulated users.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::Ids;
 use super::demonstrations::Termination;
 use super::tensors::{Array, TensorFile};
 
-/// How far back a user remembers when two items feel alike.
+/// Which recent items the quit window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Window {
+pub enum WindowRule {
     /// The last `n` items.
     #[default]
     Last,
@@ -22,8 +22,8 @@ pub enum Window {
     Easyrl4rec,
 }
 
-impl Window {
-    /// How many of the `t` items so far count, for a window of `n`.
+impl WindowRule {
+    /// The length of the window after `t` items, for a quit window of `n`.
     #[must_use]
     pub fn length(self, t: usize, n: usize) -> usize {
         match self {
@@ -34,44 +34,43 @@ impl Window {
     }
 }
 
-/// Whether a user may be shown an item again.
+/// Whether an item may be recommended to a user again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Repeats {
     /// Yes (`FB` of EasyRL4Rec); the quit rules may punish it.
     #[default]
     Allowed,
-    /// No: what was shown is masked (`NX_0`).
+    /// No: items that were shown are masked (`NX_0`).
     Masked,
-    /// No, and nobody leaves: every episode lasts exactly `horizon` rounds (`NX_10` at a horizon of 10).
-    MaskedExactRounds,
+    /// No, and no user quits: every episode lasts exactly `horizon` turns (`NX_10` at a horizon of 10).
+    MaskedFixedLength,
 }
 
 /// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
 /// in this order: low reward, similar, category, horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuitRules {
-    /// Turns after which the episode is cut (`truncated`, not `terminal`).
+    /// Maximum number of turns; an episode that reaches it is `truncated`, not `terminal`.
     pub horizon: usize,
-    /// Items remembered by the `similar` and the `category` rule.
-    pub window: usize,
+    /// Number of recent items that the `similar` and the `category` rule compare with.
+    pub quit_window: usize,
     /// Which items the window holds early in an episode.
-    pub window_kind: Window,
-    /// Quit when an item is nearer than this to one in the window (strict); `None` turns the rule off.
-    pub similar_below: Option<f32>,
+    pub window_rule: WindowRule,
+    /// Quit at an item whose distance to one in the window is below this (strict); `None` turns the rule off.
+    pub distance_threshold: Option<f32>,
     /// Quit when the reward is below this; `None` turns the rule off.
-    pub low_reward: Option<f32>,
-    /// Quit when a category of the item was shown more often than this in the window; `None` turns the rule off.
+    pub quit_below: Option<f32>,
+    /// Quit at an item if one of its categories occurs more often than this in the window; `None` turns the rule off.
     #[serde(default)]
-    pub category_above: Option<u32>,
-    /// Turns at the beginning at which nobody leaves: 0 in IL-Rec, 1 in BiLLP.
+    pub max_same_category: Option<u32>,
+    /// Number of first turns at which no user quits: 0 in IL-Rec, 1 in BiLLP.
     #[serde(default)]
-    pub spared: usize,
-    /// What is logged for the step at which a user leaves, instead of its reward (BiLLP: −1000). Learners may see it;
-    /// metrics never do.
+    pub min_turns: usize,
+    /// The training reward of the step at which a user quits, in place of its reward (BiLLP: −1000). Metrics never contain it.
     #[serde(default)]
-    pub penalty: Option<f32>,
-    /// Whether items may be shown again.
+    pub quit_penalty: Option<f32>,
+    /// Whether items may be recommended again.
     #[serde(default)]
     pub repeats: Repeats,
 }
@@ -81,24 +80,24 @@ impl Default for QuitRules {
     fn default() -> Self {
         Self {
             horizon: 30,
-            window: 7,
-            window_kind: Window::Last,
-            similar_below: None,
-            low_reward: None,
-            category_above: None,
-            spared: 0,
-            penalty: None,
+            quit_window: 7,
+            window_rule: WindowRule::Last,
+            distance_threshold: None,
+            quit_below: None,
+            max_same_category: None,
+            min_turns: 0,
+            quit_penalty: None,
             repeats: Repeats::Allowed,
         }
     }
 }
 
 impl QuitRules {
-    /// An episode's rewards as learners are told them: where the user left, the penalty, if there is one, in the place of the last.
+    /// The training rewards of an episode: if the user quit and there is a penalty, it replaces the last reward.
     #[must_use]
     pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
         let mut training_rewards = rewards.to_vec();
-        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, training_rewards.last_mut(), end)
+        if let (Some(penalty), Some(last), Some(end)) = (self.quit_penalty, training_rewards.last_mut(), end)
             && end.terminal()
         {
             *last = penalty;
@@ -111,13 +110,13 @@ impl QuitRules {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistancesFrom {
-    /// From the columns of its own rewards: who has them knows something of its people.
+    /// From the columns of its own rewards: they depend on the preferences of its users.
     #[default]
     Own,
-    /// From what the catalogue says of its items, their genres or titles: no secret of any world.
+    /// From the catalogue, its genres or titles: no privileged information.
     Catalogue,
-    /// From the rewards of another world: who learns here with the distances of the judge is privileged, as the published
-    /// learners are.
+    /// From the rewards of another world. A policy that is trained with the distances of the evaluation world is privileged, as
+    /// the published learners are.
     Shared {
         /// [`World::distances_digest`] of the world they were taken from.
         digest: String,
@@ -133,7 +132,7 @@ struct About {
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
-/// where the distances come from; where they are known also `deviation [U, I]`, `stated [U, I]`, `bonus [I + 1, I + 1]` and
+/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]` and
 /// `categories [I, C]`; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
@@ -145,18 +144,18 @@ pub struct World {
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
     pub item_vectors: Array,
-    /// How far the members of an ensemble disagree about each reward: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating.
-    /// It says what the models do not know, not how much a person's answers vary. Only of fitted worlds with several members.
-    pub deviation: Option<Array>,
-    /// The largest deviation of an answer that a member states, √max_k σ²_k, `[U, I]`, in units of the rating. It holds how much
-    /// answers vary, too. Only of worlds whose models state one.
-    pub stated: Option<Array>,
-    /// What is paid beside `reward` for whatever is shown after (the last item, the one before), `[I + 1, I + 1]`, I for none; the
-    /// sum is never below 0. Only of worlds that pay for where a session has come to.
+    /// Standard deviation of the ensemble's predictions: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating. It measures
+    /// epistemic uncertainty, not the variance of a user's ratings. Only of fitted worlds with several models.
+    pub ensemble_std: Option<Array>,
+    /// The largest standard deviation that a model predicts, √max_k σ²_k, `[U, I]`, in units of the rating. It includes the
+    /// variance of the ratings. Only of worlds whose models predict one.
+    pub predicted_std: Option<Array>,
+    /// A reward that depends on the last two items alone and is added to `reward`, `[I + 1, I + 1]` by (the last item, the one
+    /// before), I for none; the sum is never below 0. Only of worlds with an entropy term (DORL).
     pub bonus: Option<Array>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
-    /// When people leave.
+    /// The quit rules.
     pub rules: QuitRules,
     /// Where `distance` comes from.
     pub distances: DistancesFrom,
@@ -189,16 +188,16 @@ impl World {
     pub fn vectors_digest(&self) -> String {
         digest(&[&self.user_vectors, &self.item_vectors])
     }
-    /// What `item` pays a user who was shown these items, oldest first.
+    /// The reward of `item` for a user who was shown these items, oldest first.
     #[must_use]
-    pub fn pays(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
+    pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
         let reward = self.reward.row(user as usize)[item as usize];
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
         let back = |steps: usize| shown.len().checked_sub(steps).map_or(none, |at| shown[at] as usize);
         (reward + bonus.row(back(1))[back(2)]).max(0.0)
     }
-    /// BLAKE3 of the rewards, in hex: two worlds with equal rewards are one judge.
+    /// BLAKE3 of the rewards, in hex: worlds with equal rewards are the same evaluation world.
     #[must_use]
     pub fn rewards_digest(&self) -> String {
         match &self.bonus {
@@ -206,30 +205,30 @@ impl World {
             None => digest(&[&self.reward]),
         }
     }
-    /// BLAKE3 of the item distances, in hex: two worlds with equal distances have people leave at the same items.
+    /// BLAKE3 of the item distances, in hex: in worlds with equal distances the same items are similar.
     #[must_use]
     pub fn distances_digest(&self) -> String {
         digest(&[&self.distance])
     }
-    /// Whether anybody may leave before the horizon, under any rule.
+    /// Whether a user can quit before the horizon, under any rule.
     #[must_use]
-    pub fn people_leave(&self) -> bool {
+    pub fn users_may_quit(&self) -> bool {
         let rules = &self.rules;
-        let by_category = rules.category_above.is_some() && self.categories.is_some();
-        let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;
-        by_any && rules.repeats != Repeats::MaskedExactRounds && rules.spared < rules.horizon
+        let by_category = rules.max_same_category.is_some() && self.categories.is_some();
+        let by_any = rules.distance_threshold.is_some() || rules.quit_below.is_some() || by_category;
+        by_any && rules.repeats != Repeats::MaskedFixedLength && rules.min_turns < rules.horizon
     }
-    /// Whether `item` is too near to one of `recent` under the `similar` rule.
+    /// Whether `item` is too similar to one of `recent` under the `similar` rule.
     #[must_use]
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
-        let Some(threshold) = self.rules.similar_below else { return false };
+        let Some(threshold) = self.rules.distance_threshold else { return false };
         let row = self.distance.row(item as usize);
         recent.iter().any(|&h| row[h as usize] < threshold)
     }
-    /// Whether a category of `item` stands too often in `recent` under the `category` rule.
+    /// Whether a category of `item` occurs too often in `recent` under the `category` rule.
     #[must_use]
     pub fn too_much_of_a_category(&self, item: u32, recent: &[u32]) -> bool {
-        let (Some(most), Some(categories)) = (self.rules.category_above, &self.categories) else { return false };
+        let (Some(most), Some(categories)) = (self.rules.max_same_category, &self.categories) else { return false };
         let own = categories.row(item as usize).iter().enumerate().filter(|&(_, &x)| x > 0.0);
         own.into_iter().any(|(c, _)| {
             let times = recent.iter().filter(|&&h| categories.row(h as usize)[c] > 0.0).count();
@@ -254,8 +253,8 @@ fn digest(arrays: &[&Array]) -> String {
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    /// 5: with the ids that its row numbers stand for.
-    const FORMAT: u32 = 5;
+    /// 5: with the ids that its row numbers stand for. 6: quit rules and uncertainties have the names of the settings.
+    const FORMAT: u32 = 6;
     const NUMBERED: bool = true;
 
     fn id_spaces(&self) -> IdSpaces {
@@ -277,8 +276,8 @@ impl Artifact for World {
             file.arrays.insert(name.to_owned(), array.clone());
         }
         for (name, array) in [
-            ("deviation", &self.deviation),
-            ("stated", &self.stated),
+            ("ensemble_std", &self.ensemble_std),
+            ("predicted_std", &self.predicted_std),
             ("bonus", &self.bonus),
             ("categories", &self.categories),
         ] {
@@ -298,8 +297,8 @@ impl Artifact for World {
             distance: file.take("distance")?,
             user_vectors: file.take("user_vectors")?,
             item_vectors: file.take("item_vectors")?,
-            deviation: file.arrays.remove("deviation"),
-            stated: file.arrays.remove("stated"),
+            ensemble_std: file.arrays.remove("ensemble_std"),
+            predicted_std: file.arrays.remove("predicted_std"),
             bonus: file.arrays.remove("bonus"),
             categories: file.arrays.remove("categories"),
             rules,
@@ -313,8 +312,8 @@ impl Artifact for World {
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
         let fits =
             |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
-        ensure!(fits(&world.deviation, &|shape| shape == [users, items]), "deviation is not {users} × {items}");
-        ensure!(fits(&world.stated, &|shape| shape == [users, items]), "stated is not {users} × {items}");
+        ensure!(fits(&world.ensemble_std, &|shape| shape == [users, items]), "ensemble_std is not {users} × {items}");
+        ensure!(fits(&world.predicted_std, &|shape| shape == [users, items]), "predicted_std is not {users} × {items}");
         let places = items + 1;
         ensure!(fits(&world.bonus, &|shape| shape == [places, places]), "bonus is not {places} × {places}");
         ensure!(

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::inspect;
 use super::testing::inspected;
 use crate::artifact::{
-    Call, Calls, Demonstrations, EpisodeUsage, Items, LlmUsage, Played, Rollout, Rollouts, Step, Steps, Termination,
-    Trajectory,
+    Call, Calls, Demonstrations, EpisodeSteps, EpisodeUsage, Items, LlmUsage, Rollout, Rollouts, Step, Steps,
+    Termination, Trajectory,
 };
 
 struct Folder(tempfile::TempDir);
@@ -119,12 +119,12 @@ fn what_the_other_roles_were_asked_stands_where_it_happened() {
     let first = "\
 step 0
   user   Choose well.
-  asked  Thought on what is next:
+  prompt Thought on what is next:
   model  Something\\u{1b}[2J loud.
   user   Thought: Something loud.
   offer   1. Heat";
     assert!(text.contains(first), "{text}");
-    let last = "at the end\n  asked  What should be done otherwise:\n  model  Vary.\n  model  More.\n";
+    let last = "at the end\n  prompt What should be done otherwise:\n  model  Vary.\n  model  More.\n";
     assert!(text.ends_with(last), "{text}");
     // The same by the calls.
     let related = ["demonstrations", "items", "efforts"];
@@ -149,7 +149,7 @@ fn without_its_neighbours_an_episode_is_told_in_numbers() {
 #[test]
 fn a_judged_episode_is_told_step_by_step() {
     let folder = Folder::new();
-    let played = |user, items: &[u32]| Played {
+    let played = |user, items: &[u32]| EpisodeSteps {
         policy: "a2c".into(),
         cell: "seed=0".into(),
         user,
@@ -168,24 +168,24 @@ fn a_judged_episode_is_told_step_by_step() {
     let json: Value = serde_json::from_str(&inspected(&path, &folder.request(1, Format::Json))).unwrap();
     assert_eq!((&json["policy"], &json["cell"], &json["user"]), (&"a2c".into(), &"seed=0".into(), &9.into()));
     // The row of an episode is told with its steps, where they are known.
-    let outcome = |played: &Played| Rollout {
+    let outcome = |played: &EpisodeSteps| Rollout {
         policy: played.policy.clone(),
         cell: played.cell.clone(),
         user: played.user,
         length: played.items.len() as u32,
-        inclusive: 8.0,
-        exclusive: 4.0,
-        distinct: 1,
+        return_inclusive: 8.0,
+        return_exclusive: 4.0,
+        distinct_items: 1,
         diversity: 0.0,
         novelty: 0.0,
         top_category: None,
-        training: None,
+        return_training_world: None,
         end: played.end,
     };
     let rollouts = folder.0.path().join("rollouts");
     Rollouts(steps.0.iter().map(outcome).collect()).write(&rollouts).unwrap();
     let mut request = folder.request(0, Format::Table);
-    assert!(inspected(&rollouts, &request).contains("Its steps are not in the file"));
+    assert!(inspected(&rollouts, &request).contains("Its steps are not in this file"));
     request.related.push(RelatedFile { kind: "steps".into(), path: path.clone() });
     let text = inspected(&rollouts, &request);
     assert!(text.contains("a2c") && text.contains(title) && text.contains("world  Heat (1995): 4.00"), "{text}");

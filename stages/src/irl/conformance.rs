@@ -1,4 +1,4 @@
-//! What every stage of inverse RL must keep: demonstrated steps are paid more than others, in whatever form.
+//! The contract of all stages of inverse RL: demonstrated steps have a higher learned reward than others, in every form.
 
 use pipeline::{Context, Stage};
 use rand::RngExt;
@@ -6,10 +6,11 @@ use rand::RngExt;
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::env::{LearnedReward, last_steps};
-use crate::nn::{DiscriminatorSettings, RewardForm, rng};
+use crate::nn::{DiscriminatorSettings, Optimizer, RewardForm, rng};
 use crate::rl::{A2c, BcDataset};
 
-/// The demonstrations show one item of each cluster; the others are as good to the world, but not what the expert does.
+/// The demonstrations show one item of each cluster; the other items have the same reward in the world, but the expert does not choose
+/// them.
 #[track_caller]
 fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: &S) {
     stage.check().unwrap();
@@ -25,27 +26,27 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
         rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / rewards.len() as f64
     };
     let (expert, other) = (mean(&pairs.actions), mean(&others));
-    assert!(expert > other, "demonstrated steps are paid {expert}, others {other}");
+    assert!(expert > other, "the reward of demonstrated steps is {expert}, that of others {other}");
     let weight = outputs.weights.weight.iter().map(|&w| f64::from(w)).sum::<f64>() / 18.0;
     assert!((weight - 1.0).abs() < 1e-5, "weights of mean {weight}");
 }
 
 fn settings() -> DiscriminatorSettings {
-    DiscriminatorSettings { n_updates: Some(15), learning_rate: 0.01, ..brief(2) }
+    DiscriminatorSettings { n_updates: Some(15), optimizer: Optimizer::with_learning_rate(0.01), ..brief(2) }
 }
 
 #[test]
 fn gail_pays_what_the_expert_does_in_every_form() {
     for reward in [RewardForm::NegLogOneMinusD, RewardForm::LogD, RewardForm::LogDMinusLogOneMinusD] {
-        let policy = A2c { episodes: 4, ..A2c::default() };
+        let policy = A2c { episodes_per_update: 4, ..A2c::default() };
         assert_likes_the_expert(&Gail { rounds: 8, reward, discriminator: settings(), policy, ..Gail::default() });
     }
 }
 
 #[test]
 fn airl_pays_what_the_expert_does_in_either_form() {
-    for (reward, entropy) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
-        let policy = A2c { episodes: 4, entropy, ..A2c::default() };
+    for (reward, entropy_coef) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
+        let policy = A2c { episodes_per_update: 4, entropy_coef, ..A2c::default() };
         assert_likes_the_expert(&Airl { rounds: 8, reward, discriminator: settings(), policy, ..Airl::default() });
     }
 }

@@ -15,11 +15,11 @@ pub struct Demonstration {
     pub user: u32,
     /// The items, at least one and at most as many as the horizon.
     pub items: Vec<u32>,
-    /// What the world paid: a part of the states.
+    /// Rewards of the world, which are part of the states.
     pub rewards: Vec<f32>,
     /// The same with the rules' penalty for leaving, if they have one: what is learned from.
     pub training_rewards: Vec<f32>,
-    /// Whether nothing comes after the last item; else the episode was only cut off, and the state after it is worth something.
+    /// Whether the episode ended with its last item. If not, it was truncated, and the state after it has a value.
     pub terminal: bool,
 }
 
@@ -41,7 +41,7 @@ impl Demonstration {
             ensure!(
                 trajectory.steps.len() <= horizon,
                 "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}\nhelp: set \
-                 `max_episode_length: {horizon}` in `demonstrate.from_log`, or raise `audience.horizon`",
+                 `max_episode_length: {horizon}` in `demonstrate.from_log`, or raise `simulator.horizon`",
                 trajectory.steps.len()
             );
             let mut shown = BTreeSet::new();
@@ -54,14 +54,14 @@ impl Demonstration {
                 );
                 ensure!(
                     step.reward.is_finite(),
-                    "{}: the reward of item {item} is {}, which is not finite\nhelp: look at the world that paid it",
+                    "{}: the reward of item {item} is {}, which is not finite\nhelp: look at the world that computed it",
                     place(),
                     step.reward
                 );
                 ensure!(
                     shown.insert(item) || world.rules.repeats == Repeats::Allowed,
                     "{}: item {item} was shown before, and the world masks repeats\nhelp: let the demonstrations be played in a \
-                     world that masks them, too, or take `audience.repeats: allowed`",
+                     world that masks them, too, or take `simulator.repeats: allowed`",
                     place()
                 );
             }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_penalty_for_leaving_is_told_in_the_place_of_the_last_reward() {
         let mut world = world();
-        world.rules.penalty = Some(-9.0);
+        world.rules.quit_penalty = Some(-9.0);
         let of = |end| Demonstration::all(&demonstrated(0, &[0, 1], end), &world).unwrap().remove(0);
         assert_eq!(
             (of(Termination::Similar).training_rewards, of(Termination::Similar).rewards),

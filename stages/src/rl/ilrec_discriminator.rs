@@ -1,4 +1,4 @@
-//! The policy's opponent in `rl.ilrec`: what it is taught with, round by round, and what it pays.
+//! The discriminator of `rl.ilrec`: its training, and its reward.
 //!
 //! L_D = −mean_demo(ŵ·log D_E) − mean_π(log(1 − D_E)), D_E = P(expert) = σ(logit), with smoothed labels and a replay of the last
 //! rounds' played steps (Ho and Ermon 2016, arXiv 1606.03476, eq. 17); one step of it is [`DiscriminatorTrainer`]'s, as in `irl`.
@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use super::batch::Batch;
 use super::bc_dataset::BcDataset;
 use crate::artifact::{Array, Items, World};
-use crate::env::{Features, text_vectors};
+use crate::env::{Features, embed_texts};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::params::{to_array, to_tensor};
 use crate::nn::{AdamW, DiscriminatorMetrics, DiscriminatorSettings, DiscriminatorTrainer, Params, RewardForm};
@@ -41,7 +41,7 @@ impl<'w> IlRecDiscriminator<'w> {
         seed: u64,
     ) -> Result<Self> {
         let features = match items {
-            Some(items) => Features::with_texts(world, text_vectors(items, settings.text_embedding_dim, seed))?,
+            Some(items) => Features::with_texts(world, embed_texts(items, settings.text_embedding_dim, seed))?,
             None => Features::new(world),
         };
         let config = DiscriminatorConfig {
@@ -61,9 +61,9 @@ impl<'w> IlRecDiscriminator<'w> {
         })
     }
 
-    /// Adds a round's played steps and learns from what is kept; the last batch's outcome. `weights [N]` are the demonstrated
-    /// steps', and count where the settings say so.
-    pub fn learn(&mut self, batch: &Batch, weights: &[f32], round: u64) -> Result<DiscriminatorMetrics> {
+    /// Adds the played steps of a round and updates the discriminator; the metrics of the last batch. `weights [N]` are the demonstrated
+    /// steps', and count where the settings say so; `[round, rounds]` is the number of this round, from 0, and of all.
+    pub fn learn(&mut self, batch: &Batch, weights: &[f32], [round, rounds]: [u64; 2]) -> Result<DiscriminatorMetrics> {
         self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);
         if self.played.len() > self.settings.buffer_rounds {
             self.played.remove(0);
@@ -71,6 +71,7 @@ impl<'w> IlRecDiscriminator<'w> {
         let played = DiscriminatorBatch::of_state_actions(Tensor::cat(&self.played, 0)?);
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
+        self.trainer.begin_round(round, rounds);
         let enough = self.settings.max_accuracy;
         let mut metrics = DiscriminatorMetrics { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.n_updates.unwrap_or(USUAL_STEPS) {
@@ -139,11 +140,11 @@ mod tests {
             Inputs { world: world.clone(), demonstrations, weights: None, items }
         };
         let with = |change: fn(&mut DiscriminatorSettings)| {
-            let weights = WeightsConfig { every: 1, ..WeightsConfig::default() };
+            let weights = WeightsConfig { reweight_interval: 1, ..WeightsConfig::default() };
             let (discriminator, network) = (small(), small_network());
             let mut config = IlRec {
-                iterations: 4,
-                episodes: 4,
+                n_iterations: 4,
+                episodes_per_update: 4,
                 omega: 1.0,
                 discriminator,
                 weights,

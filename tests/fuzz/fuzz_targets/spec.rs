@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
 use pipeline::inspect::Verdict;
+use pipeline::spec::renamed::migrate;
 use pipeline::spec::{Experiment, check};
 use pipeline::{Catalog, Devices, Generator, StageKind};
 
@@ -42,6 +43,10 @@ fuzz_target!(|data: &[u8]| {
     let mut parts = text.split('\u{1f}').map(str::to_owned);
     let file = parts.next().unwrap_or_default();
     let sets: Vec<String> = parts.collect();
+    if let Ok(migrated) = migrate("x.yaml", &file, &CATALOG) {
+        let again = migrate("x.yaml", &migrated.text, &CATALOG);
+        assert!(again.is_ok_and(|again| again.changes.is_empty()), "half rewritten: {:?}", migrated.text);
+    }
     match check("x.yaml", PathBuf::new(), file, &sets, &CATALOG) {
         Ok(experiment) => sound(&experiment),
         Err(faults) => {

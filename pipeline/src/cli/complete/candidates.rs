@@ -1,4 +1,4 @@
-//! What may stand in the place of a value, told by the value's name in `--help`.
+//! What may stand in the place of a value, decided by the value's name in `--help`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a shell is told about completion: ask the program itself.
+//! What a shell knows about completion: ask the program itself.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;

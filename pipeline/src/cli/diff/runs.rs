@@ -49,7 +49,7 @@ fn to_text(found: &Difference, old: &RunRecord, new: &RunRecord) -> String {
     if let Some(First { stage, port, cause }) = &found.first {
         let because = match cause {
             Some(Field { field, old, new }) => format!("because of {field} {} → {}", words(old), words(new)),
-            None => "on the same key: the stage is not deterministic".into(),
+            None => "for the same key: the stage is not deterministic".into(),
         };
         text += &format!("\nthe first output that differs is {stage}.{port}, {because}\n");
     }

@@ -103,7 +103,7 @@ impl Sink for ProgressUi {
     fn event(&self, event: &Event) {
         match event {
             Event::StageStarted { stage, why, resumed, .. } => {
-                let resumed = if *resumed { "; goes on from saved units" } else { "" };
+                let resumed = if *resumed { "; resumes from saved units" } else { "" };
                 self.pace.say(&format!("{stage} runs: {why}{resumed}"));
             }
             Event::Waiting { stage, holder } => {
@@ -116,7 +116,7 @@ impl Sink for ProgressUi {
                     Status::Ran => "is done",
                     Status::Failed => "failed",
                     Status::Interrupted => "stopped; finished units are saved",
-                    Status::Skipped => "did not begin",
+                    Status::Skipped => "not started",
                 };
                 if *status != Status::Hit || self.verbose {
                     self.pace.say(&format!("{stage} {word} ({})", format::seconds(*seconds)));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::format;
 
-/// What is done this soon after a bar opens was done by an earlier run, and is told in one go.
+/// What is done this soon after a bar opens was done by an earlier run, and is reported in one go.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Below this many seconds a unit is over before a person has read how long it takes.

@@ -268,7 +268,7 @@ impl Settings<'_> {
 
     fn push(&mut self, span: Span, old: &str, new: String, path: &[String], row: Row, edit: Edit) {
         let what = match row.what {
-            WordKind::Value => format!("the choice `{old}` of `{}`", path.join(".")),
+            WordKind::Value if !path.is_empty() => format!("the choice `{old}` of `{}`", path.join(".")),
             _ => format!("the setting `{old}` of {}", self.kind),
         };
         self.found.push(OldWord { span, old: old.to_owned(), new, what, row, edit });

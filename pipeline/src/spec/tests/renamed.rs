@@ -5,7 +5,7 @@ use crate::Catalog;
 use crate::spec::renamed::{Change, audit, migrate};
 use crate::spec::toy::CATALOG;
 
-const OLD: &str = "\
+pub(super) const OLD: &str = "\
 name: t
 assets: { rows: { from: [{ generate: toy-log }] } }
 stages:

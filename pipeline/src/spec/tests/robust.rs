@@ -1,5 +1,7 @@
 use serde_json::Value;
 
+use super::renamed::OLD;
+use crate::spec::renamed::migrate;
 use crate::spec::toy::{CATALOG, GOOD};
 use crate::spec::{check, tree};
 
@@ -25,8 +27,32 @@ fn no_damage_to_a_file_makes_it_panic() {
     }
     let lines: Vec<&str> = GOOD.lines().collect();
     for skip in 0..lines.len() {
-        let kept: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, line)| *line).collect();
-        load(kept.join("\n"), &[]);
+        let rest: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != skip).map(|(_, line)| *line).collect();
+        load(rest.join("\n"), &[]);
+    }
+}
+
+/// Rewrites a text, unless it is refused; what is rewritten holds no old word.
+fn rewrite(text: &str) {
+    if let Ok(migrated) = migrate("toy.yaml", text, &CATALOG) {
+        let again = migrate("toy.yaml", &migrated.text, &CATALOG);
+        assert!(again.is_ok_and(|again| again.changes.is_empty()), "{text}\n{}", migrated.text);
+    }
+}
+
+#[test]
+fn no_damage_to_a_file_in_old_words_leaves_half_of_it_rewritten() {
+    let block =
+        "stages:\n  x:\n    use: fit\n    with:\n      # a\n      rank: 8 # b\n      seed: 1\n      penalty: 2\n";
+    for text in [OLD, block] {
+        for cut in (0..=text.len()).step_by(3) {
+            rewrite(&text[..cut]);
+        }
+        for at in (0..text.len()).step_by(11) {
+            for piece in ["ü", ": ", "{", "}", "'", "&a ", "*a", "- ", "\n", " # ", ",", "<<: ", "? "] {
+                rewrite(&format!("{}{piece}{}", &text[..at], &text[at..]));
+            }
+        }
     }
 }
 

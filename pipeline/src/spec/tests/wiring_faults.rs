@@ -22,7 +22,7 @@ fn devices() {
     same(
         stage("cuda"),
         &[
-            "toy.yaml:6:32 cuda | `cuda:0` needs a program that was built for NVIDIA cards, and this one was not | build it with `cargo build --release --features cuda`, or train on the `cpu`",
+            "toy.yaml:6:32 cuda | `cuda:0` needs a program that was built for NVIDIA GPUs, and this one was not | build it with `cargo build --release --features cuda`, or train on the `cpu`",
         ],
     );
     same(stage("2"), &["toy.yaml:6:32 2 | `device` takes the name of a device, not 2 | for example `device: cuda`"]);

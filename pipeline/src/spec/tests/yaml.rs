@@ -60,8 +60,11 @@ fn a_fault_in_what_was_merged_is_shown_where_it_is_written() {
     let text = format!(
         "  a: {{ {FIT}, with: &a {{ layers: [8] }} }}\n  b: {{ use: learn.a2c, inputs: {{ world: world.world }}, with: {{ <<: *a }} }}"
     );
-    let told = below(&text);
-    assert!(told[0].starts_with("toy.yaml:6:73 layers | unknown key `layers` in the config of learn.a2c"), "{told:?}");
+    let found = below(&text);
+    assert!(
+        found[0].starts_with("toy.yaml:6:73 layers | unknown key `layers` in the config of learn.a2c"),
+        "{found:?}"
+    );
     let help = "name a mapping with `&x`, and merge it with `<<: *x`";
     same(
         below("  a: { <<: 3, use: report }"),
@@ -103,10 +106,10 @@ fn tags_of_yaml_itself_say_what_a_value_is_and_others_are_refused() {
     let choice = "a choice is written as a key: `name: { … }`";
     for tag in ["!!python/object:os.system", "!!set", "!!binary", "!!omap", "!!timestamp", "!Ref", "!<tag:a,2000:b>"] {
         for value in ["x", "{ x: 1 }", "[x]"] {
-            let told = faults(&format!("name: t\nstages: {{ a: {{ use: report, with: {tag} {value} }} }}\n"), &[]);
+            let found = faults(&format!("name: t\nstages: {{ a: {{ use: report, with: {tag} {value} }} }}\n"), &[]);
             let named = tag.trim_start_matches("!<").trim_end_matches('>');
-            assert!(told[0].contains(named) && told[0].ends_with(choice), "{tag}: {told:?}");
-            assert!(told[0].starts_with("toy.yaml:2:"), "{told:?}");
+            assert!(found[0].contains(named) && found[0].ends_with(choice), "{tag}: {found:?}");
+            assert!(found[0].starts_with("toy.yaml:2:"), "{found:?}");
         }
     }
     for (value, message) in [
@@ -149,8 +152,8 @@ fn a_value_on_the_command_line_is_not_cut_off_at_a_comment() {
         [("#5", "29 #5"), ("a #5", "31 #5"), ("  # a", "31 # a"), ("'a' # b", "33 # b"), ("[a] #b", "33 #b")]
     {
         let set = format!("stages.log.with.user_column={value}");
-        let told = faults(HEAD, &[&set]);
-        assert_eq!(told[0], format!("--set:1:{place} | `#` begins a comment, which would be lost | {help}"), "{set}");
+        let found = faults(HEAD, &[&set]);
+        assert_eq!(found[0], format!("--set:1:{place} | `#` begins a comment, which would be lost | {help}"), "{set}");
     }
     for (value, wanted) in [("a#5", "a#5"), ("'#5'", "#5"), ("\"a #1\"", "a #1"), ("\"#\"  ", "#")] {
         let set = format!("stages.log.with.user_column={value}");

@@ -1,4 +1,4 @@
-//! Which items feel alike, as bits: what the `similar` rule asks of every step, 32 times smaller than the distances.
+//! Which items are similar, as bits: the `similar` rule reads them at every step, and they are 32 times smaller than the distances.
 
 use crate::artifact::World;
 
@@ -6,17 +6,17 @@ use crate::artifact::World;
 const LARGEST: usize = 8192;
 
 /// `[I, ⌈I/64⌉]`: bit j of row i says that the distance of i and j is below the threshold.
-pub(super) struct Near {
+pub(super) struct SimilarityMask {
     words: usize,
     bits: Vec<u64>,
 }
 
-impl Near {
+impl SimilarityMask {
     /// The bits of a world with a `similar` rule; `None` without one, or where `steps` to be played are too few to pay for
     /// them.
     pub fn of(world: &World, steps: usize) -> Option<Self> {
-        let (threshold, items) = (world.rules.similar_below?, world.items());
-        if items > LARGEST || steps * world.rules.window < items * items {
+        let (threshold, items) = (world.rules.distance_threshold?, world.items());
+        if items > LARGEST || steps * world.rules.quit_window < items * items {
             return None;
         }
         let words = items.div_ceil(64);
@@ -29,7 +29,7 @@ impl Near {
         Some(Self { words, bits })
     }
 
-    /// Whether `item` is alike to any of `recent`.
+    /// Whether `item` is similar to any of `recent`.
     pub fn any(&self, item: u32, recent: &[u32]) -> bool {
         let row = &self.bits[item as usize * self.words..][..self.words];
         recent.iter().any(|&h| row[h as usize / 64] >> (h % 64) & 1 == 1)
@@ -45,13 +45,13 @@ mod tests {
     fn bits_say_what_the_distances_say() {
         // 100 items, so that rows need a second word.
         let world = cluster_world(&[1.0; 50], 2, 2, 30, 1);
-        let near = Near::of(&world, 5000).unwrap();
+        let similarity_mask = SimilarityMask::of(&world, 5000).unwrap();
         for item in 0..100 {
             for other in 0..100 {
-                assert_eq!(near.any(item, &[other]), world.too_similar(item, &[other]), "{item}, {other}");
+                assert_eq!(similarity_mask.any(item, &[other]), world.too_similar(item, &[other]), "{item}, {other}");
             }
         }
-        assert!(!near.any(0, &[]) && near.any(99, &[3, 98]));
-        assert!(Near::of(&world, 10).is_none());
+        assert!(!similarity_mask.any(0, &[]) && similarity_mask.any(99, &[3, 98]));
+        assert!(SimilarityMask::of(&world, 10).is_none());
     }
 }

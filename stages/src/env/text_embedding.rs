@@ -1,8 +1,8 @@
 //! Items as vectors of their texts, without a model: hashed character trigrams through a seeded random projection.
 //!
 //! A text is its lower-cased title and genres; each of its trigrams (characters, blanks around words) draws, by its BLAKE3, one
-//! vector of signs; the text's vector is their sum over √(D·n), scaled to length 1 (random indexing, after Achlioptas 2003). Alike
-//! spelling gives alike vectors; meaning beyond spelling is left out, for which a language model's embeddings would be wanted.
+//! vector of signs; the text's vector is their sum over √(D·n), scaled to length 1 (random indexing, after Achlioptas 2003). Similar
+//! spelling gives similar vectors. Left out: meaning beyond spelling, which needs the embeddings of a language model.
 
 use crate::artifact::{Array, Items};
 use crate::nn::rng;
@@ -10,7 +10,7 @@ use rand::RngExt;
 
 /// One vector an item, `[I, width]`, of length 1; all 0 where there is no text.
 #[must_use]
-pub fn text_vectors(items: &Items, width: usize, seed: u64) -> Array {
+pub fn embed_texts(items: &Items, width: usize, seed: u64) -> Array {
     let mut data = Vec::with_capacity(items.len() * width);
     for (title, genres) in items.title.iter().zip(&items.genres) {
         let text = format!(" {title} {} ", genres.join(" ")).to_lowercase();
@@ -42,12 +42,12 @@ mod tests {
             genres: vec![vec![]; 4],
             ..Items::default()
         };
-        let vectors = text_vectors(&items, 64, 1);
+        let vectors = embed_texts(&items, 64, 1);
         let cosine = |a: usize, b: usize| vectors.row(a).iter().zip(vectors.row(b)).map(|(x, y)| x * y).sum::<f32>();
         assert!((cosine(0, 0) - 1.0).abs() < 1e-5);
         assert!(cosine(0, 1) > 0.7 && cosine(0, 2).abs() < 0.5, "{} {}", cosine(0, 1), cosine(0, 2));
         assert_eq!(vectors.row(3), [0.0; 64]);
-        assert_eq!(text_vectors(&items, 64, 1), vectors);
-        assert_ne!(text_vectors(&items, 64, 2), vectors);
+        assert_eq!(embed_texts(&items, 64, 1), vectors);
+        assert_ne!(embed_texts(&items, 64, 2), vectors);
     }
 }
