@@ -52,7 +52,7 @@ fn smollm2_demonstrates() {
     let sets = [
         "stages.demos.with.llm.gguf.asset=smollm2",
         "stages.demos.with.users=1",
-        "stages.world.with.audience.horizon=2",
+        "stages.world.with.simulator.horizon=2",
     ];
     let sets = sets.iter().flat_map(|set| ["--set", set]);
     let run = project.run(&["run", "x.yaml", "demos"].into_iter().chain(sets).collect::<Vec<_>>());

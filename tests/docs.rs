@@ -202,7 +202,7 @@ fn snippets_of_yaml_are_accepted() {
     assert!(seen >= 5, "only {seen} snippets were found");
 }
 
-/// The table of protocols is what readers copy into `audience`.
+/// The table of protocols is what readers copy into `simulator`.
 #[test]
 fn protocols_are_settings_of_a_world() {
     let text = fs::read_to_string(repository().join("stages/src/world/README.md")).unwrap();
@@ -213,13 +213,13 @@ fn protocols_are_settings_of_a_world() {
     let settings: Vec<&str> =
         rows.filter_map(|cell| code_spans(cell).0.first().copied()).filter(|span| span.contains(':')).collect();
     assert_eq!(settings.len(), 9, "{settings:?}");
-    for audience in settings {
+    for simulator in settings {
         let experiment = format!(
             "name: protocol\nassets: {{ toy: {{ from: [{{ generate: toy-log }}] }} }}\nstages:\n  \
              log: {{ use: ingest.recbole, with: {{ asset: toy }} }}\n  \
-             world:\n    use: world.means\n    \
+             world:\n    use: world.bias\n    \
              inputs: {{ interactions: log.interactions, items: log.items, users: log.users }}\n    \
-             with: {{ audience: {{ {audience} }} }}\n"
+             with: {{ simulator: {{ {simulator} }} }}\n"
         );
         Project::new().config(&experiment).ok(&["plan", "x.yaml"]);
     }

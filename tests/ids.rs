@@ -35,11 +35,11 @@ fn experiment(judge: &str) -> String {
   world:
     use: world.mf
     inputs: { interactions: split.train, items: log.items, users: log.users }
-    with: { factors: 2, epochs: 3, audience: { horizon: 6, window: 2, vectors: 2 } }
+    with: { n_factors: 2, epochs: 3, simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
   judge:
-    use: world.means
+    use: world.bias
     inputs: { interactions: LOG.interactions, items: LOG.items, users: LOG.users }
-    with: { audience: { horizon: 6, window: 2, vectors: 2 } }
+    with: { simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
   policy:
     use: rl.a2c
     inputs: { world: world.world }

@@ -13,7 +13,7 @@ stages:
   world:
     use: world.mf
     inputs: { interactions: log.interaction, items: log.items }
-    with: { factors: many }
+    with: { n_factors: many }
   judge: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
 ";
 
@@ -27,7 +27,7 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
         ("x.yaml:6:51", "`titel`", "──┬──", "did you mean `title`?"),
         ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
         ("x.yaml:10:33", "`log` has no output `interaction`", "─────┬─────", "did you mean `interactions`?"),
-        ("x.yaml:11:22", "`factors`", "────", ""),
+        ("x.yaml:11:24", "`n_factors`", "────", ""),
         ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
         (
             "x.yaml:12:75",

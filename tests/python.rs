@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, Window, World};
+use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, WindowRule, World};
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
@@ -61,17 +61,17 @@ fn world() -> World {
         distance: Array::new(&[ITEMS, ITEMS], vec![0.0; ITEMS * ITEMS]),
         user_vectors: numbers(&[USERS, WIDTH], 5),
         item_vectors: numbers(&[ITEMS, WIDTH], 11),
-        deviation: None,
-        stated: None,
+        ensemble_std: None,
+        predicted_std: None,
         bonus: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules: QuitRules {
             horizon: 10,
-            window: 3,
-            window_kind: Window::Last,
-            similar_below: None,
-            low_reward: None,
+            quit_window: 3,
+            window_rule: WindowRule::Last,
+            distance_threshold: None,
+            quit_below: None,
             ..QuitRules::default()
         },
         // Each reads like the row number of another.

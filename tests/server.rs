@@ -53,13 +53,13 @@ assets: {{ log: {{ from: [{{ path: log/ }}] }} }}
 stages:
   log: {{ use: ingest.recbole, with: {{ asset: log, title: title }} }}
   world:
-    use: world.means
+    use: world.bias
     inputs: {{ interactions: log.interactions, items: log.items, users: log.users }}
-    with: {{ audience: {{ horizon: {TURNS}, similar: off }} }}
+    with: {{ simulator: {{ horizon: {TURNS}, quit_similarity: off }} }}
   offers: {{ use: retrieve, inputs: {{ interactions: log.interactions, items: log.items, users: log.users }} }}
   demos:
     use: demonstrate
-    inputs: {{ world: world.world, items: log.items, train: log.interactions, rankings: offers.rankings }}
+    inputs: {{ world: world.world, items: log.items, train: log.interactions, candidates: offers.candidates }}
     with:
       llm: {{ openai: {{ base_url: \"{base_url}\", model: m, api_key: null{more} }} }}
       users: {USERS}
@@ -70,7 +70,7 @@ stages:
       world: world.world
       items: log.items
       train: log.interactions
-      rankings: offers.rankings
+      candidates: offers.candidates
       calls: demos.calls
     with: {{ llm: {{ replay: {{}} }}, users: {USERS}, n_candidates: 5 }}
 "
@@ -316,7 +316,7 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     // The whole stage, with a model that is not ours.
     let start = Instant::now();
     let project = project(&server.base_url, ", logprobs: true, timeout_seconds: 120");
-    let few = ["--set", "stages.demos.with.users=2", "--set", "stages.world.with.audience.horizon=1"];
+    let few = ["--set", "stages.demos.with.users=2", "--set", "stages.world.with.simulator.horizon=1"];
     project.ok(&[&["run", "x.yaml", "demos"], &few[..]].concat()).says(&["2 in 2 episodes", "spent"]);
     let demos = project.ok(&["inspect", "demos.demonstrations", "--json"]).json();
     assert_eq!(demos["content"]["table"]["rows"], 2);
@@ -326,8 +326,8 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     let project = project_of(20, &server.base_url, ", embedding_model: smollm2, timeout_seconds: 120");
     let one = [
         "stages.demos.with.users=1",
-        "stages.world.with.audience.horizon=1",
-        "stages.demos.with.actor={\"write\":{\"max_attempts\":2,\"ground\":{\"embedding\":-1}}}",
+        "stages.world.with.simulator.horizon=1",
+        "stages.demos.with.actor={\"write\":{\"tries\":2,\"ground\":{\"embedding\":-1}}}",
     ];
     let sets: Vec<&str> = one.iter().flat_map(|set| ["--set", set]).collect();
     project.ok(&[&["run", "x.yaml", "demos"], &sets[..]].concat()).says(&["1 in 1 episodes", "spent"]);

@@ -26,13 +26,13 @@ offers  will run: it has no result yet, after log, split
 "
     );
     project.ok(&["run", "x.yaml"]);
-    let plan = project.ok(&["plan", "x.yaml", "--set", "stages.split.with.test=0.5"]);
+    let plan = project.ok(&["plan", "x.yaml", "--set", "stages.split.with.test_fraction=0.5"]);
     assert_eq!(
         plan.stdout,
         "\
 log     hit
-split   will run: test 0.2 → 0.5
-offers  waits for split, which will run: test 0.2 → 0.5
+split   will run: test_fraction 0.2 → 0.5
+offers  waits for split, which will run: test_fraction 0.2 → 0.5
 3 stages: 1 hit, 1 will run, 1 waits
 "
     );

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use stages::artifact::{Array, DistancesFrom, QuitRules, Repeats, Window, World, read_matrix};
+use stages::artifact::{Array, DistancesFrom, QuitRules, Repeats, WindowRule, World, read_matrix};
 use stages::env::{Agent, GreedyOracle, Popular, Random, play};
 
 const USERS: usize = 290;
@@ -23,12 +23,12 @@ fn main() {
     };
     println!("{} users, {} items, {}", reward.shape[0], reward.shape[1], path.as_deref().unwrap_or("generated"));
     let mut world = world(reward);
-    measure("uniform", &world, &Random { non_conflicting: false }, ROUNDS);
-    measure("uniform among what does not conflict", &world, &Random { non_conflicting: true }, ROUNDS / 10);
+    measure("uniform", &world, &Random { quit_aware: false }, ROUNDS);
+    measure("uniform among what does not conflict", &world, &Random { quit_aware: true }, ROUNDS / 10);
     measure("popular", &world, &Popular { order: (0..world.items() as u32).collect() }, ROUNDS / 10);
     measure("greedy oracle", &world, &GreedyOracle, ROUNDS / 10);
     world.rules.repeats = Repeats::Masked;
-    measure("uniform, repeats masked", &world, &Random { non_conflicting: false }, ROUNDS / 10);
+    measure("uniform, repeats masked", &world, &Random { quit_aware: false }, ROUNDS / 10);
 }
 
 /// Plays five times, after once for nothing, and tells the median.
@@ -82,17 +82,17 @@ fn world(reward: Array) -> World {
     let distance = (0..items * items).map(|at| square(at / items, at % items).sqrt() as f32).collect();
     let rules = QuitRules {
         horizon: 30,
-        window: 7,
-        window_kind: Window::Easyrl4rec,
-        similar_below: Some(THRESHOLD),
+        quit_window: 7,
+        window_rule: WindowRule::Easyrl4rec,
+        distance_threshold: Some(THRESHOLD),
         ..QuitRules::default()
     };
     World {
         distance: Array::new(&[items, items], distance),
         user_vectors: Array::new(&[users, 1], vec![0.0; users]),
         item_vectors: Array::new(&[items, 1], vec![0.0; items]),
-        deviation: None,
-        stated: None,
+        ensemble_std: None,
+        predicted_std: None,
         bonus: None,
         categories: None,
         distances: DistancesFrom::Own,

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 from safetensors import safe_open
 
-NOT_THERE = -1e9  # added to scores of what may not be shown
+MASKED_LOGIT = -1e9  # added to scores of items that are masked
 
 
 class Policy:
@@ -28,24 +28,24 @@ class Policy:
         text = lambda name: json.loads(self.p.pop(name).tobytes()) if name in self.p else None
         self.user_ids, self.item_ids, self.titles = text("ids.users"), text("ids.items"), text("ids.titles")
         self.users, items = self.p["table.user_vectors"], self.p["table.item_vectors"].astype(np.float64)
-        # How alike two items are: close in what the users answer to them.
+        # Similarity of two items: by the difference of their ratings by all users.
         metric = self.users.T.astype(np.float64) @ self.users / len(self.users)
         gram = items @ metric @ items.T
         square = np.maximum(np.diag(gram)[:, None] + np.diag(gram)[None, :] - 2 * gram, 0)
         pairs = np.sort(square[np.tril_indices(len(items), -1)])
         rank = min(int(len(pairs) * self.shape["similar_fraction"]), len(pairs) - 1)
-        self.likeness = np.exp(-((square / max(pairs[rank], 1e-12)) ** 4))
+        self.similarity = np.exp(-((square / max(pairs[rank], 1e-12)) ** 4))
 
     def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
         """The best `count` items as (id, title, score), best first, for the user with that id after the items with those ids,
-        oldest first, which paid `rewards`. Repeats follow the rule of the world that the policy learned in."""
+        oldest first, with their `rewards`. Repeats follow the rule of the world that the policy learned in."""
         user, shown = self.row(self.user_ids, user, "user"), [self.row(self.item_ids, item, "item") for item in history]
         horizon = self.shape["horizon"]
         last = shown[max(len(shown) - (horizon - 1), 0) :]  # a longer session is at its end
-        paid = list(rewards)[len(shown) - len(last) :] if rewards else [0.0] * len(last)
+        last_rewards = list(rewards)[len(shown) - len(last) :] if rewards else [0.0] * len(last)
         exclude = exclude_history or self.shape.get("repeats", "allowed") != "allowed"
-        scores = self.logits(user, last, paid, len(last) / horizon, shown if exclude else ())
-        ranked = sorted(np.flatnonzero(scores > NOT_THERE / 2), key=lambda row: (-scores[row], row))[:count]
+        scores = self.logits(user, last, last_rewards, len(last) / horizon, shown if exclude else ())
+        ranked = sorted(np.flatnonzero(scores > MASKED_LOGIT / 2), key=lambda row: (-scores[row], row))[:count]
         return [(self.item_ids[row], self.titles[row] if self.titles else None, float(scores[row])) for row in ranked]
 
     def row(self, ids, wanted, what):
@@ -56,26 +56,26 @@ class Policy:
         return ids.index(str(wanted))
 
     def logits(self, user, history, rewards, progress, masked=()):
-        """Scores of all items by row number; higher is better. `user`, `history` (oldest first, paid `rewards`) and `masked` are
+        """Scores of all items by row number; higher is better. `user`, `history` (oldest first, with `rewards`) and `masked` are
         row numbers from 0, not ids; `progress` is turns played over the horizon."""
         state, served = (user, history, rewards, progress, masked), self.shape.get("served", "logits")
         if served == "logits":
             return self.network(self.p, *state)[0]
-        if "constrained" in served:  # the best by value among what is usual
-            usual = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
-            least = usual.max() + np.log(served["constrained"]["threshold"])
-            return self.network(self.p, *state)[0] + np.where(usual >= least, 0, NOT_THERE)
-        # The mean of a distribution over atoms, which the logits tilt.
+        if "constrained" in served:  # the best by value among the likely actions
+            behaviour = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
+            least = behaviour.max() + np.log(served["constrained"]["threshold"])
+            return self.network(self.p, *state)[0] + np.where(behaviour >= least, 0, MASKED_LOGIT)
+        # The mean of a distribution over atoms, tilted by the logits.
         tilt, x = self.network(self.p, *state[:-1])
         atoms, p = served["categorical"], self.below("atoms.")
         hidden = np.tanh(p["hidden.0.weight"] @ x + p["hidden.0.bias"])
         own = p["weight"].reshape(len(tilt), atoms["atoms"], -1) @ hidden + p["bias"]
-        chances = softmax(own + tilt[:, None] * np.linspace(-1, 1, atoms["atoms"]))
-        return chances @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"]) + self.mask(masked)
+        probs = softmax(own + tilt[:, None] * np.linspace(-1, 1, atoms["atoms"]))
+        return probs @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"]) + self.mask(masked)
 
     def mask(self, items):
         mask = np.zeros(self.shape["items"])
-        mask[list(items)] = NOT_THERE
+        mask[list(items)] = MASKED_LOGIT
         return mask
 
     def below(self, prefix):
@@ -85,38 +85,38 @@ class Policy:
         """Logits of all items by these parameters, and what they are computed from."""
         window, items = self.shape["window"], self.shape["items"]
         recent = (list(history)[::-1] + [items] * window)[:window]  # newest first; `items` where there is none
-        paid = np.array((list(rewards)[::-1] + [0.0] * window)[:window], np.float32)
-        there = np.array([item < items for item in recent])
+        recent_rewards = np.array((list(rewards)[::-1] + [0.0] * window)[:window], np.float32)
+        mask = np.array([item < items for item in recent])
         v = self.users[user]
-        x = np.concatenate([v, self.encode(p, v, p["item_in"][recent], paid, there), [progress]])
+        x = np.concatenate([v, self.encode(p, v, p["item_in"][recent], recent_rewards, mask), [progress]])
         query = mlp(p, "actor", x) + p["prior"] * v
         shown, alike = np.zeros(items), np.zeros(items)
         for item in (item for item in recent if item < items):
             shown[item] += 1
-            alike += self.likeness[item]
+            alike += self.similarity[item]
         logits = query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
         return logits + self.mask(masked), x
 
-    def encode(self, p, user, items, paid, there):
+    def encode(self, p, user, items, rewards, mask):
         """The last items as one vector; what kind of encoder it is stands in the file."""
         encoder = self.shape.get("encoder", "window")
         if encoder == "window":
             return items.reshape(-1)
         if "average" in encoder:
-            there = there[: encoder["average"]["n_recent"]]
-            return (items[: len(there)] * there[:, None]).sum(0) / max(there.sum(), 1)
+            mask = mask[: encoder["average"]["n_recent"]]
+            return (items[: len(mask)] * mask[:, None]).sum(0) / max(mask.sum(), 1)
         if "gru" in encoder:
-            return gru(p, np.concatenate([items, paid[:, None]], 1), there)
+            return gru(p, np.concatenate([items, rewards[:, None]], 1), mask)
         if "sasrec" in encoder:
-            return sasrec(p, encoder["sasrec"], items, there)
+            return sasrec(p, encoder["sasrec"], items, mask)
         if "caser" in encoder:
-            return caser(p, items * there[:, None])
-        return transformer(p, encoder["transformer"], user, items, paid, there)
+            return caser(p, items * mask[:, None])
+        return transformer(p, encoder["transformer"], user, items, rewards, mask)
 
 
-def gru(p, x, there):
+def gru(p, x, mask):
     h = np.zeros(len(p["encoder.hidden"]))
-    for now in np.flatnonzero(there)[::-1]:  # oldest first
+    for now in np.flatnonzero(mask)[::-1]:  # oldest first
         reset, keep, new = np.split(x[now] @ p["encoder.input"] + p["encoder.input_bias"], 3)
         reset_h, keep_h, new_h = np.split(h @ p["encoder.hidden"], 3)
         reset, keep = 1 / (1 + np.exp(-(reset + reset_h))), 1 / (1 + np.exp(-(keep + keep_h)))
@@ -125,18 +125,18 @@ def gru(p, x, there):
     return h
 
 
-def transformer(p, shape, user, items, paid, there):
-    of_items = linear(p, "encoder.item", items) + linear(p, "encoder.reward", paid[:, None])
+def transformer(p, shape, user, items, rewards, mask):
+    of_items = linear(p, "encoder.item", items) + linear(p, "encoder.reward", rewards[:, None])
     x = np.concatenate([linear(p, "encoder.user", user[None]), of_items]) + p["encoder.place"]
-    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, NOT_THERE))
+    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, MASKED_LOGIT))
     return np.maximum(norm(p, "encoder.norm", x[0]), 0)
 
 
-def sasrec(p, shape, items, there):
+def sasrec(p, shape, items, mask):
     x = linear(p, "encoder.item", items) + p["encoder.place"]
     old = np.arange(len(items))  # an item sees itself and older ones
-    x = blocks(p, shape, x, np.where(there & (old[None, :] >= old[:, None]), 0, NOT_THERE))
-    return norm(p, "encoder.norm", x[0]) * there[0]
+    x = blocks(p, shape, x, np.where(mask & (old[None, :] >= old[:, None]), 0, MASKED_LOGIT))
+    return norm(p, "encoder.norm", x[0]) * mask[0]
 
 
 def blocks(p, shape, x, mask):

@@ -10,7 +10,7 @@ use pipeline::{Artifact, IdSpaces};
 use super::frame;
 
 /// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
-/// `score: f32` (the retriever's own scale, never rising with the rank), `avoid_alike: bool` (the same in every row). Every
+/// `score: f32` (the retriever's own scale, never rising with the rank), `filter_quit_items: bool` (the same in every row). Every
 /// user has at least one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidates {
@@ -19,14 +19,14 @@ pub struct Candidates {
     /// The score of each.
     pub scores: Vec<Vec<f32>>,
     /// Whether whoever offers these items leaves out what the world's user would leave at.
-    pub avoid_alike: bool,
+    pub filter_quit_items: bool,
 }
 
 impl Artifact for Candidates {
     const KIND: &'static str = "rankings";
     const EXTENSION: &'static str = "parquet";
-    /// 2: with the spaces of ids that its row numbers belong to.
-    const FORMAT: u32 = 2;
+    /// 2: with the spaces of ids that its row numbers belong to. 3: the column `filter_quit_items` has its name.
+    const FORMAT: u32 = 3;
     const NUMBERED: bool = true;
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -38,9 +38,9 @@ impl Artifact for Candidates {
     }
 
     fn write_within(&self, path: &Path, spaces: &IdSpaces) -> Result<()> {
-        ensure!(self.items.len() == self.scores.len(), "rankings and scores are of different users");
+        ensure!(self.items.len() == self.scores.len(), "candidates and scores are of different users");
         for (user, (items, scores)) in self.items.iter().zip(&self.scores).enumerate() {
-            ensure!(!items.is_empty(), "user {user} has an empty ranking, which the file cannot say");
+            ensure!(!items.is_empty(), "user {user} has an empty list, which the file cannot say");
             ensure!(items.len() == scores.len(), "user {user} has {} items and {} scores", items.len(), scores.len());
         }
         let rows = || self.items.iter().enumerate().flat_map(|(u, items)| (0..items.len()).map(move |r| (u, r)));
@@ -49,7 +49,7 @@ impl Artifact for Candidates {
             ("rank", Arc::new(UInt32Array::from_iter_values(rows().map(|(_, rank)| rank as u32)))),
             ("item", Arc::new(UInt32Array::from_iter_values(self.items.iter().flatten().copied()))),
             ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
-            ("avoid_alike", Arc::new(BooleanArray::from(vec![self.avoid_alike; rows().count()]))),
+            ("filter_quit_items", Arc::new(BooleanArray::from(vec![self.filter_quit_items; rows().count()]))),
         ];
         frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
@@ -59,21 +59,22 @@ impl Artifact for Candidates {
         let ids = |name| frame::column::<UInt32Array>(&batch, name);
         let (user, rank, item) = (ids("user")?, ids("rank")?, ids("item")?);
         let score = frame::column::<Float32Array>(&batch, "score")?;
-        let avoid_alike = frame::column::<BooleanArray>(&batch, "avoid_alike")?;
-        let mut rankings = Self { avoid_alike: !avoid_alike.is_empty() && avoid_alike.value(0), ..Self::default() };
+        let filter_quit_items = frame::column::<BooleanArray>(&batch, "filter_quit_items")?;
+        let mut candidates =
+            Self { filter_quit_items: !filter_quit_items.is_empty() && filter_quit_items.value(0), ..Self::default() };
         for row in 0..batch.num_rows() {
             let (u, r) = (user.value(row) as usize, rank.value(row) as usize);
             if r == 0 {
-                ensure!(u == rankings.items.len(), "row {row} opens the ranking of user {u} out of order");
-                rankings.items.push(Vec::new());
-                rankings.scores.push(Vec::new());
+                ensure!(u == candidates.items.len(), "row {row} opens the list of user {u} out of order");
+                candidates.items.push(Vec::new());
+                candidates.scores.push(Vec::new());
             }
-            let next = rankings.items.last().map_or(0, Vec::len);
-            ensure!(u + 1 == rankings.items.len() && r == next, "row {row} is rank {r} of user {u}, out of order");
-            rankings.items[u].push(item.value(row));
-            rankings.scores[u].push(score.value(row));
+            let next = candidates.items.last().map_or(0, Vec::len);
+            ensure!(u + 1 == candidates.items.len() && r == next, "row {row} is rank {r} of user {u}, out of order");
+            candidates.items[u].push(item.value(row));
+            candidates.scores[u].push(score.value(row));
         }
-        Ok(rankings)
+        Ok(candidates)
     }
 }
 
@@ -84,15 +85,15 @@ mod tests {
     #[test]
     fn a_file_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let rankings = Candidates {
+        let candidates = Candidates {
             items: vec![vec![3, 1], vec![2]],
             scores: vec![vec![1.5, 1.0], vec![-2.0]],
-            avoid_alike: true,
+            filter_quit_items: true,
         };
-        let path = folder.path().join("rankings");
-        rankings.write(&path).unwrap();
-        assert_eq!(Candidates::read(&path).unwrap(), rankings);
-        let empty = Candidates { items: vec![vec![]], scores: vec![vec![]], avoid_alike: false };
+        let path = folder.path().join("candidates");
+        candidates.write(&path).unwrap();
+        assert_eq!(Candidates::read(&path).unwrap(), candidates);
+        let empty = Candidates { items: vec![vec![]], scores: vec![vec![]], filter_quit_items: false };
         assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
     }
 }

@@ -12,7 +12,7 @@ use super::{Step, Termination, Trajectory};
 
 /// The steps of one judged episode.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Played {
+pub struct EpisodeSteps {
     /// As [`Rollout::policy`](super::Rollout::policy).
     pub policy: String,
     /// As [`Rollout::cell`](super::Rollout::cell).
@@ -27,7 +27,7 @@ pub struct Played {
     pub end: Termination,
 }
 
-impl Played {
+impl EpisodeSteps {
     /// As a trajectory that was chosen from no candidates.
     #[must_use]
     pub fn trajectory(&self) -> Trajectory {
@@ -45,7 +45,7 @@ impl Played {
 /// Parquet, one row a step, episodes in the order of [`Rollouts`](super::Rollouts): `policy: utf8`, `cell: utf8`, `user: u32`,
 /// `t: u32` (from 0), `item: u32`, `reward: f32`, `end: utf8` (of the whole episode).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Steps(pub Vec<Played>);
+pub struct Steps(pub Vec<EpisodeSteps>);
 
 impl Artifact for Steps {
     const KIND: &'static str = "steps";
@@ -83,10 +83,10 @@ impl Artifact for Steps {
         let (policy, cell, end) = (text("policy")?, text("cell")?, text("end")?);
         let (user, turn, item) = (ids("user")?, ids("t")?, ids("item")?);
         let reward = frame::column::<Float32Array>(&batch, "reward")?;
-        let mut episodes: Vec<Played> = Vec::new();
+        let mut episodes: Vec<EpisodeSteps> = Vec::new();
         for row in 0..batch.num_rows() {
             if turn.value(row) == 0 || episodes.is_empty() {
-                episodes.push(Played {
+                episodes.push(EpisodeSteps {
                     policy: policy.value(row).to_owned(),
                     cell: cell.value(row).to_owned(),
                     user: user.value(row),

@@ -14,7 +14,7 @@ use super::tensors::{Array, TensorFile};
 /// How far back a user remembers when two items feel alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Window {
+pub enum WindowRule {
     /// The last `n` items.
     #[default]
     Last,
@@ -22,7 +22,7 @@ pub enum Window {
     Easyrl4rec,
 }
 
-impl Window {
+impl WindowRule {
     /// How many of the `t` items so far count, for a window of `n`.
     #[must_use]
     pub fn length(self, t: usize, n: usize) -> usize {
@@ -44,7 +44,9 @@ pub enum Repeats {
     /// No: what was shown is masked (`NX_0`).
     Masked,
     /// No, and nobody leaves: every episode lasts exactly `horizon` rounds (`NX_10` at a horizon of 10).
-    MaskedExactRounds,
+    // Policies of earlier versions say it so.
+    #[serde(alias = "masked_exact_rounds")]
+    MaskedFixedLength,
 }
 
 /// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
@@ -54,23 +56,23 @@ pub struct QuitRules {
     /// Turns after which the episode is cut (`truncated`, not `terminal`).
     pub horizon: usize,
     /// Items remembered by the `similar` and the `category` rule.
-    pub window: usize,
+    pub quit_window: usize,
     /// Which items the window holds early in an episode.
-    pub window_kind: Window,
+    pub window_rule: WindowRule,
     /// Quit when an item is nearer than this to one in the window (strict); `None` turns the rule off.
-    pub similar_below: Option<f32>,
+    pub distance_threshold: Option<f32>,
     /// Quit when the reward is below this; `None` turns the rule off.
-    pub low_reward: Option<f32>,
+    pub quit_below: Option<f32>,
     /// Quit when a category of the item was shown more often than this in the window; `None` turns the rule off.
     #[serde(default)]
-    pub category_above: Option<u32>,
+    pub max_same_category: Option<u32>,
     /// Turns at the beginning at which nobody leaves: 0 in IL-Rec, 1 in BiLLP.
     #[serde(default)]
-    pub spared: usize,
+    pub min_turns: usize,
     /// What is logged for the step at which a user leaves, instead of its reward (BiLLP: −1000). Learners may see it;
     /// metrics never do.
     #[serde(default)]
-    pub penalty: Option<f32>,
+    pub quit_penalty: Option<f32>,
     /// Whether items may be shown again.
     #[serde(default)]
     pub repeats: Repeats,
@@ -81,13 +83,13 @@ impl Default for QuitRules {
     fn default() -> Self {
         Self {
             horizon: 30,
-            window: 7,
-            window_kind: Window::Last,
-            similar_below: None,
-            low_reward: None,
-            category_above: None,
-            spared: 0,
-            penalty: None,
+            quit_window: 7,
+            window_rule: WindowRule::Last,
+            distance_threshold: None,
+            quit_below: None,
+            max_same_category: None,
+            min_turns: 0,
+            quit_penalty: None,
             repeats: Repeats::Allowed,
         }
     }
@@ -98,7 +100,7 @@ impl QuitRules {
     #[must_use]
     pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
         let mut training_rewards = rewards.to_vec();
-        if let (Some(penalty), Some(last), Some(end)) = (self.penalty, training_rewards.last_mut(), end)
+        if let (Some(penalty), Some(last), Some(end)) = (self.quit_penalty, training_rewards.last_mut(), end)
             && end.terminal()
         {
             *last = penalty;
@@ -133,7 +135,7 @@ struct About {
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
-/// where the distances come from; where they are known also `deviation [U, I]`, `stated [U, I]`, `bonus [I + 1, I + 1]` and
+/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]` and
 /// `categories [I, C]`; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
@@ -147,10 +149,10 @@ pub struct World {
     pub item_vectors: Array,
     /// How far the members of an ensemble disagree about each reward: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating.
     /// It says what the models do not know, not how much a person's answers vary. Only of fitted worlds with several members.
-    pub deviation: Option<Array>,
+    pub ensemble_std: Option<Array>,
     /// The largest deviation of an answer that a member states, √max_k σ²_k, `[U, I]`, in units of the rating. It holds how much
     /// answers vary, too. Only of worlds whose models state one.
-    pub stated: Option<Array>,
+    pub predicted_std: Option<Array>,
     /// What is paid beside `reward` for whatever is shown after (the last item, the one before), `[I + 1, I + 1]`, I for none; the
     /// sum is never below 0. Only of worlds that pay for where a session has come to.
     pub bonus: Option<Array>,
@@ -191,7 +193,7 @@ impl World {
     }
     /// What `item` pays a user who was shown these items, oldest first.
     #[must_use]
-    pub fn pays(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
+    pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
         let reward = self.reward.row(user as usize)[item as usize];
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
@@ -213,23 +215,23 @@ impl World {
     }
     /// Whether anybody may leave before the horizon, under any rule.
     #[must_use]
-    pub fn people_leave(&self) -> bool {
+    pub fn users_may_quit(&self) -> bool {
         let rules = &self.rules;
-        let by_category = rules.category_above.is_some() && self.categories.is_some();
-        let by_any = rules.similar_below.is_some() || rules.low_reward.is_some() || by_category;
-        by_any && rules.repeats != Repeats::MaskedExactRounds && rules.spared < rules.horizon
+        let by_category = rules.max_same_category.is_some() && self.categories.is_some();
+        let by_any = rules.distance_threshold.is_some() || rules.quit_below.is_some() || by_category;
+        by_any && rules.repeats != Repeats::MaskedFixedLength && rules.min_turns < rules.horizon
     }
     /// Whether `item` is too near to one of `recent` under the `similar` rule.
     #[must_use]
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
-        let Some(threshold) = self.rules.similar_below else { return false };
+        let Some(threshold) = self.rules.distance_threshold else { return false };
         let row = self.distance.row(item as usize);
         recent.iter().any(|&h| row[h as usize] < threshold)
     }
     /// Whether a category of `item` stands too often in `recent` under the `category` rule.
     #[must_use]
     pub fn too_much_of_a_category(&self, item: u32, recent: &[u32]) -> bool {
-        let (Some(most), Some(categories)) = (self.rules.category_above, &self.categories) else { return false };
+        let (Some(most), Some(categories)) = (self.rules.max_same_category, &self.categories) else { return false };
         let own = categories.row(item as usize).iter().enumerate().filter(|&(_, &x)| x > 0.0);
         own.into_iter().any(|(c, _)| {
             let times = recent.iter().filter(|&&h| categories.row(h as usize)[c] > 0.0).count();
@@ -254,8 +256,8 @@ fn digest(arrays: &[&Array]) -> String {
 impl Artifact for World {
     const KIND: &'static str = "world";
     const EXTENSION: &'static str = "safetensors";
-    /// 5: with the ids that its row numbers stand for.
-    const FORMAT: u32 = 5;
+    /// 5: with the ids that its row numbers stand for. 6: quit rules and uncertainties have the names of the settings.
+    const FORMAT: u32 = 6;
     const NUMBERED: bool = true;
 
     fn id_spaces(&self) -> IdSpaces {
@@ -277,8 +279,8 @@ impl Artifact for World {
             file.arrays.insert(name.to_owned(), array.clone());
         }
         for (name, array) in [
-            ("deviation", &self.deviation),
-            ("stated", &self.stated),
+            ("ensemble_std", &self.ensemble_std),
+            ("predicted_std", &self.predicted_std),
             ("bonus", &self.bonus),
             ("categories", &self.categories),
         ] {
@@ -298,8 +300,8 @@ impl Artifact for World {
             distance: file.take("distance")?,
             user_vectors: file.take("user_vectors")?,
             item_vectors: file.take("item_vectors")?,
-            deviation: file.arrays.remove("deviation"),
-            stated: file.arrays.remove("stated"),
+            ensemble_std: file.arrays.remove("ensemble_std"),
+            predicted_std: file.arrays.remove("predicted_std"),
             bonus: file.arrays.remove("bonus"),
             categories: file.arrays.remove("categories"),
             rules,
@@ -313,8 +315,8 @@ impl Artifact for World {
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
         let fits =
             |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
-        ensure!(fits(&world.deviation, &|shape| shape == [users, items]), "deviation is not {users} × {items}");
-        ensure!(fits(&world.stated, &|shape| shape == [users, items]), "stated is not {users} × {items}");
+        ensure!(fits(&world.ensemble_std, &|shape| shape == [users, items]), "ensemble_std is not {users} × {items}");
+        ensure!(fits(&world.predicted_std, &|shape| shape == [users, items]), "predicted_std is not {users} × {items}");
         let places = items + 1;
         ensure!(fits(&world.bonus, &|shape| shape == [places, places]), "bonus is not {places} × {places}");
         ensure!(

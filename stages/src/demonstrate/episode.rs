@@ -10,7 +10,7 @@ use super::llm_cache::CachedLlm;
 use super::memory::RecalledMemory;
 use super::roles::{Roles, first_line, parse_value};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
-use crate::env::{Episodes, candidates};
+use crate::env::{Episodes, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
 use crate::llm::{Conversation, FailedCall};
 
@@ -22,7 +22,7 @@ pub(super) const MAX_INVALID: usize = 8;
 /// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
-    pub rankings: &'a Candidates,
+    pub candidates: &'a Candidates,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
     /// Matches the titles that the actor writes.
@@ -164,7 +164,7 @@ impl RunningEpisode<'_> {
     /// One recommendation and the user's rating.
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
-        let candidates = candidates(&self.episodes, 0, runner.rankings, runner.n_candidates)?;
+        let candidates = next_candidates(&self.episodes, 0, runner.candidates, runner.n_candidates)?;
         let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
         context.extend(self.advice(&candidates)?);
         if runner.roles.agent.plans() {

@@ -5,7 +5,7 @@
 //! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
 //! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
 //! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
-//! through a retriever with `avoid_alike`, whose offers leave out items that would end the episode; the evaluation marks such rows.
+//! through a retriever with `filter_quit_items`, whose offers leave out items that would end the episode; the evaluation marks such rows.
 //!
 //! # Resume
 //! An episode is a function of the model's answers, and every answer is written to the call store before it is used. The stage
@@ -70,7 +70,7 @@ pub struct Demonstrate {
     /// Seed of the sample of users.
     #[serde(default)]
     pub seed: u64,
-    /// Number of candidates per turn, 1 to 10: the best of the user's ranking that the episode has not shown.
+    /// Number of candidates per turn, 1 to 10: the best of the user's list of candidates that the episode has not shown.
     #[serde(default = "Demonstrate::ten")]
     pub n_candidates: usize,
     /// Number of the user's best rated items of the training log that the prompt names.
@@ -137,7 +137,7 @@ pipeline::ports! {
         /// The training log, without held-out ratings.
         train: Interactions,
         /// The retriever's candidates.
-        rankings: Candidates,
+        candidates: Candidates,
         /// Memories of an earlier stage, for example of other users; none when not connected.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
@@ -275,7 +275,7 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
-            rankings: &inputs.rankings,
+            candidates: &inputs.candidates,
             roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
@@ -337,9 +337,9 @@ impl Demonstrate {
     fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
         inputs.items.check_world(&inputs.world)?;
-        let rankings = &inputs.rankings.items;
-        ensure!(rankings.len() == users, "the candidates have {} users, the world has {users}", rankings.len());
-        let known = rankings.iter().flatten().all(|&item| (item as usize) < items);
+        let candidates = &inputs.candidates.items;
+        ensure!(candidates.len() == users, "the candidates have {} users, the world has {users}", candidates.len());
+        let known = candidates.iter().flatten().all(|&item| (item as usize) < items);
         ensure!(known, "the candidates hold an item outside of the world's {items} items");
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");

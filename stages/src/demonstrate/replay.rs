@@ -100,7 +100,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
         episodes.step(&[0], &[choice.item]).with_context(|| {
             format!(
                 "step {} cannot be replayed in this world\nhelp: record episodes in a world that masks repeats, too, or set \
-                 `audience.repeats: allowed`",
+                 `simulator.repeats: allowed`",
                 steps.len()
             )
         })?;

@@ -190,7 +190,7 @@ fn an_actor_that_writes_names_an_item_in_its_own_words_and_tries_again() {
     assert!(error.contains("answers name no item that may be shown") && error.contains("\nhelp: "), "{error}");
     let lenient = Demonstrate { min_valid_rate: 0.0, ..writes(once) };
     let outputs = play(&lenient, &Scripted::new(name), &inputs()).unwrap();
-    let first = |user: u32| inputs().rankings.items[user as usize][0];
+    let first = |user: u32| inputs().candidates.items[user as usize][0];
     for trajectory in &outputs.demonstrations.trajectories {
         assert_eq!(trajectory.steps[0].item, first(trajectory.user));
     }

@@ -33,13 +33,13 @@ pub(super) fn inputs() -> Inputs {
         rating: vec![3.0, 5.0, 4.0, 2.0, 5.0, 5.0],
         timestamp: vec![1, 2, 3, 4, 5, 5],
     };
-    let ranking = |user: usize| (0..ITEMS).map(|rank| ((rank * 5 + user) % ITEMS) as u32).collect();
-    let rankings = Candidates {
-        items: (0..USERS).map(ranking).collect(),
+    let list = |user: usize| (0..ITEMS).map(|rank| ((rank * 5 + user) % ITEMS) as u32).collect();
+    let candidates = Candidates {
+        items: (0..USERS).map(list).collect(),
         scores: vec![vec![0.0; ITEMS]; USERS],
-        avoid_alike: false,
+        filter_quit_items: false,
     };
-    Inputs { world, items, train, rankings, memories: None, calls: None }
+    Inputs { world, items, train, candidates, memories: None, calls: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -187,10 +187,10 @@ fn what_comes_out_tells_the_whole_story() {
     assert_eq!(llm_usage.0.iter().map(|effort| effort.user).collect::<Vec<_>>(), users);
     assert_eq!(llm_usage.0.iter().map(|effort| effort.calls as usize).sum::<usize>(), calls.0.len());
     for trajectory in &demonstrations.trajectories {
-        let ranking = &inputs().rankings.items[trajectory.user as usize];
+        let list = &inputs().candidates.items[trajectory.user as usize];
         let mut shown: Vec<u32> = Vec::new();
         for step in &trajectory.steps {
-            let offered: Vec<u32> = ranking.iter().copied().filter(|item| !shown.contains(item)).take(4).collect();
+            let offered: Vec<u32> = list.iter().copied().filter(|item| !shown.contains(item)).take(4).collect();
             assert_eq!(step.candidates, offered);
             let best = step.scores.iter().copied().fold(f32::MIN, f32::max);
             let chosen = offered.iter().position(|&item| item == step.item).unwrap();
@@ -249,7 +249,7 @@ impl Conversation for MumblingConversation {
 #[test]
 fn silence_falls_back_on_the_retriever_until_it_is_too_much() {
     let mut inputs = inputs();
-    inputs.world.rules = QuitRules { similar_below: None, ..inputs.world.rules };
+    inputs.world.rules = QuitRules { distance_threshold: None, ..inputs.world.rules };
     let folder = tempfile::tempdir().unwrap();
     let play = |every| stage().demonstrate(&Mumbling { every }, &inputs, &Context::detached(folder.path()));
     let demonstrations = play(2).unwrap().demonstrations;
@@ -315,8 +315,8 @@ fn inputs_that_do_not_belong_together_are_refused() {
         assert!(error.contains(message), "{error}");
     };
     refused(|inputs, _| inputs.items.id.truncate(3), "the catalogue at `items` has 3 items, the world 12\nhelp: ");
-    refused(|inputs, _| inputs.rankings.items.truncate(3), "the candidates have 3 users, the world has 5");
-    refused(|inputs, _| inputs.rankings.items[0][0] = 12, "the candidates hold an item");
+    refused(|inputs, _| inputs.candidates.items.truncate(3), "the candidates have 3 users, the world has 5");
+    refused(|inputs, _| inputs.candidates.items[0][0] = 12, "the candidates hold an item");
     refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");

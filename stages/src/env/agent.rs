@@ -32,12 +32,12 @@ pub trait Agent: Sync {
 }
 
 /// An agent that needs nothing but the episode at hand. Each thread plays its episodes to the end, one after the other.
-pub trait Decide: Sync {
+pub trait EpisodeAgent: Sync {
     /// The next item of `episode`; `draw` is the episode's own generator.
     fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32>;
 }
 
-impl<D: Decide> Agent for D {
+impl<D: EpisodeAgent> Agent for D {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let pick = |(&e, draw): (&usize, &mut ChaCha8Rng)| self.decide(&episodes.episode(e), draw);
         live.par_iter().zip(draws.par_iter_mut()).map(pick).collect()

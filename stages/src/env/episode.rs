@@ -4,14 +4,14 @@ use anyhow::{Result, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::near::Near;
+use super::similarity_mask::SimilarityMask;
 use crate::artifact::{Repeats, Termination, World};
 
 /// What happened so far to one user.
 #[derive(Clone, Copy)]
 pub struct Episode<'a> {
     pub(super) world: &'a World,
-    pub(super) near: Option<&'a Near>,
+    pub(super) similarity_mask: Option<&'a SimilarityMask>,
     /// Whose it is.
     pub user: u32,
     /// The items so far, oldest first.
@@ -28,9 +28,9 @@ impl<'a> Episode<'a> {
     }
     /// The items that the user still remembers under the `similar` and the `category` rule.
     #[must_use]
-    pub fn remembered(&self) -> &'a [u32] {
+    pub fn quit_window(&self) -> &'a [u32] {
         let (rules, turn) = (&self.world.rules, self.items.len());
-        &self.items[turn - rules.window_kind.length(turn, rules.window)..]
+        &self.items[turn - rules.window_rule.length(turn, rules.quit_window)..]
     }
     /// Whether `item` may be recommended: always, where repeats are allowed, else what was not shown.
     #[must_use]
@@ -39,8 +39,8 @@ impl<'a> Episode<'a> {
     }
     /// Whether the user leaves at `item`, whatever it pays.
     #[must_use]
-    pub fn conflicts(&self, item: u32) -> bool {
-        self.drives_away(item).is_some()
+    pub fn user_quits_at(&self, item: u32) -> bool {
+        self.quit_reason(item).is_some()
     }
     /// An item drawn evenly from those that may be recommended, the lowest where none may (which `step` refuses).
     #[must_use]
@@ -63,17 +63,17 @@ impl<'a> Episode<'a> {
     }
 
     /// Whether nobody leaves at this turn, whatever is shown.
-    fn stays(&self) -> bool {
-        self.items.len() < self.world.rules.spared || self.world.rules.repeats == Repeats::MaskedExactRounds
+    fn cannot_quit(&self) -> bool {
+        self.items.len() < self.world.rules.min_turns || self.world.rules.repeats == Repeats::MaskedFixedLength
     }
 
     /// Why the user leaves at `item`, whatever it pays.
-    fn drives_away(&self, item: u32) -> Option<Termination> {
-        if self.stays() {
+    fn quit_reason(&self, item: u32) -> Option<Termination> {
+        if self.cannot_quit() {
             None
         } else if self.too_similar(item) {
             Some(Termination::Similar)
-        } else if self.world.too_much_of_a_category(item, self.remembered()) {
+        } else if self.world.too_much_of_a_category(item, self.quit_window()) {
             Some(Termination::Category)
         } else {
             None
@@ -81,9 +81,9 @@ impl<'a> Episode<'a> {
     }
 
     fn too_similar(&self, item: u32) -> bool {
-        match self.near {
-            Some(near) => near.any(item, self.remembered()),
-            None => self.world.too_similar(item, self.remembered()),
+        match self.similarity_mask {
+            Some(similarity_mask) => similarity_mask.any(item, self.quit_window()),
+            None => self.world.too_similar(item, self.quit_window()),
         }
     }
 
@@ -100,11 +100,11 @@ impl<'a> Episode<'a> {
              `repeats: allowed`, or a catalogue that is larger than the horizon",
             self.user
         );
-        let reward = self.world.pays(self.user, item, self.items);
+        let reward = self.world.reward_for(self.user, item, self.items);
         // What is paid for where the session has come to makes no item better.
         let own = self.world.reward.row(self.user as usize)[item as usize];
-        let bad = !self.stays() && rules.low_reward.is_some_and(|low| own < low);
-        let left = bad.then_some(Termination::LowReward).or_else(|| self.drives_away(item));
+        let bad = !self.cannot_quit() && rules.quit_below.is_some_and(|low| own < low);
+        let left = bad.then_some(Termination::LowReward).or_else(|| self.quit_reason(item));
         Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(Termination::Horizon))))
     }
 }

@@ -5,13 +5,13 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::Episode;
-use super::near::Near;
+use super::similarity_mask::SimilarityMask;
 use crate::artifact::{Termination, World};
 
 /// Episodes under way or over. Each is one user's; they do not touch each other, so they are stepped in parallel.
 pub struct Episodes<'w> {
     world: &'w World,
-    near: Option<Near>,
+    similarity_mask: Option<SimilarityMask>,
     users: Vec<u32>,
     /// `[N, horizon]`, valid up to `lengths`.
     items: Vec<u32>,
@@ -28,7 +28,7 @@ impl<'w> Episodes<'w> {
         let (count, horizon) = (users.len(), world.rules.horizon);
         Self {
             world,
-            near: Near::of(world, count * horizon),
+            similarity_mask: SimilarityMask::of(world, count * horizon),
             users: users.to_vec(),
             items: vec![0; count * horizon],
             rewards: vec![0.0; count * horizon],
@@ -80,8 +80,8 @@ impl<'w> Episodes<'w> {
     /// Episode `e` so far.
     #[must_use]
     pub fn episode(&self, e: usize) -> Episode<'_> {
-        let (world, near, user) = (self.world, self.near.as_ref(), self.users[e]);
-        Episode { world, near, user, items: self.items(e), rewards: self.rewards(e) }
+        let (world, similarity_mask, user) = (self.world, self.similarity_mask.as_ref(), self.users[e]);
+        Episode { world, similarity_mask, user, items: self.items(e), rewards: self.rewards(e) }
     }
     /// The episodes that go on.
     #[must_use]
@@ -118,14 +118,15 @@ impl<'w> Episodes<'w> {
         generator: impl Fn(usize) -> ChaCha8Rng + Sync,
         decide: impl Fn(&Episode, &mut ChaCha8Rng) -> Result<u32> + Sync,
     ) -> Result<()> {
-        let (world, near, horizon) = (self.world, self.near.as_ref(), self.world.rules.horizon);
+        let (world, similarity_mask, horizon) = (self.world, self.similarity_mask.as_ref(), self.world.rules.horizon);
         let places = (self.items.par_chunks_mut(horizon), self.rewards.par_chunks_mut(horizon));
         let states = (&self.users, &mut self.lengths, &mut self.ends).into_par_iter();
         let one = |(e, ((items, rewards), (&user, length, end))): (usize, Place)| -> Result<()> {
             let mut draw = generator(e);
             while end.is_none() {
                 let turn = *length as usize;
-                let episode = Episode { world, near, user, items: &items[..turn], rewards: &rewards[..turn] };
+                let episode =
+                    Episode { world, similarity_mask, user, items: &items[..turn], rewards: &rewards[..turn] };
                 let item = decide(&episode, &mut draw)?;
                 let (reward, why) = episode.answer(item)?;
                 (items[turn], rewards[turn], *end) = (item, reward, why);
@@ -143,7 +144,7 @@ type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::artifact::{Array, DistancesFrom, Ids, QuitRules, Window};
+    use crate::artifact::{Array, DistancesFrom, Ids, QuitRules, WindowRule};
     use crate::env::{Random, play};
 
     /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
@@ -158,12 +159,12 @@ pub(crate) mod tests {
             distance: Array::new(&[items, items], distance),
             user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
             item_vectors: Array::new(&[items, pay.len()], one_hot),
-            deviation: None,
-            stated: None,
+            ensemble_std: None,
+            predicted_std: None,
             bonus: None,
             categories: None,
             distances: DistancesFrom::Own,
-            rules: QuitRules { horizon, window, similar_below: Some(0.5), ..QuitRules::default() },
+            rules: QuitRules { horizon, quit_window: window, distance_threshold: Some(0.5), ..QuitRules::default() },
             ids: Ids::default(),
         }
     }
@@ -176,7 +177,7 @@ pub(crate) mod tests {
         {
             let world = cluster_world(&vec![1.0; clusters], 2, window, horizon, 1);
             let users = vec![0; 40_000];
-            let episodes = play(&world, &users, &Random { non_conflicting: false }, 7).unwrap();
+            let episodes = play(&world, &users, &Random { quit_aware: false }, 7).unwrap();
             let mean = (0..users.len()).map(|e| episodes.items(e).len() as f64).sum::<f64>() / users.len() as f64;
             let deviation = 3.0 * 5.0 / (users.len() as f64).sqrt();
             assert!((mean - expected).abs() < deviation, "({clusters}, {window}, {horizon}): {mean} for {expected}");
@@ -186,14 +187,14 @@ pub(crate) mod tests {
     #[test]
     fn the_rules_come_in_order_and_the_window_wraps_as_easyrl4rec_has_it() {
         let mut world = cluster_world(&[1.0, 5.0], 1, 2, 5, 1);
-        world.rules.low_reward = Some(2.0);
+        world.rules.quit_below = Some(2.0);
         let mut episodes = Episodes::new(&world, &[0, 0]);
         episodes.step(&[0, 1], &[0, 1]).unwrap();
         assert_eq!(episodes.end(0), Some(Termination::LowReward), "a bad first item ends at once");
         episodes.step(&[1], &[1]).unwrap();
         assert_eq!(episodes.end(1), Some(Termination::Similar));
         assert_eq!((episodes.items(1), episodes.rewards(1)), (&[1, 1][..], &[5.0, 5.0][..]));
-        let lengths: Vec<usize> = (1..9).map(|t| Window::Easyrl4rec.length(t, 7)).collect();
+        let lengths: Vec<usize> = (1..9).map(|t| WindowRule::Easyrl4rec.length(t, 7)).collect();
         assert_eq!(lengths, [1, 2, 3, 3, 2, 1, 7, 7]);
     }
 }

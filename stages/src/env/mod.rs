@@ -1,32 +1,32 @@
 //! Simulated recommendation: episodes in a [`World`](crate::artifact::World), and who plays them.
 
 mod agent;
-mod candidates;
-mod controls;
-mod cycle;
+mod baselines;
 mod episode;
 mod episodes;
 mod learned_reward;
-mod near;
+mod next_candidates;
 mod observation;
 mod plan;
+mod policy_agent;
+mod popular_cycle;
 mod popularity;
 #[cfg(test)]
-mod protocols;
-mod student;
-mod texts;
+mod protocol_tests;
+mod similarity_mask;
+mod text_embedding;
 
-pub use agent::{Agent, Decide, play};
-pub use candidates::candidates;
-pub use controls::{GreedyOracle, Popular, Random, Ranked};
-pub use cycle::Cycle;
+pub use agent::{Agent, EpisodeAgent, play};
+pub use baselines::{GreedyOracle, Popular, Random, RetrieverAgent};
 pub use episode::Episode;
 pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
+pub use next_candidates::next_candidates;
 pub use observation::{Observation, observe};
-pub use plan::{Follow, Plan, plans, unplanned};
+pub use plan::{Plan, PlanAgent, planning_unsupported, plans};
+pub use policy_agent::{PolicyAgent, WithoutRepeats, states, states_for_candidates};
+pub use popular_cycle::PopularCycle;
 pub use popularity::{Popularity, USUAL_PRIOR};
-pub use student::{Student, WithoutRepeats, states, states_for_candidates};
-pub use texts::text_vectors;
+pub use text_embedding::embed_texts;

@@ -94,7 +94,7 @@ impl LeakageAudit {
         Self {
             judge,
             evaluation: WorldDigests::of(world),
-            similarity_quits: rules.similar_below.is_some() && rules.repeats != Repeats::MaskedExactRounds,
+            similarity_quits: rules.distance_threshold.is_some() && rules.repeats != Repeats::MaskedFixedLength,
             training: training.map(WorldDigests::of),
         }
     }

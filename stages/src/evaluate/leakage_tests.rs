@@ -45,7 +45,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
     let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: QuitRules| {
-        let mut inputs = Inputs { teacher: Vec::new(), rankings: None, training, ..inputs() };
+        let mut inputs = Inputs { teacher: Vec::new(), candidates: None, training, ..inputs() };
         (inputs.world.distance, inputs.world.distances, inputs.world.rules) = (elsewhere().distance, judge, rules);
         for policy in &mut inputs.policies {
             let mut about: serde_json::Map<String, serde_json::Value> = policy.value.0.about().unwrap();
@@ -77,9 +77,12 @@ fn whose_distances_are_known_decides_what_is_privileged() {
         assert!(privileged == expected && remark.starts_with(begins), "{remark}");
     }
     // Where nobody leaves because of them, distances tell nothing.
-    let exact = QuitRules { repeats: Repeats::MaskedExactRounds, ..usual() };
+    let exact = QuitRules { repeats: Repeats::MaskedFixedLength, ..usual() };
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
-    assert_eq!(told(Own, Some(shared()), None, QuitRules { similar_below: None, ..usual() }), (false, String::new()));
+    assert_eq!(
+        told(Own, Some(shared()), None, QuitRules { distance_threshold: None, ..usual() }),
+        (false, String::new())
+    );
 }
 
 #[test]

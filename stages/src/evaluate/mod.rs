@@ -139,7 +139,7 @@ pipeline::ports! {
         /// What policies could learn from; tells what is popular.
         train: Interactions,
         /// The retriever, for its own row.
-        rankings: Option<Candidates>,
+        candidates: Option<Candidates>,
         /// Who is judged; policies of one name are the training seeds of one row.
         policies: Many<PolicyFile>,
         /// What language models played in the judging world; each has its own row.

@@ -7,7 +7,7 @@ use pipeline::Named;
 
 use super::leakage::policy_label;
 use crate::artifact::{PolicyFile, World};
-use crate::env::{Student, play};
+use crate::env::{PolicyAgent, play};
 
 /// A policy with its cell, or with the value of the field.
 type Labelled<'a> = (String, &'a Named<PolicyFile>);
@@ -72,8 +72,8 @@ pub(super) fn choose<'a>(
         let mut best: Option<(f64, &String, &'a Named<PolicyFile>)> = None;
         for (value, policy) in &checkpoints {
             let network =
-                Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
-            let episodes = play(world, &users, &Student { network: &network, sample: false }, 0)?;
+                PolicyAgent::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
+            let episodes = play(world, &users, &PolicyAgent { network: &network, sample: false }, 0)?;
             let paid = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
             let total: f64 = (0..episodes.len()).map(paid).sum();
             if best.is_none_or(|(most, ..)| total > most) {

@@ -23,7 +23,7 @@ use super::importance_sampling::{LoggedRow, by_user, effective};
 use super::leakage::policy_label;
 use super::value_based::gives_values;
 use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
-use crate::env::{Observation, Student, states};
+use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::PolicyNetwork;
 
 /// States that a network takes at once.
@@ -173,7 +173,7 @@ impl Stage for OffPolicy {
         for policy in policies {
             cx.check_cancelled()?;
             let network =
-                Student::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
+                PolicyAgent::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let act = self.acts(policy)?;
             let logged = episodes.logged_rows(&network, world, &propensity, act, self.clip)?;
             estimates.extend(self.estimates(policy, act, &logged));

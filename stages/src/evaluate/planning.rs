@@ -12,7 +12,7 @@ use super::leakage::input_label;
 use super::results::{Measures, Row, SeedResult};
 use super::table_rows::{Evaluator, PLANNING_ORACLE};
 use crate::artifact::{Origin, World};
-use crate::env::{Follow, Plan, plans};
+use crate::env::{Plan, PlanAgent, plans};
 
 /// What the name of a plan's row begins with; the world's follows.
 pub(super) const PLAN: &str = "plan of ";
@@ -26,7 +26,7 @@ impl Evaluator<'_> {
         let proven = proven(&plans);
         cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
         let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
-        let follow = Follow::new(self.world.users(), self.users, &plans);
+        let follow = PlanAgent::new(self.world.users(), self.users, &plans);
         let mut row = self.control(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
         row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
         Ok(row)
@@ -92,7 +92,7 @@ impl Evaluator<'_> {
         let plans = self.plans(own, row, cx)?;
         // The gap of a plan is to what its own world promised.
         let measures = Measures::new(Some(own), &self.inputs.train, items);
-        let follow = Follow::new(users, self.users, &plans);
+        let follow = PlanAgent::new(users, self.users, &plans);
         Ok((measures.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
     }
 

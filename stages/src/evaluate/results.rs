@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bootstrap::ScoreMatrix;
 use super::teachers::TeacherCoverage;
-use crate::artifact::{EpisodeUsage, Interactions, Played, Rollout, Termination, World};
+use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
 use crate::env::Episodes;
 
 /// One row of the table.
@@ -169,9 +169,9 @@ impl Row {
     }
 
     /// Its steps, episodes in the order of [`Row::rollouts`].
-    pub fn steps(&self) -> impl Iterator<Item = Played> {
+    pub fn steps(&self) -> impl Iterator<Item = EpisodeSteps> {
         self.seed_results.iter().flat_map(move |cell| {
-            cell.episodes.iter().map(move |episode| Played {
+            cell.episodes.iter().map(move |episode| EpisodeSteps {
                 policy: self.name.clone(),
                 cell: cell.name.clone(),
                 user: episode.user,
@@ -221,7 +221,7 @@ mod tests {
     fn what_an_episode_is_like_by_hand() {
         // Items 0 and 1 lie at distance 0, both at distance 1 of item 2; 0, 1 are of category 0, item 2 of both.
         let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 1);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         world.categories = Some(Array::new(&[4, 2], vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]));
         let mut training = world.clone();
         training.reward.data = vec![1.0, 2.0, 3.0, 4.0];

@@ -16,7 +16,8 @@ use super::teachers::{TEACHER, Teacher};
 use super::{ActionSelection, Evaluate, Inputs};
 use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
-    Agent, Cycle, Episodes, GreedyOracle, Popular, Popularity, Random, Ranked, Student, WithoutRepeats, play, unplanned,
+    Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Popularity, Random, RetrieverAgent,
+    WithoutRepeats, planning_unsupported, play,
 };
 use crate::nn::rng;
 
@@ -62,7 +63,7 @@ pub(super) struct Evaluator<'a> {
 pub(super) struct PopularItems {
     /// All items, most popular first.
     order: Vec<u32>,
-    cycle: Cycle,
+    cycle: PopularCycle,
     /// The one rating of a log that has no other.
     one_rating: Option<f32>,
 }
@@ -70,7 +71,7 @@ pub(super) struct PopularItems {
 /// The popular items of a log; as many in the cycle as the judge's users remember, and one more.
 pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) -> Result<PopularItems> {
     let popularity = Popularity::of(train, world.items(), config.popularity_prior)?;
-    let cycle = Cycle::new(train, world.items(), config.liked as f32, world.rules.window + 1)?;
+    let cycle = PopularCycle::new(train, world.items(), config.liked as f32, world.rules.quit_window + 1)?;
     let one_rating = popularity.of_one_rating.as_ref().map(|(rating, _)| *rating);
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
@@ -98,14 +99,15 @@ impl Evaluator<'_> {
         if let Some(field) = &self.config.checkpoint {
             model_selection::known(field, &self.inputs.policies)?;
         }
-        let rankings = self.inputs.rankings.as_ref().map(|rankings| self.checked_candidates(rankings)).transpose()?;
+        let candidates =
+            self.inputs.candidates.as_ref().map(|candidates| self.checked_candidates(candidates)).transpose()?;
         let mut missing_rows = Vec::new();
         let (constant, cloning) = self.trained(cx, &mut missing_rows)?;
 
         let draws = self.config.repetitions;
         let policies_played = self.inputs.policies.len() * if self.without_repeats_too() { 2 } else { 1 };
         let learned = policies_played + constant.len() + cloning.len() + self.inputs.planned.len();
-        let fixed = 3 + usize::from(unplanned(self.world).is_none()) + usize::from(rankings.is_some());
+        let fixed = 3 + usize::from(planning_unsupported(self.world).is_none()) + usize::from(candidates.is_some());
         let seed_results = 2 * draws + fixed + learned;
         let bar = cx.bar("play", Some((seed_results * self.users.len()) as u64), "episodes");
         let PopularItems { order, cycle, one_rating } = &self.popularity;
@@ -121,19 +123,19 @@ impl Evaluator<'_> {
             None => KNOWS_DISTANCES.to_owned(),
         };
         let mut rows = vec![
-            self.control(RANDOM, "", &Random { non_conflicting: false }, draws, &bar)?,
-            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { non_conflicting: true }, draws, &bar)?,
+            self.control(RANDOM, "", &Random { quit_aware: false }, draws, &bar)?,
+            self.control(RANDOM_QUIT_AWARE, KNOWS_DISTANCES, &Random { quit_aware: true }, draws, &bar)?,
             self.control(POPULAR_QUIT_AWARE, &popular, &Popular { order: order.clone() }, 1, &bar)?,
             self.control(POPULAR_CYCLE, &cycles, cycle, 1, &bar)?,
             self.control(GREEDY_ORACLE, KNOWS_ALL, &GreedyOracle, 1, &bar)?,
         ];
-        match unplanned(self.world) {
+        match planning_unsupported(self.world) {
             None => rows.push(self.best_plan(cx, &bar)?),
             Some(why) => missing_rows.push(missing(PLANNING_ORACLE, &format!("not made in this world: {why}"))),
         }
-        if let Some(rankings) = &rankings {
-            let remark = if rankings.rankings.avoid_alike { KNOWS_DISTANCES } else { "" };
-            rows.push(self.control(RETRIEVER_TOP_1, remark, rankings, 1, &bar)?);
+        if let Some(candidates) = &candidates {
+            let remark = if candidates.candidates.filter_quit_items { KNOWS_DISTANCES } else { "" };
+            rows.push(self.control(RETRIEVER_TOP_1, remark, candidates, 1, &bar)?);
         }
         for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
@@ -244,27 +246,27 @@ impl Evaluator<'_> {
         Ok(groups)
     }
 
-    fn checked_candidates<'r>(&self, rankings: &'r Candidates) -> Result<Ranked<'r>> {
+    fn checked_candidates<'r>(&self, candidates: &'r Candidates) -> Result<RetrieverAgent<'r>> {
         let (world, horizon) = (self.world, self.world.rules.horizon);
         let (users, items) = (world.users(), world.items());
         ensure!(
-            rankings.items.len() == users,
-            "the rankings are of {} users, the world of {users}\nhelp: make both from one ingest stage",
-            rankings.items.len()
+            candidates.items.len() == users,
+            "the candidates are of {} users, the world of {users}\nhelp: make both from one ingest stage",
+            candidates.items.len()
         );
-        for (user, ranking) in rankings.items.iter().enumerate() {
-            let strange = ranking.iter().find(|item| **item as usize >= items).copied();
+        for (user, list) in candidates.items.iter().enumerate() {
+            let strange = list.iter().find(|item| **item as usize >= items).copied();
             if let Some(item) = strange {
-                bail!("user {user}'s ranking names item {item}, the world has {items}");
+                bail!("user {user}'s list of candidates names item {item}, the world has {items}");
             }
             ensure!(
-                ranking.len() >= horizon,
-                "user {user}'s ranking holds {} items for episodes of {horizon} turns\nhelp: set `depth` of the retrieve stage \
+                list.len() >= horizon,
+                "user {user}'s list of candidates holds {} items for episodes of {horizon} turns\nhelp: set `top_k` of the retrieve stage \
                  to {horizon} or more, or `horizon` of the world to at most the size of the catalogue ({items})",
-                ranking.len()
+                list.len()
             );
         }
-        Ok(Ranked { rankings })
+        Ok(RetrieverAgent { candidates })
     }
 
     fn teacher(&self, teacher: &Teacher) -> Row {
@@ -275,7 +277,7 @@ impl Evaluator<'_> {
         Row {
             name: teacher.row.clone(),
             control: false,
-            privileged: self.inputs.rankings.as_ref().is_some_and(|rankings| rankings.avoid_alike),
+            privileged: self.inputs.candidates.as_ref().is_some_and(|candidates| candidates.filter_quit_items),
             remark: self.teacher_remark(teacher),
             seed_results: vec![cell],
             teacher_coverage: Some(teacher.teacher_coverage.clone()),
@@ -286,12 +288,12 @@ impl Evaluator<'_> {
     fn teacher_remark(&self, teacher: &Teacher) -> String {
         let (users, horizon) = (teacher.episodes.len(), self.world.rules.horizon);
         let mut remark = format!("judged on its own {users} users, because it is slow");
-        match &self.inputs.rankings {
-            Some(rankings) if rankings.avoid_alike => {
+        match &self.inputs.candidates {
+            Some(candidates) if candidates.filter_quit_items => {
                 remark += "; privileged: its offers leave out what the distances say would end the episode";
             }
             Some(_) => {}
-            None => remark += "; connect `rankings` to learn whether its offers knew the distances",
+            None => remark += "; connect `candidates` to learn whether its offers knew the distances",
         }
         let TurnLimits { most, fewer } = &teacher.teacher_coverage.turns;
         if *most < horizon {
@@ -357,8 +359,8 @@ impl Evaluator<'_> {
             remarks.push(ELSEWHERE.to_owned());
         }
         if let Some((_, first)) = policies.first() {
-            let network = Student::load(&first.value, self.world.users(), self.world.items())?;
-            let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let network = PolicyAgent::load(&first.value, self.world.users(), self.world.items())?;
+            let agent = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
         if seed_results.len() < MIN_SEEDS && !control {
@@ -372,8 +374,8 @@ impl Evaluator<'_> {
     }
 
     fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
-        let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-        let agent = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+        let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
+        let agent = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
         self.cell(cell, &agent, k, bar)
     }
 
@@ -385,8 +387,8 @@ impl Evaluator<'_> {
     /// The row of the same policies where nothing is shown twice.
     fn without_repeats(&self, of: &Row, policies: &[(String, &Named<PolicyFile>)], bar: &Bar) -> Result<Row> {
         let cell = |(k, (cell, policy)): (usize, &(String, &Named<PolicyFile>))| {
-            let network = Student::load(&policy.value, self.world.users(), self.world.items())?;
-            let policy_result = Student { network: &network, sample: self.config.act == ActionSelection::Sample };
+            let network = PolicyAgent::load(&policy.value, self.world.users(), self.world.items())?;
+            let policy_result = PolicyAgent { network: &network, sample: self.config.act == ActionSelection::Sample };
             self.cell(cell, &WithoutRepeats(policy_result), k, bar).with_context(|| policy_label(policy))
         };
         let seed_results: Vec<Result<SeedResult>> = policies.par_iter().enumerate().map(cell).collect();

@@ -58,9 +58,12 @@ pub(super) fn inputs() -> Inputs {
     let train =
         Interactions { user: vec![0; 3], item: vec![4, 2, 0], rating: vec![5.0, 4.0, 1.0], timestamp: vec![0; 3] };
     // Even users are offered 0, 2, 4, 1; odd ones 0, 1, …, which drives them away at the second turn.
-    let ranking = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
-    let rankings =
-        Candidates { items: (0..USERS).map(ranking).collect(), scores: vec![vec![0.0; 4]; USERS], avoid_alike: false };
+    let list = |user| if user % 2 == 0 { vec![0, 2, 4, 1] } else { vec![0, 1, 2, 3] };
+    let candidates = Candidates {
+        items: (0..USERS).map(list).collect(),
+        scores: vec![vec![0.0; 4]; USERS],
+        filter_quit_items: false,
+    };
     let named =
         |name: &str, seed| Named { name: name.into(), cell: format!("seed={seed}"), value: policy(&world, seed) };
     let policies = vec![named("a2c", 0), named("bc", 0), named("a2c", 1)];
@@ -69,7 +72,7 @@ pub(super) fn inputs() -> Inputs {
     Inputs {
         world,
         train,
-        rankings: Some(rankings),
+        candidates: Some(candidates),
         policies,
         teacher: vec![teacher("teacher", "", trajectories)],
         efforts: Vec::new(),
@@ -142,12 +145,12 @@ fn who_knows_the_distances_is_said() {
         change(&mut inputs);
         get(&run(&quick(), inputs).unwrap().metrics, row, "return_inclusive").remark.clone()
     };
-    let avoiding = |inputs: &mut Inputs| inputs.rankings.as_mut().unwrap().avoid_alike = true;
+    let avoiding = |inputs: &mut Inputs| inputs.candidates.as_mut().unwrap().filter_quit_items = true;
     assert_eq!(remark(|_| {}, RETRIEVER_TOP_1), "");
     assert!(remark(avoiding, RETRIEVER_TOP_1).starts_with("privileged"));
     assert!(!remark(|_| {}, teachers::TEACHER).contains("privileged"));
     assert!(remark(avoiding, teachers::TEACHER).contains("privileged"));
-    assert!(remark(|inputs| inputs.rankings = None, teachers::TEACHER).contains("connect `rankings`"));
+    assert!(remark(|inputs| inputs.candidates = None, teachers::TEACHER).contains("connect `candidates`"));
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn numbers_are_those_by_hand() {
 fn a_penalty_reaches_no_measure() {
     let with = |penalty| {
         let mut inputs = inputs();
-        inputs.world.rules.penalty = penalty;
+        inputs.world.rules.quit_penalty = penalty;
         run(&quick(), inputs).unwrap()
     };
     let (without, with) = (with(None), with(Some(-1000.0)));
@@ -456,22 +459,22 @@ fn what_cannot_be_judged_is_named() {
         change(&mut inputs);
         format!("{:#}", run(&quick(), inputs).err().unwrap())
     };
-    let shallow = error(|inputs| inputs.rankings.as_mut().unwrap().items[5].truncate(3));
+    let shallow = error(|inputs| inputs.candidates.as_mut().unwrap().items[5].truncate(3));
     assert!(
-        shallow.starts_with("user 5's ranking holds 3 items for episodes of 4 turns\nhelp: set `depth`"),
+        shallow.starts_with("user 5's list of candidates holds 3 items for episodes of 4 turns\nhelp: set `top_k`"),
         "{shallow}"
     );
-    let others = error(|inputs| inputs.rankings.as_mut().unwrap().items.truncate(2));
-    assert!(others.starts_with("the rankings are of 2 users, the world of 6"), "{others}");
-    let strange = error(|inputs| inputs.rankings.as_mut().unwrap().items[1][0] = 6);
-    assert!(strange.starts_with("user 1's ranking names item 6"), "{strange}");
+    let others = error(|inputs| inputs.candidates.as_mut().unwrap().items.truncate(2));
+    assert!(others.starts_with("the candidates are of 2 users, the world of 6"), "{others}");
+    let strange = error(|inputs| inputs.candidates.as_mut().unwrap().items[1][0] = 6);
+    assert!(strange.starts_with("user 1's list of candidates names item 6"), "{strange}");
     let name = error(|inputs| inputs.policies[1].name = "greedy oracle".into());
     assert!(name.starts_with("a policy cannot be called `greedy oracle`"), "{name}");
     let smaller = error(|inputs| inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9));
-    assert!(smaller.contains("the rankings are of 6 users, the world of 9"), "{smaller}");
+    assert!(smaller.contains("the candidates are of 6 users, the world of 9"), "{smaller}");
     let policy = error(|inputs| {
         inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9);
-        inputs.rankings = None;
+        inputs.candidates = None;
     });
     assert!(policy.starts_with("policy `a2c` of seed=0: the policy knows 6 users"), "{policy}");
 }

@@ -97,9 +97,9 @@ impl Baselines {
 /// The same audience, paying 1 for each step; for one whose reward drives its user away 0, so that the rule still holds.
 fn constant_reward_world(world: &World) -> World {
     let mut paid = world.clone();
-    let low = world.rules.low_reward;
+    let low = world.rules.quit_below;
     paid.reward.data.iter_mut().for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
-    paid.rules.low_reward = low.map(|_| 0.5);
+    paid.rules.quit_below = low.map(|_| 0.5);
     paid
 }
 
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn people_leave_as_before_and_pay_for_nothing_else() {
         let mut world = cluster_world(&[5.0, 1.0, 3.0], 1, 1, 4, 1);
-        world.rules.low_reward = Some(2.0);
+        world.rules.quit_below = Some(2.0);
         let paid = constant_reward_world(&world);
         for items in [[0, 2, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]] {
             let played = |world| {
@@ -139,8 +139,8 @@ mod tests {
         let controls = Baselines { seeds: 1, ..Baselines::default() };
         let policy = controls.constant("stay", &world, &Context::detached(folder.path())).unwrap().remove(0);
         assert_eq!((policy.name.as_str(), policy.cell.as_str()), ("stay", "seed=0"));
-        let network = crate::env::Student::load(&policy.value, 3, 8).unwrap();
-        let student = crate::env::Student { network: &network, sample: false };
+        let network = crate::env::PolicyAgent::load(&policy.value, 3, 8).unwrap();
+        let student = crate::env::PolicyAgent { network: &network, sample: false };
         let episodes = crate::env::play(&world, &[0, 1, 2], &student, 0).unwrap();
         let turns: usize = (0..3).map(|e| episodes.items(e).len()).sum();
         assert!(turns >= 33, "{turns} turns of 36");

@@ -1,6 +1,6 @@
 //! The k-core of a log: the largest part of it in which every user and every item has enough interactions.
 //!
-//! Users below `users` and items below `items` are left out, turn by turn, until none is: what is left does not depend on the
+//! Users below `min_per_user` and items below `min_per_item` are left out, turn by turn, until none is: what is left does not depend on the
 //! order (Seidman 1983, for two kinds of nodes). Each row counts, also where a user meets an item twice. Left out: merging of such
 //! rows.
 
@@ -15,15 +15,15 @@ use crate::artifact::{Interactions, Items, Users};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KCore {
-    /// The fewest interactions of a user, at least 1; 5 as in the usual "5-core".
-    pub users: u32,
-    /// The fewest interactions of an item, at least 1; 5 as in the usual "5-core".
-    pub items: u32,
+    /// Minimum number of interactions per user, at least 1; 5 as in the usual "5-core".
+    pub min_per_user: u32,
+    /// Minimum number of interactions per item, at least 1; 5 as in the usual "5-core".
+    pub min_per_item: u32,
 }
 
 impl Default for KCore {
     fn default() -> Self {
-        Self { users: 5, items: 5 }
+        Self { min_per_user: 5, min_per_item: 5 }
     }
 }
 
@@ -34,7 +34,7 @@ pipeline::ports! {
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
     }
 }
@@ -55,13 +55,13 @@ impl Stage for KCore {
     const KIND: &'static str = "filter.kcore";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "leave out users and items with few interactions until none is left";
+    const ABOUT: &'static str = "remove users and items with few interactions until all have enough";
     const REINDEXES: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        for (field, count) in [("users", self.users), ("items", self.items)] {
+        for (field, count) in [("min_per_user", self.min_per_user), ("min_per_item", self.min_per_item)] {
             if count == 0 {
                 return Err((field.into(), "at least 1: who has no interaction is always left out".into()));
             }
@@ -77,8 +77,8 @@ impl Stage for KCore {
             !rows.is_empty(),
             "nothing is left of {} interactions: there is no core of {} a user and {} an item\nhelp: ask for fewer",
             log.len(),
-            self.users,
-            self.items
+            self.min_per_user,
+            self.min_per_item
         );
         let mut log = log.take(&rows);
         let kept_users = renumber(&mut log.user, users.len());
@@ -111,7 +111,8 @@ impl KCore {
             }
             let before = rows.len();
             rows.retain(|&row| {
-                of_user[log.user[row] as usize] >= self.users && of_item[log.item[row] as usize] >= self.items
+                of_user[log.user[row] as usize] >= self.min_per_user
+                    && of_item[log.item[row] as usize] >= self.min_per_item
             });
             if rows.len() == before {
                 return (rows, rounds);
@@ -171,7 +172,7 @@ mod tests {
 
     fn run(users: u32, items: u32) -> Result<Outputs> {
         let folder = tempfile::tempdir().unwrap();
-        KCore { users, items }.run(inputs(), &Context::detached(folder.path()))
+        KCore { min_per_user: users, min_per_item: items }.run(inputs(), &Context::detached(folder.path()))
     }
 
     #[test]
@@ -196,7 +197,7 @@ stages:
   log: {{ use: ingest.recbole, with: {{ asset: toy }} }}
   core: {{ use: filter.kcore, inputs: {{ interactions: log.interactions, items: log.items, users: log.users }} }}
   cut: {{ use: split, inputs: {{ interactions: {split} }} }}
-  world: {{ use: world.means, inputs: {{ interactions: cut.train, {tables} }} }}
+  world: {{ use: world.bias, inputs: {{ interactions: cut.train, {tables} }} }}
   offers: {{ use: retrieve, inputs: {{ interactions: cut.train, {tables} }} }}
 "
         );
@@ -248,6 +249,6 @@ stages:
         assert_eq!((core.users.id, core.items.id), (names("a"), names("wy")));
         let error = run(4, 1).err().unwrap().to_string();
         assert!(error.contains("nothing is left of 8 interactions"), "{error}");
-        assert_eq!(KCore { users: 1, items: 0 }.check().unwrap_err().0, "items");
+        assert_eq!(KCore { min_per_user: 1, min_per_item: 0 }.check().unwrap_err().0, "items");
     }
 }

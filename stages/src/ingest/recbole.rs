@@ -30,7 +30,7 @@ pub struct Recbole {
     pub asset: AssetName,
     /// The parts to read of a log that is split into parts (`x.train.inter`, `x.valid.inter`, `x.test.inter`): `[train]`, or
     /// `[train, valid]`. Ids are numbered over all parts, so that two stages that read different parts of a folder have the same
-    /// numbers: connect one with `test` as the input `test` of `split` with `by: given`. Absent for
+    /// numbers: connect one with `test` as the input `test` of `split` with `by: predefined`. Absent for
     /// a log in one file.
     #[serde(default)]
     pub parts: Vec<String>,
@@ -130,7 +130,7 @@ impl Recbole {
         if self.parts.is_empty() {
             bail!(
                 "{place} holds a log in {} parts: {}\nhelp: name the parts to read, as `parts: [{}]`; a second stage with another \
-                 part has the same numbers of users and items, so that it can be the input `test` of `split` with `by: given`",
+                 part has the same numbers of users and items, so that it can be the input `test` of `split` with `by: predefined`",
                 names.len(),
                 files.join(", "),
                 names[0]

@@ -21,7 +21,8 @@ use super::text_output::{TextOutput, counted};
 use super::value::{CellValue, Length};
 use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
-    Call, Calls, Demonstrations, Items, LlmUsage, Played, Rollouts, Steps, TitledEpisode, Trajectory, catch_panics,
+    Call, Calls, Demonstrations, EpisodeSteps, Items, LlmUsage, Rollouts, Steps, TitledEpisode, Trajectory,
+    catch_panics,
 };
 
 /// The key of the schema's metadata that holds the kind of an artifact.
@@ -71,7 +72,7 @@ fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Writ
 }
 
 /// The steps of judged episodes.
-fn evaluated_steps(path: &Path) -> Result<Vec<Played>> {
+fn evaluated_steps(path: &Path) -> Result<Vec<EpisodeSteps>> {
     let steps = catch_panics(|| Steps::read(path).map_err(|error| format!("{error:#}")));
     Ok(steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0)
 }
@@ -129,7 +130,7 @@ struct Conversation {
 /// An episode in words; of a judged one `played` says whose it is.
 fn conversation(
     trajectory: &Trajectory,
-    played: Option<&Played>,
+    played: Option<&EpisodeSteps>,
     index: usize,
     request: &Request,
 ) -> Result<Conversation> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::inspect;
 use super::testing::inspected;
 use crate::artifact::{
-    Call, Calls, Demonstrations, EpisodeUsage, Items, LlmUsage, Played, Rollout, Rollouts, Step, Steps, Termination,
-    Trajectory,
+    Call, Calls, Demonstrations, EpisodeSteps, EpisodeUsage, Items, LlmUsage, Rollout, Rollouts, Step, Steps,
+    Termination, Trajectory,
 };
 
 struct Folder(tempfile::TempDir);
@@ -149,7 +149,7 @@ fn without_its_neighbours_an_episode_is_told_in_numbers() {
 #[test]
 fn a_judged_episode_is_told_step_by_step() {
     let folder = Folder::new();
-    let played = |user, items: &[u32]| Played {
+    let played = |user, items: &[u32]| EpisodeSteps {
         policy: "a2c".into(),
         cell: "seed=0".into(),
         user,
@@ -168,7 +168,7 @@ fn a_judged_episode_is_told_step_by_step() {
     let json: Value = serde_json::from_str(&inspected(&path, &folder.request(1, Format::Json))).unwrap();
     assert_eq!((&json["policy"], &json["cell"], &json["user"]), (&"a2c".into(), &"seed=0".into(), &9.into()));
     // The row of an episode is told with its steps, where they are known.
-    let outcome = |played: &Played| Rollout {
+    let outcome = |played: &EpisodeSteps| Rollout {
         policy: played.policy.clone(),
         cell: played.cell.clone(),
         user: played.user,

@@ -1,7 +1,8 @@
-//! The game that GAIL and AIRL play: a generator learns to look like the expert, a discriminator learns to tell them apart.
+//! Adversarial training of GAIL and AIRL: a generator imitates the expert, and a discriminator learns to tell the two apart.
 //!
-//! Each round: some updates of the generator on r = (1 − ω)·r̂ + ω·r_IRL, r̂ as the world logs it to learners, fresh episodes into the replay, some steps of the
-//! discriminator on balanced batches. Everything that a round needs is in its checkpoint.
+//! A round has three parts: `generator_updates` updates of the generator on r = (1 − ω)·r̂ + ω·r_IRL, where r̂ is the world's training
+//! reward; new episodes for the replay buffer; and gradient steps of the discriminator on balanced batches. A checkpoint holds
+//! everything that the next round needs.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use super::demo_advantage::advantages;
 use super::transitions::Transitions;
 use super::{Inputs, Outputs, WeightingConfig};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
-use crate::env::{Features, TEXTS, last_steps, states, text_vectors};
+use crate::env::{Features, TEXTS, embed_texts, last_steps, states};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
@@ -26,36 +27,36 @@ use crate::rl::a2c::{Batch, Learner};
 use crate::rl::mixed_reward::mixed;
 use crate::rl::{A2c, BcDataset};
 
-/// Gradient steps of the discriminator a round where the settings do not say.
+/// The default of `discriminator.n_updates`.
 const DEFAULT_DISCRIMINATOR_STEPS: u64 = 10;
 
-/// Steps of each kind in the picture of learned and true reward.
+/// Steps of each series in `pairs`.
 const PAIRS: usize = 2000;
 
-/// The names in a checkpoint of the running variances: of what the generator is paid, and of what the file pays.
+/// Names of the running variances in a checkpoint: of the generator's reward, and of the exported reward.
 const VARIANCES: [&str; 2] = ["variance", "variance_of_file"];
 
-/// What the two stages have in common.
+/// The configuration that both stages share.
 pub(super) struct AdversarialTrainer<'a> {
-    /// Rounds.
+    /// Number of rounds.
     pub rounds: u64,
-    /// Generator updates a round.
+    /// Generator updates in each round.
     pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward.
     pub omega: f64,
-    /// What the generator is paid.
+    /// Form of the generator's reward.
     pub reward: RewardForm,
-    /// What the file's reward is; AIRL's f has no policy in it, all other forms of AIRL do.
+    /// Form of the exported reward. AIRL's f does not depend on the policy; all its other forms do.
     pub exported_reward: RewardForm,
-    /// γ of the shaping, AIRL's; none in GAIL's form.
+    /// γ of AIRL's shaping term; `None` in GAIL's form.
     pub discount: Option<f64>,
-    /// Whether g sees the state alone.
+    /// Whether g reads the state only.
     pub state_only: bool,
-    /// Whether r_IRL is divided by its running deviation.
+    /// Whether r_IRL is divided by its running standard deviation.
     pub normalize: bool,
     /// The discriminator's settings.
     pub discriminator: &'a DiscriminatorSettings,
-    /// How demonstrations are weighed.
+    /// Weights of the demonstrated steps.
     pub weights: &'a WeightingConfig,
     /// The generator's settings.
     pub policy: &'a A2c,
@@ -64,7 +65,7 @@ pub(super) struct AdversarialTrainer<'a> {
 }
 
 impl AdversarialTrainer<'_> {
-    /// What no type can say, by the names of the stages' fields.
+    /// Checks what the types do not; paths are those of the stages' settings.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         let below = |path: &str| {
@@ -72,23 +73,23 @@ impl AdversarialTrainer<'_> {
             move |(at, message): (String, String)| (format!("{path}.{at}"), message)
         };
         if self.rounds == 0 {
-            return wrong("rounds", "without a round nothing is learned");
+            return wrong("rounds", "at least one round");
         }
         if self.generator_updates == 0 {
-            return wrong("generator_updates", "the generator learns at least once a round");
+            return wrong("generator_updates", "at least one update in each round");
         }
         if !(0.0..=1.0).contains(&self.omega) {
-            return wrong("omega", "a share lies between 0 and 1");
+            return wrong("omega", "ω lies between 0 and 1");
         }
         if self.discriminator.n_updates == Some(0) {
-            return wrong("discriminator.n_updates", "a round teaches the discriminator at least once");
+            return wrong("discriminator.n_updates", "at least one update in each round");
         }
         self.discriminator.check().map_err(below("discriminator"))?;
         self.weights.check().map_err(below("weights"))?;
         self.policy.check().map_err(below("policy"))?;
         let default = A2c::default();
         if self.policy.omega != default.omega {
-            return wrong("policy.omega", "the generator's share of r_IRL is this stage's own `omega`");
+            return wrong("policy.omega", "set `omega` of this stage instead");
         }
         if self.policy.iterations != default.iterations {
             return wrong("policy.iterations", "the generator makes `rounds` times `generator_updates` updates");
@@ -96,12 +97,12 @@ impl AdversarialTrainer<'_> {
         Ok(())
     }
 
-    /// The generator's seed, another for each pair of seeds: an exclusive or would be 0 wherever the two are equal.
+    /// The generator's seed: a hash of both seeds. (Their exclusive or would be 0 for every pair of equal seeds.)
     fn generator_seed(&self) -> u64 {
         rng(&[self.seed, 0x6e4e, self.policy.seed]).random()
     }
 
-    /// Plays it.
+    /// Trains and exports the reward.
     pub fn train(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
@@ -116,7 +117,7 @@ impl AdversarialTrainer<'_> {
         let features = match &inputs.items {
             Some(items) => {
                 items.check_world(world)?;
-                Features::with_texts(world, text_vectors(items, self.discriminator.text_embedding_dim, self.seed))?
+                Features::with_texts(world, embed_texts(items, self.discriminator.text_embedding_dim, self.seed))?
             }
             None => Features::new(world),
         };
@@ -137,7 +138,7 @@ impl AdversarialTrainer<'_> {
         let advantages = advantages(&expert_batch, &inputs.demonstrations, &world.rules, config.gamma, self.seed)?;
         let mut replay: Vec<Transitions> = Vec::new();
         let mut curves = Curves::default();
-        // Apart, for in AIRL's form the one holds log π and the other does not.
+        // Separate, because in AIRL's form the generator's reward contains log π and the exported one does not.
         let [generator_variance, exported_variance] = [RunningVariance::default(), RunningVariance::default()];
         let training = TrainingCheckpoints::open(cx, "checkpoints", 1)?;
         let mut done = 0;
@@ -160,7 +161,7 @@ impl AdversarialTrainer<'_> {
             let mut returns = (0.0, 0.0);
             for step in 0..self.generator_updates {
                 let discriminator = &trainer.discriminator;
-                // The policy as it played the batch: π is a constant of the reward.
+                // The policy that generated the batch: π is a constant of the reward.
                 let reward = |batch: &Batch, policy: &ActorCritic| {
                     let terminal = last_steps(&batch.lengths);
                     let mut rows = features.steps(&batch.observation, &batch.actions, &terminal)?.to_device(&device)?;
@@ -180,7 +181,7 @@ impl AdversarialTrainer<'_> {
                     generator.update(world, round * self.generator_updates + step, demonstrations, reward)?;
                 returns = (progress.episode_return, progress.length);
             }
-            // Fresh episodes, drawn beyond the training's own numbers.
+            // New episodes, with update numbers beyond those of the training.
             replay.push(Transitions::generated(generator.collect(world, config.iterations + round)?));
             if replay.len() > settings.buffer_rounds {
                 replay.remove(0);
@@ -197,7 +198,7 @@ impl AdversarialTrainer<'_> {
             let (mut loss, mut accuracy) = (0.0, 0.0);
             let steps = settings.n_updates.unwrap_or(DEFAULT_DISCRIMINATOR_STEPS);
             for step in 0..steps {
-                // Each step is learned from; only between rounds it may be enough.
+                // The accuracy limit is applied between rounds only.
                 let metrics = trainer.update((&expert_batch, &weights), &generated, [round, step], f64::INFINITY)?;
                 loss += metrics.loss / steps as f64;
                 accuracy += metrics.accuracy / steps as f64;
@@ -262,17 +263,17 @@ impl AdversarialTrainer<'_> {
         }
     }
 
-    /// What should be known before the reward is believed.
+    /// A caveat for readers of the reward.
     fn remark(&self, world: &World) -> Option<String> {
-        world.people_leave().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
+        world.users_may_quit().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
     }
 
-    /// Whether what the generator is paid holds log π.
+    /// Whether the generator's reward contains log π.
     fn reads_policy(&self) -> bool {
         self.discount.is_some() && self.reward != RewardForm::F
     }
 
-    /// Tells the rows what `network` thinks of their actions, where the discriminator reads it.
+    /// Sets log π of the actions by `network`, where the discriminator reads it.
     fn set_log_policy(&self, rows: &mut DiscriminatorBatch, steps: &Transitions, network: &ActorCritic) -> Result<()> {
         if self.discount.is_some() {
             rows.log_policy = Some(log_policy(network, &steps.observation, &steps.actions)?);
@@ -299,7 +300,7 @@ impl AdversarialTrainer<'_> {
         all.context("no generated steps")
     }
 
-    /// The file's reward beside that of the true world, or of the training world where that is not known.
+    /// The exported reward beside the reward of the true world, or of the training world where the former is not known.
     fn pairs(
         &self,
         series: &str,
@@ -328,12 +329,12 @@ impl AdversarialTrainer<'_> {
     }
 }
 
-/// The running variance of a reward. Never its mean: a shift would change the wish to stay.
+/// Running variance of a reward. The mean is not tracked: subtracting it would change the incentive to prolong episodes.
 #[derive(Default)]
 struct RunningVariance(Cell<Option<f32>>);
 
 impl RunningVariance {
-    /// Takes a batch of it into account.
+    /// Updates the variance with a batch of rewards.
     fn update(&self, rewards: &[f32]) {
         let count = rewards.len().max(1) as f64;
         let mean = rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / count;
@@ -342,13 +343,13 @@ impl RunningVariance {
         self.0.set(Some(running as f32));
     }
 
-    /// Its root, 1 before any batch.
+    /// The standard deviation; 1 before the first batch.
     fn std(&self) -> f32 {
         self.0.get().map_or(1.0, |v| v.sqrt().max(1e-6))
     }
 }
 
-/// log π(a|s) by the very logits that sampling reads, `[S]`, cut from the graph.
+/// log π(a|s) by the logits that sampling uses, `[S]`, detached from the graph.
 fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
     let logits = network.logits(&states(network, observation)?)?.detach();
     Ok(log_prob(&logits, &Tensor::from_slice(actions, actions.len(), logits.device())?)?)

@@ -1,4 +1,4 @@
-//! Adversarial inverse RL in AIRL's form: a reward that can be taken apart from how episodes happen to go on.
+//! Adversarial inverse RL in AIRL's form: a reward that is disentangled from the dynamics.
 //!
 //! f(s, a, s') = g(s[, a]) + γ·h(s') − h(s), h(terminal) = 0; D_E = e^f/(e^f + π(a|s)), so logit = f − log π, π a constant under
 //! the masking used to sample; min −mean_demo(ŵ·log D_E) − mean_π(log(1 − D_E)). At the optimum f is the expert's soft advantage,
@@ -6,8 +6,8 @@
 //! The generator's reward is log D_E − log(1 − D_E) = f − log π without an entropy bonus, or f with one of ω, never both: the one
 //! would count the entropy twice. The file's reward is f: −log π is the learner's own, and whoever learns from f has his own.
 //!
-//! Fu, Luo and Levine 2018 (arXiv 1710.11248, eqs. 3 to 5, algorithm 1). A replayed step is asked anew what the present policy
-//! thinks of it. Left out: gradient penalties; a bonus inside the returns (the actor-critic's is beside them, and it divides
+//! Fu, Luo and Levine 2018 (arXiv 1710.11248, eqs. 3 to 5, algorithm 1). log π of a replayed step is recomputed with
+//! the current policy. Left out: gradient penalties; a bonus inside the returns (the actor-critic's is beside them, and it divides
 //! advantages by their deviation, so with `f` a nat of entropy is not exactly worth its reward: `f − log π` is the default).
 
 use anyhow::Result;
@@ -24,23 +24,23 @@ use crate::rl::A2c;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Airl {
-    /// Rounds; each updates the generator, then the discriminator.
+    /// Number of rounds; each updates the generator, then the discriminator.
     pub rounds: u64,
-    /// Generator updates a round.
+    /// Generator updates in each round.
     pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.imitation` is 0.
     pub omega: f64,
-    /// What the generator is paid: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
+    /// The form of the generator's reward: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
     /// `policy.entropy` equal to `omega`.
     pub reward: RewardForm,
-    /// Whether g sees the state alone, as the proof of disentangled rewards wants it; else state and action.
+    /// Whether g reads the state only, as the theorem on disentangled rewards assumes; else state and action.
     pub state_only: bool,
-    /// Whether the generator's r_IRL and the file's f are divided, each by its own running deviation, never shifted by the mean; not
-    /// with `f`, whose unit is a nat.
+    /// Whether the generator's r_IRL and the exported f are each divided by their running standard deviation. Their means are not
+    /// subtracted. Not with `reward: f`, whose unit is the nat.
     pub normalize_reward: bool,
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
-    /// How demonstrations are weighed.
+    /// Weights of the demonstrated steps.
     pub weights: WeightingConfig,
     /// The generator; its `omega` and `iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
     /// Without any setting it has no entropy bonus and does not imitate; where one is set, those left out are rl.a2c's, so say
@@ -68,7 +68,7 @@ impl Default for Airl {
 }
 
 impl Airl {
-    /// The game that it plays.
+    /// The trainer of these settings.
     pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
         AdversarialTrainer {
             rounds: self.rounds,
@@ -113,7 +113,7 @@ impl Stage for Airl {
             return wrong("policy.entropy", "`reward: f` is learned with an entropy bonus equal to `omega`");
         }
         if f && self.normalize_reward {
-            return wrong("normalize_reward", "f is in nats, as the entropy bonus is: it is not divided");
+            return wrong("normalize_reward", "f is in nats, like the entropy bonus, and cannot be normalised");
         }
         Ok(())
     }
@@ -166,17 +166,20 @@ mod tests {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
         };
-        // One update, so that what is seen is one batch: of 400 steps or so, whose f is told anew by the next 400.
+        // One update, so that the variance is that of one batch of about 400 steps, whose deviation of f is estimated again by the next 400.
         let policy = A2c { episodes: 80, ..Airl::default().policy };
         let stage = Airl { rounds: 1, generator_updates: 1, normalize_reward: true, policy, ..small() };
         let folder = tempfile::tempdir().unwrap();
         let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
         let of_generator = outputs.pairs.0.iter().filter(|pair| pair.series == "generator").map(|pair| pair.learned);
         let found = deviation(&of_generator.collect::<Vec<f64>>());
-        let paid = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
+        let of_generator_reward = outputs.curves.0.iter().find(|point| point.series == "reward_scale").unwrap().value;
         let scale = outputs.reward.0.about::<DiscriminatorConfig>().unwrap().scale;
         assert!((0.7..1.4).contains(&found), "the file's reward has deviation {found}");
-        assert!((scale - paid).abs() > 1e-4, "f and f − log π do not deviate equally: {scale} {paid}");
+        assert!(
+            (scale - of_generator_reward).abs() > 1e-4,
+            "f and f − log π do not deviate equally: {scale} {of_generator_reward}"
+        );
     }
 
     #[test]

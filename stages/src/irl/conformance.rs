@@ -1,4 +1,4 @@
-//! What every stage of inverse RL must keep: demonstrated steps are paid more than others, in whatever form.
+//! The contract of all stages of inverse RL: demonstrated steps have a higher learned reward than others, in every form.
 
 use pipeline::{Context, Stage};
 use rand::RngExt;
@@ -9,7 +9,8 @@ use crate::env::{LearnedReward, last_steps};
 use crate::nn::{DiscriminatorSettings, RewardForm, rng};
 use crate::rl::{A2c, BcDataset};
 
-/// The demonstrations show one item of each cluster; the others are as good to the world, but not what the expert does.
+/// The demonstrations show one item of each cluster; the other items have the same reward in the world, but the expert does not choose
+/// them.
 #[track_caller]
 fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: &S) {
     stage.check().unwrap();
@@ -25,7 +26,7 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
         rewards.iter().map(|&r| f64::from(r)).sum::<f64>() / rewards.len() as f64
     };
     let (expert, other) = (mean(&pairs.actions), mean(&others));
-    assert!(expert > other, "demonstrated steps are paid {expert}, others {other}");
+    assert!(expert > other, "the reward of demonstrated steps is {expert}, that of others {other}");
     let weight = outputs.weights.weight.iter().map(|&w| f64::from(w)).sum::<f64>() / 18.0;
     assert!((weight - 1.0).abs() < 1e-5, "weights of mean {weight}");
 }

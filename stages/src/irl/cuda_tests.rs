@@ -1,4 +1,4 @@
-//! Inverse RL on an NVIDIA card; see [`assert_same_training`].
+//! Inverse RL on an NVIDIA GPU; see [`assert_same_training`].
 
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};

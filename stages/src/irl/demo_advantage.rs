@@ -1,8 +1,8 @@
-//! w_env: how much better a demonstrated step was than usual, in the world's own rewards.
+//! Advantages of demonstrated steps in the world's rewards, from which w_env is computed.
 //!
 //! A = Q(s, a) − V(s) from two small networks fitted to the discounted returns of the demonstrations; w_env = exp(A/β) (AWR,
-//! arXiv 1910.00177, eq. 8; IL-Rec uses it on demonstrations). Where a demonstration was only cut off, V of the state after its
-//! last step stands for what was still to come: V is fitted anew to the returns that hold the V before (fitted value iteration).
+//! arXiv 1910.00177, eq. 8; IL-Rec uses it on demonstrations). Where a demonstration was truncated, the return
+//! bootstraps from V of the state after its last step: V is refitted to returns that contain the previous V (fitted value iteration).
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -12,11 +12,11 @@ use crate::artifact::{Demonstrations, QuitRules};
 use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 use crate::nn::{AdamW, Init, Mlp, Params};
 
-/// Fits of V after the first, where a demonstration was cut off. After k of them the share γ^(k·length) of its tail is missing.
+/// Refits of V where a demonstration was truncated. After k of them the share γ^(k·length) of the remaining return is missing.
 const BOOTSTRAP_FITS: usize = 5;
 
 /// Discounted returns of the demonstrated steps, in their order; `bootstrap_values` holds what comes after each trajectory. The reward of a
-/// step at which the user left is what the rules log for it.
+/// step at which the user left is its training reward by the rules.
 fn returns(demonstrations: &Demonstrations, rules: &QuitRules, gamma: f64, bootstrap_values: &[f64]) -> Vec<f64> {
     let mut all = Vec::new();
     for (trajectory, &bootstrap_value) in demonstrations.trajectories.iter().zip(bootstrap_values) {
@@ -41,7 +41,7 @@ pub(super) fn advantages(
     seed: u64,
 ) -> Result<Vec<f32>> {
     let mut bootstrap_values = vec![0.0; demonstrations.trajectories.len()];
-    // Trajectories that were cut off, each with the row of its last step.
+    // Truncated trajectories, each with the row of its last step.
     let mut truncated = Vec::new();
     let mut end = 0;
     for (t, trajectory) in demonstrations.trajectories.iter().enumerate() {
@@ -66,7 +66,7 @@ pub(super) fn advantages(
     Ok(q.into_iter().zip(v).map(|(q, v)| q - v).collect())
 }
 
-/// A small regression of returns on features. Few steps and decay: it should say what is usual, not remember each return.
+/// A small regression of returns on features. Few steps and weight decay keep it from memorising single returns.
 struct ReturnRegression {
     network: Mlp,
     mean: f64,
@@ -146,7 +146,9 @@ mod tests {
         let trajectories =
             vec![trajectory(&[1.0, 2.0, 4.0], Termination::Similar), trajectory(&[8.0], Termination::Horizon)];
         let demonstrations = Demonstrations { trajectories };
-        let of = |penalty| returns(&demonstrations, &QuitRules { penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0]);
+        let of = |penalty| {
+            returns(&demonstrations, &QuitRules { quit_penalty: penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0])
+        };
         assert_eq!(of(None), [3.0, 4.0, 4.0, 11.0]);
         assert_eq!(of(Some(-2.0)), [1.5, 1.0, -2.0, 11.0], "what is logged where the user left");
     }

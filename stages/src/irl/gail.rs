@@ -23,21 +23,21 @@ use crate::rl::A2c;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gail {
-    /// Rounds; each updates the generator, then the discriminator.
+    /// Number of rounds; each updates the generator, then the discriminator.
     pub rounds: u64,
-    /// Generator updates a round.
+    /// Generator updates in each round.
     pub generator_updates: u64,
     /// Share ω of r_IRL in the generator's reward, in [0, 1].
     pub omega: f64,
     /// The form of r_IRL; all but `f`, which is AIRL's.
     pub reward: RewardForm,
-    /// Whether the discriminator sees the state alone, not the action.
+    /// Whether the discriminator reads the state only, not the action.
     pub state_only: bool,
-    /// Whether r_IRL is divided by its running deviation, never shifted by its mean; the file says by how much.
+    /// Whether r_IRL is divided by its running standard deviation. Its mean is not subtracted. The reward model records the divisor.
     pub normalize_reward: bool,
     /// The discriminator.
     pub discriminator: DiscriminatorSettings,
-    /// How demonstrations are weighed.
+    /// Weights of the demonstrated steps.
     pub weights: WeightingConfig,
     /// The generator; its `omega` and `iterations` are set by this stage, and each round is a checkpoint.
     pub policy: A2c,
@@ -63,7 +63,7 @@ impl Default for Gail {
 }
 
 impl Gail {
-    /// The game that it plays.
+    /// The trainer of these settings.
     pub(super) fn trainer(&self) -> AdversarialTrainer<'_> {
         AdversarialTrainer {
             rounds: self.rounds,
@@ -171,22 +171,22 @@ pub(super) mod tests {
         assert_eq!(remark(&both_signs, cycle()), None);
         let with_rules = |change: fn(&mut World)| {
             let mut inputs = cycle();
-            inputs.world.rules.similar_below = None;
+            inputs.world.rules.distance_threshold = None;
             // Short enough to show nothing twice, for worlds that mask repeats.
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.steps.truncate(3));
             change(&mut inputs.world);
             remark(&small(), inputs)
         };
         assert_eq!(with_rules(|_| ()), None);
-        // A category above which people leave is a rule as well, and none counts where whole rounds are played.
+        // A category limit is a quit rule, too; no quit rule applies where whole rounds are played.
         let by_category = |world: &mut World| {
             world.categories = Some(Array::new(&[6, 1], vec![1.0; 6]));
-            world.rules.category_above = Some(3);
+            world.rules.max_same_category = Some(3);
         };
         assert!(with_rules(by_category).unwrap().contains("never negative"));
         let whole_rounds = |world: &mut World| {
-            world.rules.similar_below = Some(0.5);
-            world.rules.repeats = Repeats::MaskedExactRounds;
+            world.rules.distance_threshold = Some(0.5);
+            world.rules.repeats = Repeats::MaskedFixedLength;
         };
         assert_eq!(with_rules(whole_rounds), None);
     }
@@ -195,7 +195,7 @@ pub(super) mod tests {
     fn the_generator_is_paid_the_penalty_for_leaving() {
         let omitted = |penalty: Option<f32>| {
             let mut inputs = cycle();
-            inputs.world.rules.penalty = penalty;
+            inputs.world.rules.quit_penalty = penalty;
             let end = Termination::Similar;
             inputs.demonstrations.trajectories.iter_mut().for_each(|trajectory| trajectory.end = end);
             let stage = Gail {

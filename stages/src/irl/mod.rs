@@ -1,6 +1,6 @@
-//! Inverse reinforcement learning: from demonstrations to a reward and to how much each demonstrated step counts.
+//! Inverse reinforcement learning: a reward and weights of demonstrated steps from demonstrations.
 //!
-//! The one place where a stage folder uses another: adversarial methods need a generator, which is `rl`'s actor-critic.
+//! This is the only stage folder that uses another one: adversarial methods need a generator, which is the actor-critic of `rl`.
 
 mod adversarial;
 mod airl;
@@ -23,30 +23,30 @@ pub use weights::{Scheme, WeightingConfig};
 use crate::artifact::{Curves, Demonstrations, Items, RewardModel, RewardPairs, Weights, World};
 
 pipeline::ports! {
-    /// What is learned from.
+    /// Inputs of inverse RL.
     pub struct Inputs {
         /// The training world.
         world: World,
-        /// What the expert did in it.
+        /// The expert's trajectories in that world.
         demonstrations: Demonstrations,
-        /// The catalogue: with it the discriminator reads the items' titles and genres in the place of the world's vectors.
+        /// The catalogue. With it the discriminator reads embeddings of titles and genres instead of the world's item vectors.
         items: Option<Items>,
-        /// The true world, where it is known; for the picture `pairs` alone: nothing is learned from it, so it may be the judge.
+        /// The true world, where it is known. Only `pairs` reads it and nothing is trained on it, so it may be the evaluation world.
         truth: Option<World>,
     }
 }
 
 pipeline::ports! {
-    /// What comes out.
+    /// Outputs of inverse RL.
     pub struct Outputs {
-        /// r_IRL.
+        /// The learned reward r_IRL.
         reward: RewardModel,
-        /// How much each demonstrated step counts.
+        /// Weights of the demonstrated steps.
         weights: Weights,
         /// `discriminator_loss`, `accuracy`, `generator_return`, `generator_length`, `demonstrated_reward`, `generated_reward` and
-        /// `reward_scale` a round.
+        /// `reward_scale` of each round.
         curves: Curves,
-        /// The learned reward beside that of `truth`, or of `world` without, step by step.
+        /// The learned reward of steps beside that of `truth`, or of `world` where `truth` is not connected.
         pairs: RewardPairs,
     }
 }

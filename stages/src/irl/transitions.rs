@@ -1,4 +1,4 @@
-//! Steps in flat arrays, demonstrated or generated, and how a checkpoint keeps them.
+//! Transitions in flat arrays, demonstrated or generated, and their form in a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::env::{Observation, last_steps};
 use crate::rl::BcDataset;
 use crate::rl::a2c::Batch;
 
-/// S steps.
+/// S transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Transitions {
-    /// `[S]` states.
+    /// `[S]`, states.
     pub observation: Observation,
-    /// `[S]` items.
+    /// `[S]`, recommended items.
     pub actions: Vec<u32>,
-    /// `[S]`, whether the episode ends with the step.
+    /// `[S]`, whether the state after the step is terminal.
     pub terminal: Vec<bool>,
 }
 
 impl Transitions {
-    /// What the expert did, in the order of the demonstrations. A demonstration that was cut off before the world's horizon is not
-    /// over: its last state has a next one.
+    /// The expert's steps, in the order of the demonstrations. The last step of a demonstration that was truncated before the world's
+    /// horizon is not terminal.
     pub fn demonstrated(pairs: &BcDataset, demonstrations: &Demonstrations, world: &World) -> Self {
         let terminal = demonstrations.trajectories.iter().flat_map(|trajectory| {
             let (length, ends) = (trajectory.steps.len(), trajectory.terminal(world.rules.horizon));
@@ -33,12 +33,12 @@ impl Transitions {
         Self { terminal: terminal.collect(), observation: pairs.observation.clone(), actions: pairs.actions.clone() }
     }
 
-    /// What the generator did.
+    /// The generator's steps.
     pub fn generated(batch: Batch) -> Self {
         Self { terminal: last_steps(&batch.lengths), observation: batch.observation, actions: batch.actions }
     }
 
-    /// `count` of the steps, evenly drawn, or all; in their order.
+    /// `count` steps drawn without replacement, or all where there are fewer; in their order.
     pub fn sample(&self, count: usize, mut draw: ChaCha8Rng) -> Self {
         let mut rows: Vec<usize> = (0..self.actions.len()).collect();
         if rows.len() > count {
@@ -53,7 +53,7 @@ impl Transitions {
         }
     }
 
-    /// As arrays, by names below `prefix`. Ids are below 2²⁴, so f32 holds them exactly.
+    /// As arrays with names below `prefix`. Ids are below 2²⁴, so f32 holds them exactly.
     pub fn save(&self, prefix: &str) -> Vec<(String, Array)> {
         let steps = self.actions.len();
         let ids = |ids: &[u32]| ids.iter().map(|&id| id as f32).collect::<Vec<f32>>();
@@ -74,7 +74,7 @@ impl Transitions {
         arrays.into_iter().chain(masks).map(|(name, array)| (format!("{prefix}.{name}"), array)).collect()
     }
 
-    /// What [`Transitions::save`] gave.
+    /// Reads what [`Transitions::save`] wrote.
     pub fn restore(arrays: &BTreeMap<String, Array>, prefix: &str) -> Result<Self> {
         let get = |name: &str| {
             let name = format!("{prefix}.{name}");

@@ -1,6 +1,6 @@
-//! How much each demonstrated step counts: normalised to mean 1 over the whole set, and computed for all demonstrations.
+//! Weights of demonstrated steps, normalised to mean 1 over all demonstrations.
 //!
-//! w = w_env^α · w_IRL^(1−α), w_env = exp(A/β), w_IRL = (1/D − 1)^κ (IL-Rec, arXiv 2510.13229), or simpler schemes beside it.
+//! w = w_env^α · w_IRL^(1−α), w_env = exp(A/β), w_IRL = (1/D − 1)^κ (IL-Rec, arXiv 2510.13229), or a simpler scheme.
 
 use anyhow::{Result, ensure};
 use schemars::JsonSchema;
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Demonstrations, Step, Weights};
 use crate::nn::importance_weights::{mixed_weights, normalised};
 
-/// What decides how much a demonstrated step counts.
+/// How the weight of a demonstrated step is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
     /// w_env^α · w_IRL^(1−α).
     #[default]
     Mixed,
-    /// 1 each: the ablation.
+    /// 1 for each step: the ablation.
     None,
     /// exp(R/(β·σ_R)), R the undiscounted return of the step's whole trajectory and σ_R the deviation of returns.
     ReturnSoftmax,
     /// 1 where the advantage is not negative, else 0.
     Sign,
-    /// The share that the model's own scores give to what it chose, among its candidates; 1 where it gave no scores.
+    /// The probability of the chosen item under the softmax of the model's scores of its candidates; 1 where it gave no scores.
     Confidence,
 }
 
-/// How demonstrations are weighed.
+/// Weights of the demonstrated steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightingConfig {
-    /// What decides.
+    /// How a weight is computed.
     pub scheme: Scheme,
     /// Temperature β, above 0: of w_env = exp(A/β) in units of the discounted return, as IL-Rec's 10 on Steam and 1 on Amazon; of
     /// `return_softmax` in deviations of the return.
@@ -48,11 +48,11 @@ impl Default for WeightingConfig {
 }
 
 impl WeightingConfig {
-    /// What no type can say.
+    /// Checks what the types do not.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if !(0.0..=1.0).contains(&self.alpha) {
-            return wrong("alpha", "a share lies between 0 and 1");
+            return wrong("alpha", "α lies between 0 and 1");
         }
         if !(self.advantage_temperature > 0.0 && self.advantage_temperature.is_finite()) {
             return wrong("advantage_temperature", "a temperature is above 0");
@@ -92,8 +92,8 @@ impl WeightingConfig {
         };
         let finite = [&weights.w_env, &weights.w_irl, &weights.weight].into_iter().flatten().all(|w| w.is_finite());
         let help = match self.scheme {
-            Scheme::Sign => "no step's advantage is 0 or more, it seems: take another `weights.scheme`",
-            _ => "look at the demonstrations' rewards and scores, and whether the discriminator's loss is a number",
+            Scheme::Sign => "no step has an advantage of 0 or more: choose another `weights.scheme`",
+            _ => "check the rewards and scores of the demonstrations, and whether the discriminator's loss is finite",
         };
         ensure!(finite, "a weight of scheme {:?} is not finite\nhelp: {help}", self.scheme);
         Ok(weights)
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Termination, Trajectory, World};
-    use crate::env::{Features, Student, cluster_world, play};
+    use crate::env::{Features, PolicyAgent, cluster_world, play};
     use crate::irl::demo_advantage::advantages;
     use crate::irl::transitions::Transitions;
     use crate::nn::rng;
@@ -169,7 +169,7 @@ mod tests {
             &[-1.0; 3],
             &[0.0; 3],
         );
-        assert!(error.unwrap_err().to_string().contains("help: no step's advantage"));
+        assert!(error.unwrap_err().to_string().contains("help: no step has an advantage"));
         assert_eq!(WeightingConfig { alpha: 1.5, ..WeightingConfig::default() }.check().unwrap_err().0, "alpha");
         assert_eq!(
             WeightingConfig { advantage_temperature: 0.0, ..WeightingConfig::default() }.check().unwrap_err().0,
@@ -179,12 +179,12 @@ mod tests {
         WeightingConfig::default().check().unwrap();
     }
 
-    /// Nobody leaves, clusters pay 5 to 1. Half of the demonstrations show the best items, half show anything: with weights the
-    /// copy is better than without.
+    /// Users never leave, and the clusters' rewards are 5 to 1. Half of the demonstrations show the best items, half show random ones:
+    /// weighted behaviour cloning beats the unweighted one.
     #[test]
     fn on_a_mixture_of_optimal_and_random_demonstrations_weighted_beats_unweighted() {
         let mut world = cluster_world(&[5.0, 4.0, 3.0, 2.0, 1.0], 2, 1, 10, 4);
-        world.rules.similar_below = None;
+        world.rules.distance_threshold = None;
         let mut draw = rng(&[7]);
         let mut trajectory = |best: bool| {
             let steps = (0..10).map(|_| {
@@ -227,8 +227,8 @@ mod tests {
         };
         let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
         let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
-        let network = Student::load(&policy, world.users(), world.items()).unwrap();
-        let played = play(world, &[0; 50], &Student { network: &network, sample: true }, 3).unwrap();
+        let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
+        let played = play(world, &[0; 50], &PolicyAgent { network: &network, sample: true }, 3).unwrap();
         (0..50).flat_map(|e| played.rewards(e)).map(|&r| f64::from(r)).sum::<f64>() / 50.0
     }
 }

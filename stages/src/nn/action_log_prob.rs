@@ -1,14 +1,14 @@
 //! log π(a|s) and the entropy of π(·|s) in one pass over the logits.
 //!
-//! The same as `log_softmax`, `gather` and −Σ π log π composed of tensor operations, which walk the catalogue some thirty times
-//! for a step of actor-critic; this walks it twice, and rows are shared among the threads of the stage.
+//! Equal to `log_softmax`, `gather` and −Σ π log π composed of tensor operations, which make about thirty passes over the catalogue for
+//! a step of actor-critic; this kernel makes two, and the threads of the stage share the rows.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels::{Float, contiguous, reference, row_max, softmax_sums, with_simd, with_slices};
 
-/// What a policy thinks of the items that were taken in B states.
+/// Log-probability of the actions in B states, and entropy of the policy.
 pub struct ActionLogProb {
     /// log π(a|s), `[B]`.
     pub log_prob: Tensor,
@@ -16,10 +16,10 @@ pub struct ActionLogProb {
     pub entropy: Tensor,
 }
 
-/// `logits [B, A]` and the taken `actions [B]`.
+/// From `logits [B, A]` and `actions [B]`.
 ///
 /// # Errors
-/// When an action is none of the A.
+/// When an action is out of range.
 pub fn action_log_prob(logits: &Tensor, actions: &[u32]) -> Result<ActionLogProb> {
     let (rows, width) = logits.dims2()?;
     if actions.len() != rows || actions.iter().any(|&action| action as usize >= width) {
@@ -33,7 +33,7 @@ pub fn action_log_prob(logits: &Tensor, actions: &[u32]) -> Result<ActionLogProb
     Ok(ActionLogProb { log_prob: found.narrow(1, 0, 1)?.squeeze(1)?, entropy: found.narrow(1, 1, 1)?.squeeze(1)? })
 }
 
-/// Rows that are worth a thread.
+/// Smallest number of rows per thread.
 const ROWS: usize = 64;
 
 struct ActionLogProbOp {
@@ -45,7 +45,7 @@ impl CustomOp1 for ActionLogProbOp {
         "action-log-prob"
     }
 
-    /// `[B, A]` → `[B, 3]`: log π(a), H, log-sum-exp. (The last for the way back: z_a − log π(a) is nothing where a may not be taken.)
+    /// `[B, A]` → `[B, 3]`: log π(a), H, log-sum-exp. (The last is for the backward pass: z_a − log π(a) loses all precision where a is masked.)
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
         let found = match storage {
@@ -155,7 +155,7 @@ mod tests {
         let gradients = (log_prob + entropy).unwrap().sum_all().unwrap().backward().unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found, [[0.5, 0.0, -0.5]]);
-        // Of what may not be taken, too: −∂ log-sum-exp, and 1 for itself.
+        // Of a masked action: −∂ log-sum-exp, and 1 for itself.
         let of = |ActionLogProb { log_prob, entropy }: ActionLogProb| (log_prob + entropy)?.sum_all()?.backward();
         let gradients = of(action_log_prob(logits.as_tensor(), &[1]).unwrap()).unwrap();
         let found = gradients.get(logits.as_tensor()).unwrap().to_vec2::<f32>().unwrap();

@@ -1,4 +1,4 @@
-//! The student: a small network that scores the whole catalogue for a state, and a critic beside it.
+//! The actor-critic network: an actor that scores all items of the catalogue in a state, and a critic.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use super::state_batch::StateBatch;
 use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
 use crate::artifact::{Array, TensorFile};
 
-/// How much larger the logits of what was just shown are than their parameters.
+/// Scale of the similarity features: a unit of their weights is this many units of logit.
 const FEATURE_SCALE: f32 = 100.0;
 
-/// The shape of an [`ActorCritic`]; stored in the policy's file.
+/// The configuration of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActorCriticConfig {
     /// U.
@@ -28,30 +28,29 @@ pub struct ActorCriticConfig {
     pub items: usize,
     /// D, the width of user and item vectors.
     pub width: usize,
-    /// W, how many of the last items the state holds.
+    /// W, the number of last items in the state.
     pub window: usize,
-    /// Width of the hidden layer.
+    /// Units of the hidden layer.
     pub hidden_size: usize,
-    /// How the last items are read.
+    /// The state encoder.
     #[serde(default)]
     pub encoder: Encoder,
-    /// How strongly a new policy follows the world's own vectors; 0 starts uniform.
+    /// Initial weight of the world's vectors in the logits; 0 starts uniform.
     pub prior_scale: f64,
-    /// How strongly a new policy avoids items alike to those it just showed; 0 knows nothing of it.
+    /// Initial penalty of items that are similar to the last ones, in logits; 0 for none.
     pub similarity_penalty: f64,
-    /// The share of item pairs, the closest by the policy's own vectors, that it takes for alike.
+    /// Share of item pairs, the closest by the policy's vectors, that count as similar.
     pub similar_fraction: f64,
 }
 
-/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·alike), value = MLP'(x), with x = [v_u, encoder(recent), progress]
-/// and an encoder over E_in(recent), see [`Encoder`]. For learners of π the logits are those of the softmax; for learners of Q
-/// they are its advantages and the value is V (see `rl`): either way the best item is the one of the highest logit.
+/// logits = E_out · (MLP(x) + p·v_u) + b + 100·(c·shown + d·similar), value = MLP'(x), with x = [v_u, encoder(recent), progress]
+/// and a state encoder over E_in(recent), see [`Encoder`]. For policy learners the logits are those of the softmax; for value learners
+/// they are advantages, and the value is V (see `rl`). In both cases the best item has the highest logit.
 ///
-/// v_u are the training world's user vectors, frozen; E_in and E_out start at its item vectors, so that a new policy already
-/// knows what the world knows (p = `prior_scale`) and learns the rest: what the demonstrations add, and when people leave. c and d
-/// are learned numbers for items that were just shown (0 at first) and for items like them (−`similarity_penalty`/100 at first; a hundred times
-/// as large as the optimiser sees them, because a logit has further to go than a weight). Likeness comes from the policy's own vectors; no
-/// quit distance or threshold of a world enters.
+/// v_u are the training world's user vectors, frozen. E_in and E_out are initialised with its item vectors, so that a new policy starts
+/// from the world's ratings (p = `prior_scale`). c and d are learned weights of items that were just shown (initially 0) and of items
+/// similar to them (initially −`similarity_penalty`/100; the factor 100 compensates for the larger range of logits). The similarity is
+/// computed from the policy's vectors and uses no quit rule of a world.
 pub struct ActorCritic {
     config: ActorCriticConfig,
     params: Params,
@@ -63,16 +62,16 @@ pub struct ActorCritic {
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
-    shown: Tensor,
-    alike: Tensor,
+    repeat_weight: Tensor,
+    similarity_weight: Tensor,
     encoding: EncoderNet,
     actor: Mlp,
     critic: Mlp,
 }
 
-/// What the network says of B states.
+/// The output of an [`ActorCritic`] for B states.
 pub struct ActorCriticOutput {
-    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) where an item is forbidden.
+    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) where the action mask is 0.
     pub logits: Tensor,
     /// The critic's value, `[B]`.
     pub values: Tensor,
@@ -81,7 +80,7 @@ pub struct ActorCriticOutput {
 }
 
 impl ActorCritic {
-    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the processor.
+    /// A new network from the world's `user_vectors [U, D]` and `item_vectors [I, D]`, on the CPU.
     pub fn new(config: ActorCriticConfig, user_vectors: &Array, item_vectors: &Array, seed: u64) -> Result<Self> {
         Self::new_on(&Device::Cpu, config, user_vectors, item_vectors, seed)
     }
@@ -111,8 +110,8 @@ impl ActorCritic {
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(config.prior_scale)?)?,
-            shown: params.add("shown", &scalar(0.0)?)?,
-            alike: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
+            repeat_weight: params.add("shown", &scalar(0.0)?)?,
+            similarity_weight: params.add("alike", &scalar(-config.similarity_penalty / f64::from(FEATURE_SCALE))?)?,
             actor: Mlp::new(&mut params, "actor", &[inputs, config.hidden_size, config.width], 0.1, &mut init)?,
             critic: Mlp::new(&mut params, "critic", &[inputs, config.hidden_size, 1], 1.0, &mut init)?,
             item_vectors: items,
@@ -121,19 +120,21 @@ impl ActorCritic {
         })
     }
 
-    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for none, `rewards [B·W]` that those paid,
+    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for padding, their `rewards [B·W]`,
     /// `progress [B]`.
     pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
         let items = self.config.items;
         let similarity_features = |item: usize, row: &mut [f32]| {
             row[2 * item] += FEATURE_SCALE;
-            let like = &self.similarity[item * items..][..items];
-            row.chunks_exact_mut(2).zip(like).for_each(|(pair, like)| pair[1] += FEATURE_SCALE * like);
+            let similarities = &self.similarity[item * items..][..items];
+            row.chunks_exact_mut(2)
+                .zip(similarities)
+                .for_each(|(pair, similarity)| pair[1] += FEATURE_SCALE * similarity);
         };
         self.build_states(user, recent, rewards, progress, items, similarity_features)
     }
 
-    /// States for [`ActorCritic::choice_among`], which are told apart by these candidates alone.
+    /// States for [`ActorCritic::sampled_log_prob`], with features and masks of these candidates only.
     pub fn states_for_candidates(
         &self,
         user: &[u32],
@@ -146,17 +147,17 @@ impl ActorCritic {
         let items = self.config.items;
         check_ids("candidate", candidates, items)?;
         let similarity_features = |item: usize, row: &mut [f32]| {
-            let like = &self.similarity[item * items..][..items];
+            let similarities = &self.similarity[item * items..][..items];
             for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
                 pair[0] += if candidate as usize == item { FEATURE_SCALE } else { 0.0 };
-                pair[1] += FEATURE_SCALE * like[candidate as usize];
+                pair[1] += FEATURE_SCALE * similarities[candidate as usize];
             }
         };
         let states = self.build_states(user, recent, rewards, progress, candidates.len(), similarity_features)?;
         Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
     }
 
-    /// States told apart by `columns` items: `near(item, row)` adds what a recent item says of each to `row [columns, 2]`.
+    /// States with features of `columns` items: `add_features(item, row)` adds those of a recent item to `row [columns, 2]`.
     fn build_states(
         &self,
         user: &[u32],
@@ -196,13 +197,13 @@ impl ActorCritic {
         &self.params
     }
 
-    /// Where it computes.
+    /// The device of the parameters.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.params.device()
     }
 
-    /// The shape.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &ActorCriticConfig {
         &self.config
@@ -212,19 +213,19 @@ impl ActorCritic {
     pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         let users = self.user_vectors.index_select(&states.user, 0)?;
         let items = self.item_in.forward(&states.recent)?;
-        let recent = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
-        let inputs = Tensor::cat(&[&users, &self.encoding.forward(&recent)?, &states.progress], 1)?;
+        let history = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
+        let inputs = Tensor::cat(&[&users, &self.encoding.forward(&history)?, &states.progress], 1)?;
         Ok((users, inputs))
     }
 
-    /// Both heads; the states are encoded once.
+    /// Actor and critic; the states are encoded once.
     pub fn forward(&self, states: &StateBatch) -> Result<ActorCriticOutput> {
         let (users, inputs) = self.inputs(states)?;
         self.forward_inputs(states, &users, &inputs)
     }
 
-    /// Both heads, and those of a network of the same shape that reads the states as this one encodes them: what learns both
-    /// shares the encoder. The other's own takes no part.
+    /// The outputs of this network and of another with the same configuration, both on this network's encoding of the states. The encoder
+    /// of the other network is not used.
     pub fn forward_with_shared_encoder(
         &self,
         other: &Self,
@@ -249,8 +250,7 @@ impl ActorCritic {
         self.scores(states, &users, &inputs)
     }
 
-    /// What the actor thinks of the `actions [B]` that were taken: the same as [`action_log_prob`](super::action_log_prob()) of the logits, which are not
-    /// kept.
+    /// log π of `actions [B]` and the entropy: as [`action_log_prob`](super::action_log_prob()) of the logits, which are not stored.
     pub fn action_log_prob(&self, states: &StateBatch, actions: &[u32]) -> Result<ActionLogProb> {
         let (users, inputs) = self.inputs(states)?;
         self.action_log_prob_of(states, &users, &inputs, actions)
@@ -270,7 +270,7 @@ impl ActorCritic {
         inputs: &Tensor,
         actions: &[u32],
     ) -> Result<ActionLogProb> {
-        let rest = Tensor::cat(&[&self.bias, &self.shown, &self.alike], 0)?;
+        let rest = Tensor::cat(&[&self.bias, &self.repeat_weight, &self.similarity_weight], 0)?;
         let head_inputs =
             HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
@@ -278,14 +278,14 @@ impl ActorCritic {
         Ok(ActionLogProb { log_prob, entropy })
     }
 
-    /// log π̂ `[B]` of what was taken, by a softmax over a sample, see [`sampled_softmax`](super::sampled_softmax). Of the tables it reads, and its
-    /// gradient has, the rows of the candidates alone.
+    /// log π̂ `[B]` of the positives by a sampled softmax, see [`sampled_softmax`](super::sampled_softmax). It reads, and has gradients of, only
+    /// the candidates' rows of the tables.
     pub fn sampled_log_prob(&self, states: &StateBatch, candidates: &Candidates) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         let items = Tensor::from_slice(&candidates.items, candidates.items.len(), self.bias.device())?;
         let (weight, bias) = (embedding(&self.item_out, &items)?, embedding(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
-        let rest = Tensor::cat(&[&bias, &self.shown, &self.alike], 0)?;
+        let rest = Tensor::cat(&[&bias, &self.repeat_weight, &self.similarity_weight], 0)?;
         let head_inputs =
             HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         Ok(output_layer(&self.query(&users, &inputs)?, &weight, &rest, head_inputs, &candidates.target_columns())?
@@ -299,13 +299,14 @@ impl ActorCritic {
 
     fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let similarity_features =
-            states.similarity_features.matmul(&Tensor::cat(&[&self.shown, &self.alike], 0)?.unsqueeze(1)?)?;
+        let similarity_features = states
+            .similarity_features
+            .matmul(&Tensor::cat(&[&self.repeat_weight, &self.similarity_weight], 0)?.unsqueeze(1)?)?;
         let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
         Ok(states.mask_logits(&scores)?)
     }
 
-    /// The network as a file's content, the frozen table included, so that a policy can be served by itself.
+    /// The network as a file's content, with the frozen tables, so that the file is self-contained.
     pub fn export(&self) -> Result<TensorFile> {
         let mut file = TensorFile::new(&self.config)?;
         file.arrays = self.params.export()?;
@@ -314,7 +315,7 @@ impl ActorCritic {
         Ok(file)
     }
 
-    /// The network of a file.
+    /// Reads a network from a file's content.
     pub fn import(file: &TensorFile) -> Result<Self> {
         let config: ActorCriticConfig = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn likeness_agrees_with_hand_computed_values() {
+    fn similarity_agrees_with_hand_computed_values() {
         // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
         let network = small(Encoder::Window);
         let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
@@ -390,9 +391,9 @@ mod tests {
         }
     }
 
-    /// In values and in the gradient of every parameter, whether all items may be taken or not.
+    /// In values and in the gradient of every parameter, with and without an action mask.
     #[test]
-    fn what_is_thought_of_the_taken_is_what_the_logits_say() {
+    fn evaluated_actions_agree_with_the_logits() {
         for forbidden in [vec![], vec![(0, 2), (1, 0)]] {
             let network = small(Encoder::Gru(GruEncoder { hidden_size: 3 }));
             let mut states = states(&network);
@@ -418,7 +419,7 @@ mod tests {
     fn a_softmax_over_a_sample_of_everything_is_the_full_one() {
         let network = small(Encoder::Window);
         let log_proposal = Tensor::full(-1.1_f32, 5, &Device::Cpu).unwrap();
-        let candidates = Candidates { items: vec![2, 0, 1, /* taken */ 1, 2], states: 2, log_proposal };
+        let candidates = Candidates { items: vec![2, 0, 1, /* positives */ 1, 2], states: 2, log_proposal };
         let masked = |row: usize| if row == 0 { &[2][..] } else { &[] };
         let allowed = candidates.action_mask(masked).unwrap();
         let (user, recent, rewards, progress) = ([0, 1], [2, 0, 1, 3], [1.0, 2.0, 3.0, 0.0], [0.5, 0.25]);
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forbidden_has_no_share_and_moves_nothing() {
+    fn a_masked_item_has_no_probability_and_no_gradient() {
         let network = small(Encoder::Window);
         let reference = network.logits(&states(&network)).unwrap().to_vec2::<f32>().unwrap();
         let mut masked = states(&network);
@@ -451,13 +452,13 @@ mod tests {
         assert_eq!((shares[0][1], shares[1][0]), (0.0, 0.0));
         let ratio = (reference[1][1] - reference[1][2]).exp();
         assert!((shares[1][1] / shares[1][2] / ratio - 1.0).abs() < 1e-4, "the others keep their ratio");
-        let taken = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
-        let gradients = taken.backward().unwrap();
+        let log_prob = crate::nn::action_log_prob(&logits, &[0, 2]).unwrap().log_prob.sum_all().unwrap();
+        let gradients = log_prob.backward().unwrap();
         let bias = gradients.get(&network.bias).unwrap().to_vec1::<f32>().unwrap();
         assert!(bias.iter().all(|g| g.is_finite()) && bias.iter().sum::<f32>().abs() < 1e-6, "{bias:?}");
         assert!(states(&network).mask_actions([(0, 3)]).is_err());
         let stuck = states(&network).mask_actions([(1, 0), (1, 1), (1, 2)]).unwrap_err().to_string();
-        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `audience.horizon`"), "{stuck}");
+        assert!(stuck.contains("state 1 has none of 3 items left to show\nhelp: lower `simulator.horizon`"), "{stuck}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! AdamW (Loshchilov and Hutter 2019, algorithm 2) with its state in the open, so that a checkpoint resumes exactly.
+//! AdamW (Loshchilov and Hutter 2019, algorithm 2) with a state that can be exported, so that a training resumes exactly.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::kernels::{Gradient, Moments, Rates, Step, collect_param_grads, refere
 use super::params::{to_array, to_tensor};
 use crate::artifact::Array;
 
-/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), with gradients first scaled to a global norm of at
-/// most `max_grad_norm`. β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ), after the gradients are clipped to a global norm of
+/// `max_grad_norm`. β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
 pub struct AdamW {
-    /// η, the step size; may be changed between steps.
+    /// η; may be changed between steps.
     pub learning_rate: f64,
     /// λ, decoupled weight decay.
     pub weight_decay: f64,
@@ -30,10 +30,10 @@ struct ParamState {
     moments: MomentStorage,
 }
 
-/// Where the moments of a parameter are: beside it.
+/// The moments of a parameter, on its device.
 enum MomentStorage {
     Cpu(Moments),
-    /// m and v on a card.
+    /// m and v on a GPU.
     Gpu([Tensor; 2]),
 }
 
@@ -50,7 +50,7 @@ impl ParamState {
         Ok(Self { shape: var.dims().to_vec(), moments })
     }
 
-    /// Along all of the gradient or, where it is of some rows of a table and `sparse_rows` asks for it, with these alone.
+    /// A step of the whole parameter or, where the gradient is of some rows of a table and `sparse_rows` is set, of these rows.
     fn step(&mut self, var: &Var, gradient: Gradient, rates: Rates, sparse_rows: bool) -> Result<()> {
         match (&mut self.moments, gradient) {
             (MomentStorage::Cpu(moments), Gradient::Sparse(rows)) if sparse_rows => {
@@ -103,41 +103,39 @@ const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 
 impl AdamW {
-    /// Whether a number can be a step size: above 0 and finite.
+    /// Whether a number can be a learning rate: above 0 and finite.
     #[must_use]
     pub fn is_learning_rate(learning_rate: f64) -> bool {
         learning_rate > 0.0 && learning_rate.is_finite()
     }
 
-    /// A fresh optimiser for `params`.
+    /// A new optimiser of `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, max_grad_norm: f64) -> Result<Self> {
         let moments = params.iter().map(|(name, var)| Ok((name.clone(), ParamState::new(var)?)));
         let moments = moments.collect::<Result<_>>()?;
         Ok(Self { learning_rate, weight_decay, max_grad_norm, sparse_rows: false, step: 0, moments })
     }
 
-    /// Of a table of which a loss uses some rows, steps these alone: the others keep their values and their moments, as if
-    /// there had been no step (Adam of PyTorch's `SparseAdam`). Else a row that was used long ago goes on by its moments, and a step
-    /// costs as much as the whole table.
+    /// Updates only those rows of an embedding table that the loss uses; the others keep their values and moments, as in PyTorch's
+    /// `SparseAdam`. Without it unused rows keep moving by their momentum, and a step costs as much as the whole table.
     #[must_use]
     pub fn with_sparse_rows(self) -> Self {
         Self { sparse_rows: true, ..self }
     }
 
-    /// One descent step on `loss`; returns the gradient's norm before clipping. A parameter that the loss does not reach
-    /// stays as it is.
+    /// One gradient step on `loss`; returns the gradient norm before clipping. A parameter without a gradient does not change.
     ///
     /// # Errors
-    /// When the gradient is not finite; the parameters are then as before.
+    /// When the gradient is not finite; the parameters are then unchanged.
     pub fn descend(&mut self, params: &Params, loss: &Tensor) -> Result<f64> {
         let [norm] = Self::descend_together([(self, params)], loss)?;
         Ok(norm)
     }
 
-    /// The same of optimisers that share a loss, each with its own parameters, clip and norm.
+    /// The same for optimisers that share a loss, each with its own parameters, clipping and norm.
     ///
     /// # Errors
-    /// When a gradient is not finite; the parameters of that optimiser, and of those after it, are then as before.
+    /// When a gradient is not finite; the parameters of that optimiser and of those after it are then unchanged.
     pub fn descend_together<const N: usize>(trained: [(&mut Self, &Params); N], loss: &Tensor) -> Result<[f64; N]> {
         let tensors = trained.iter().flat_map(|(_, params)| params.iter());
         let tensors: Vec<&Tensor> = tensors.map(|(_, var)| var.as_tensor()).collect();
@@ -205,7 +203,7 @@ impl AdamW {
     }
 }
 
-/// √Σ x² over all of the gradients. What is on a card is summed there and waited for once.
+/// √Σ x² over all gradients. Gradients on a GPU are summed there, with one synchronisation.
 fn norm<'g>(gradients: impl Iterator<Item = &'g Tensor>) -> Result<f64> {
     let (mut squares, mut elsewhere) = (0.0, Vec::new());
     for gradient in gradients {
@@ -298,7 +296,7 @@ mod tests {
         assert_eq!(x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), found);
     }
 
-    /// Two steps with other rows, so that moments that go on would be seen.
+    /// Two steps with other rows, so that moments of unused rows would show.
     #[test]
     fn steps_of_used_rows_are_those_that_are_composed() {
         let start = Init::new(1).normal(&[4, 3], 1.0).unwrap();
@@ -310,7 +308,7 @@ mod tests {
         let (table, other) = (params.add("x", &start).unwrap(), others.add("x", &start).unwrap());
         let mut adam = AdamW::new(&params, 0.1, 0.01, f64::INFINITY).unwrap().with_sparse_rows();
         let zeros = || start.zeros_like().unwrap();
-        let mut card = ParamState { shape: vec![4, 3], moments: MomentStorage::Gpu([zeros(), zeros()]) };
+        let mut gpu = ParamState { shape: vec![4, 3], moments: MomentStorage::Gpu([zeros(), zeros()]) };
         let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (step, (ids, weights)) in steps.iter().enumerate() {
             let found = crate::nn::kernels::embedding(&table, ids).unwrap();
@@ -325,12 +323,12 @@ mod tests {
                 weight_decay: 0.01,
             };
             let var = others.iter().next().unwrap().1;
-            card.step(var, Gradient::row_masked(ids, weights, &other).unwrap(), rates, true).unwrap();
+            gpu.step(var, Gradient::row_masked(ids, weights, &other).unwrap(), rates, true).unwrap();
             let (mine, composed) = (flat(&table), flat(&other));
             assert!(mine.iter().zip(&composed).all(|(a, b)| (a - b).abs() < 1e-6), "{mine:?} {composed:?}");
             assert_eq!(composed[9..], flat(&start)[9..], "the last row was never used");
         }
-        let [found, wanted] = [card.export().unwrap(), adam.moments["x"].export().unwrap()];
+        let [found, wanted] = [gpu.export().unwrap(), adam.moments["x"].export().unwrap()];
         for (found, wanted) in found.iter().zip(&wanted) {
             assert!(found.data.iter().zip(&wanted.data).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {wanted:?}");
         }

@@ -1,4 +1,4 @@
-//! A block of a small transformer.
+//! Transformer block.
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
@@ -7,12 +7,12 @@ use candle_nn::Module;
 use super::kernels::{Activation, linear};
 use super::{Init, LayerNorm, Mlp, Params};
 
-/// What is added to the score of a key that is not there: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
+/// Added to logits and attention scores that are masked: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
 pub const MASKED_LOGIT: f64 = -1e9;
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), with Attention = softmax(QKᵀ/√d + mask)·V in several heads (Vaswani et al.
 /// 2017, eq. 1; the norm before each part, as Xiong et al. 2020 recommend). Left out: dropout, which small networks on
-/// endless simulated data do not need.
+/// unlimited simulated data do not need.
 #[derive(Clone, Debug)]
 pub struct AttentionBlock {
     heads: usize,
@@ -78,7 +78,7 @@ mod tests {
         Init::new(seed).normal(&[2, 3, 4], 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    /// The first row's last token is not there.
+    /// The last token of the first row is masked.
     fn mask() -> Tensor {
         Tensor::new(&[[[[0.0, 0.0, MASKED_LOGIT]]], [[[0.0, 0.0, 0.0]]]], &Device::Cpu).unwrap()
     }
@@ -93,12 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_there_is_not_seen() {
+    fn a_masked_key_is_not_attended_to() {
         let (_, block) = block();
         let x = tokens(2);
         let other = Tensor::cat(&[x.narrow(1, 0, 2).unwrap(), (x.narrow(1, 2, 1).unwrap() * 5.0).unwrap()], 1).unwrap();
-        let seen = |x: &Tensor| block.forward(x, &mask()).unwrap().narrow(1, 0, 2).unwrap().to_vec3::<f64>().unwrap();
-        let (before, after) = (seen(&x), seen(&other));
+        let encoded =
+            |x: &Tensor| block.forward(x, &mask()).unwrap().narrow(1, 0, 2).unwrap().to_vec3::<f64>().unwrap();
+        let (before, after) = (encoded(&x), encoded(&other));
         assert_eq!(before[0], after[0]);
         assert_ne!(before[1], after[1]);
     }

@@ -1,4 +1,4 @@
-//! The best by value among what is usual: a network of values, and one of behaviour that says what may be asked of it.
+//! The policy of discrete BCQ: the item of the highest value among those that the behaviour policy is likely to choose.
 
 use anyhow::Result;
 use candle_core::{D, Tensor};
@@ -8,7 +8,7 @@ use super::policy_io::{PolicyNetwork, Served};
 use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
 
-/// Where the behaviour's parameters stand in a file, beside those of the values.
+/// Prefix of the behaviour network's parameters in a file, beside those of the value network.
 const PREFIX: &str = "behaviour.";
 
 /// Scores are the values' advantages where G(a|s) ≥ τ·max_b G(b|s), with G the softmax of the behaviour, and
@@ -23,14 +23,14 @@ impl BcqPolicy {
     /// The content of a file from both networks, of one shape and for one world.
     pub fn export(values: &ActorCritic, behaviour: &ActorCritic, threshold: f64) -> Result<TensorFile> {
         let mut file = values.export()?;
-        // The frozen vectors are those of the values.
+        // The frozen vectors are stored once, with the value network.
         let named = |(name, array)| (format!("{PREFIX}{name}"), array);
         file.arrays.extend(behaviour.params().export()?.into_iter().map(named));
         file.tell("served", &Served::Bcq { threshold })?;
         Ok(file)
     }
 
-    /// What [`BcqPolicy::export`] gave.
+    /// Reads what [`BcqPolicy::export`] wrote.
     pub(super) fn import(file: &TensorFile, threshold: f64) -> Result<Self> {
         let (values, behaviour) = (ActorCritic::import(file)?, ActorCritic::import(file)?);
         let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
@@ -49,7 +49,7 @@ impl PolicyNetwork for BcqPolicy {
     }
 }
 
-/// 1 where G(a|s) ≥ τ·max_b G(b|s), else 0: `logits [B, I]` of G → `[B, I]`. At τ = 0 that is everything, and at 1 the likeliest.
+/// 1 where G(a|s) ≥ τ·max_b G(b|s), else 0: `logits [B, I]` of G → `[B, I]`. At τ = 0 these are all items, and at τ = 1 the most likely one.
 pub fn likely_actions(logits: &Tensor, threshold: f64) -> candle_core::Result<Tensor> {
     let least = (logits.max_keepdim(D::Minus1)? + threshold.ln())?;
     logits.broadcast_ge(&least)?.to_dtype(logits.dtype())

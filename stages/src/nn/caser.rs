@@ -1,4 +1,4 @@
-//! Caser's encoder: the last items as an image, searched for patterns.
+//! Caser's encoder: convolutions over the matrix of the last items' vectors.
 //!
 //! o_h = max_t relu(F_h · [e_t … e_{t+h−1}] + b_h) for each height h from 1 to W;  õ_v = Σ_t g_{v,t}·e_t;
 //! z = relu(M·[o_1 … o_W, õ_1 … õ_V] + c)
@@ -7,7 +7,7 @@
 //! §3). Horizontal filters look for what was shown in h turns on end, wherever in the window; vertical ones weigh the turns.
 //! In the authors' release, for MovieLens-1M: W 5, 16 horizontal filters of each height, 4 vertical ones, width 50, dropout
 //! 0.5. Where a session is younger than the window its items are 0, as in the paper. Left out: dropout, and the user's vector
-//! beside z, which the student reads anyway.
+//! beside z, which the policy network reads anyway.
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -22,11 +22,11 @@ use super::{Init, Params};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Caser {
-    /// Horizontal filters of each height, from 1; the release's: 16.
+    /// Horizontal filters of each height, at least 1; the authors' release: 16.
     pub n_horizontal: usize,
-    /// Vertical filters, from 1; the release's: 4.
+    /// Vertical filters, at least 1; the authors' release: 4.
     pub n_vertical: usize,
-    /// Numbers that come out, from 1; the release's: 50.
+    /// Size of the encoding, at least 1; the authors' release: 50.
     pub hidden_size: usize,
 }
 
@@ -73,7 +73,7 @@ impl CaserNet {
                 .map(|first| image.narrow(1, first, height)?.reshape((batch, 1, height * vector)))
                 .collect::<candle_core::Result<Vec<_>>>()?;
             let all = filter.forward(&Tensor::cat(&slices, 1)?)?;
-            // Taken and not `max`, which gives all of the gradient to each of several that are largest, as empty turns may be.
+            // Gathered at the argmax: `max` gives the whole gradient to each of several equal maxima, such as padding.
             let largest = all.gather(&all.argmax_keepdim(1)?, 1)?.squeeze(1)?;
             found.push(largest.relu()?);
         }

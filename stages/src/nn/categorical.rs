@@ -1,10 +1,10 @@
-//! Distributions of returns over the whole catalogue: for each state and item a categorical one over a fixed row of atoms.
+//! Distributional Q-network: for each state and item a categorical distribution of the return over fixed atoms.
 //!
 //! log p_k(s, a) = log softmax_k(x_k·A(s, a) + h(s)·W_{a,k} + b_{a,k}),  h = tanh(M·input),  x_k from −1 to 1
 //!
 //! W and b are the output layer of Bellemare et al. 2017 (arXiv 1707.06887). The tilt x_k·A(s, a), with A the logits of an
-//! [`ActorCritic`], moves the mean up with A: so that what the student knows of the world's vectors and of items that were just
-//! shown serves distributions, too. Served is the mean Σ_k z_k·p_k.
+//! [`ActorCritic`], increases the mean with A, so that the prior from the world's vectors and the similarity features apply to
+//! distributions, too. The policy's scores are the means Σ_k z_k·p_k.
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor};
@@ -17,10 +17,10 @@ use super::state_batch::StateBatch;
 use super::{ActorCritic, Init, Mlp, Params};
 use crate::artifact::TensorFile;
 
-/// Where the distributions' parameters stand in a file, beside those of the tilt.
+/// Prefix of the distributions' parameters in a file, beside those of the tilt.
 const PREFIX: &str = "atoms.";
 
-/// The row of atoms z_k: `atoms` returns from `low` to `high`, evenly spaced.
+/// The atoms z_k: `atoms` returns from `low` to `high`, evenly spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Support {
     /// z of the first.
@@ -32,7 +32,7 @@ pub struct Support {
 }
 
 impl Support {
-    /// Between two atoms.
+    /// Distance of two atoms, Δz.
     #[must_use]
     pub fn step(&self) -> f64 {
         (self.high - self.low) / (self.atoms - 1) as f64
@@ -44,9 +44,8 @@ impl Support {
         (0..self.atoms).map(|k| self.low + self.step() * k as f64).collect()
     }
 
-    /// Where the mass of R + γ·Z lies on the atoms, `[N·K]`: `returns [N]`, `discounts [N]` and `chances [N·K]` of Z. What falls
-    /// between two atoms is shared by how near it is to each, and what falls beyond the ends stays there. Bellemare et al. 2017,
-    /// eq. 7 and algorithm 1.
+    /// Projection of R + γ·Z onto the atoms, `[N·K]`, from `returns [N]`, `discounts [N]` and `probs [N·K]` of Z: mass between two atoms
+    /// is split linearly, and mass beyond the ends goes to the end atoms. Bellemare et al. 2017, eq. 7 and algorithm 1.
     #[must_use]
     pub fn project(&self, returns: &[f32], discounts: &[f32], probs: &[f32]) -> Vec<f32> {
         let mut mass = vec![0.0_f64; probs.len()];
@@ -67,7 +66,7 @@ impl Support {
     }
 }
 
-/// A network of distributions.
+/// A distributional Q-network.
 pub struct Categorical {
     support: Support,
     tilt: ActorCritic,
@@ -82,7 +81,7 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// A new one over a tilt, whose shape and device it takes.
+    /// A new network over a tilt, with its configuration and device.
     pub fn new(tilt: ActorCritic, support: Support, seed: u64) -> Result<Self> {
         let (mut init, mut params, config) = (Init::new(seed), Params::on(tilt.device()), tilt.config());
         let inputs = config.width + config.encoder.width(config.width, config.window) + 1;
@@ -122,7 +121,7 @@ impl Categorical {
         Ok((self.tilt.logits(states)?, self.hidden.forward(&inputs)?.tanh()?))
     }
 
-    /// log p of what was done: `actions [B]` of u32 → `[B, K]`.
+    /// log p of the actions' returns: `actions [B]` of u32 → `[B, K]`.
     pub fn log_probs(&self, states: &StateBatch, actions: &Tensor) -> Result<Tensor> {
         let (tilt, hidden) = self.parts(states)?;
         let (rows, width) = hidden.dims2()?;
@@ -148,7 +147,7 @@ impl Categorical {
         Ok(file)
     }
 
-    /// What [`Categorical::export`] gave.
+    /// Reads what [`Categorical::export`] wrote.
     pub(super) fn import(file: &TensorFile, support: Support) -> Result<Self> {
         let network = Self::new(ActorCritic::import(file)?, support, 0)?;
         let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_learns_from_what_was_done() {
+    fn every_parameter_learns_from_the_actions() {
         let network = network();
         let (states, actions) = (states(&network), Tensor::new(&[2_u32, 2], &Device::Cpu).unwrap());
         let mass = Tensor::new(&[[0.0_f32, 0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.2, 0.8]], &Device::Cpu).unwrap();

@@ -1,5 +1,5 @@
-//! Tests on an NVIDIA card: what is composed there, and what trains there, agrees with the processor. Without a card, or in a
-//! program that was not built for one, they say so and pass.
+//! Tests on an NVIDIA GPU: operators and trainings agree with those on the CPU. Without a GPU, or in a program that was not built for
+//! one, they print that they are skipped, and pass.
 
 use std::collections::BTreeMap;
 
@@ -22,12 +22,12 @@ use crate::nn::categorical::{Categorical, Support};
 /// Numbers by name.
 pub type Numbers = BTreeMap<String, Vec<f32>>;
 
-/// The first card, where there is one.
+/// The first GPU, where there is one.
 fn gpu(what: &str) -> Option<Device> {
     device::gpu_for_test(what)
 }
 
-/// How far the worst number of each name is off, beside `tolerance` of the largest of that name; empty where none is farther.
+/// The largest error of each name where it exceeds `tolerance` times the largest number of that name.
 fn off(processor: &Numbers, gpu: &Numbers, tolerance: f32) -> Vec<String> {
     let mut off_by = Vec::new();
     for (name, wanted) in processor {
@@ -52,7 +52,7 @@ fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
 
-/// The value of `of` and its gradients at each of the tensors, there.
+/// The value of `of` and its gradients at each of the tensors, on that device.
 fn with_gradients(device: &Device, tensors: &[Tensor], of: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Numbers> {
     let vars: Vec<Var> = tensors.iter().map(|t| Var::from_tensor(&t.to_device(device)?)).collect::<Result<_>>()?;
     let given: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
@@ -75,10 +75,10 @@ fn operators() -> Vec<Operator> {
     let ids: Vec<u32> = (0..64).map(|k| k * 7 % 37).collect();
     let (items, actions, drawn) = (ids.clone(), ids.clone(), Tensor::new(ids.clone(), &Device::Cpu).unwrap());
     let features = values(4, &[64 * 37, 2]);
-    // All that are taken, and two of three of the others.
+    // All actions, and two of three of the other items.
     let open = |at: usize| f32::from(!at.is_multiple_of(3) || ids[at / 37] as usize == at % 37);
     let action_mask = Tensor::from_iter((0..64 * 37).map(open), &Device::Cpu).unwrap().reshape((64, 37)).unwrap();
-    let taken_there = ids.clone();
+    let actions_again = ids.clone();
     let mask = Tensor::new(&[[1.0_f32, 1.0, 0.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
     let mask_again = mask.clone();
     vec![
@@ -119,8 +119,8 @@ fn operators() -> Vec<Operator> {
             "gathered log-softmax",
             vec![values(1, &[64, 37])],
             Box::new(move |t| {
-                let taken = gathered_log_softmax(&t[0], &Tensor::new(items.clone(), t[0].device())?)?;
-                Tensor::stack(&[taken.logit, taken.log_sum_exp], 0)
+                let gathered = gathered_log_softmax(&t[0], &Tensor::new(items.clone(), t[0].device())?)?;
+                Tensor::stack(&[gathered.logit, gathered.log_sum_exp], 0)
             }),
         ),
         (
@@ -139,7 +139,7 @@ fn operators() -> Vec<Operator> {
                     (features.to_device(t[0].device())?, action_mask.to_device(t[0].device())?);
                 let head_inputs = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
                 let ActionScores { logit, log_prob, entropy } =
-                    output_layer(&t[0], &t[1], &t[2], head_inputs, &taken_there)?;
+                    output_layer(&t[0], &t[1], &t[2], head_inputs, &actions_again)?;
                 Tensor::stack(&[logit, log_prob, entropy], 0)
             }),
         ),
@@ -185,7 +185,7 @@ fn encoders() -> [Encoder; 6] {
     ]
 }
 
-fn student(device: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
+fn network_on(device: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
     let config = ActorCriticConfig {
         users: 5,
         items: 23,
@@ -203,17 +203,17 @@ fn student(device: &Device, encoder: Encoder) -> anyhow::Result<ActorCritic> {
     ActorCritic::new_on(device, config, &vectors(1, 5)?, &vectors(2, 23)?, 3)
 }
 
-/// The loss of a student and the gradient of each of its parameters; in each state an item is forbidden, and some states are young.
-fn of_student(device: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::Result<Numbers> {
-    let network = student(device, encoder)?;
+/// The loss of a network and the gradient of each of its parameters; in each state an item is masked, and some states have padding.
+fn loss_and_gradients(device: &Device, encoder: Encoder, actions: &[u32; 10]) -> anyhow::Result<Numbers> {
+    let network = network_on(device, encoder)?;
     let recent: Vec<u32> = (0..40).map(|k| if k % 4 > k / 4 { 23 } else { k * 5 % 23 }).collect();
-    let paid: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
+    let rewards: Vec<f32> = recent.iter().map(|&item| if item == 23 { 0.0 } else { item as f32 / 9.0 }).collect();
     let progress: Vec<f32> = (0..10).map(|k| k as f32 / 10.0).collect();
-    let mut states = network.states(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4], &recent, &paid, &progress)?;
+    let mut states = network.states(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4], &recent, &rewards, &progress)?;
     states.mask_actions((0..10).map(|row| (row, row as u32)))?;
     let heads = network.forward(&states)?;
-    let ActionLogProb { log_prob, entropy } = action_log_prob(&heads.logits, taken)?;
-    let again = network.action_log_prob(&states, taken)?;
+    let ActionLogProb { log_prob, entropy } = action_log_prob(&heads.logits, actions)?;
+    let again = network.action_log_prob(&states, actions)?;
     let loss = ((log_prob.mean_all()? + (heads.values - 1.0)?.sqr()?.mean_all()?)? + entropy.mean_all()?)?;
     let loss = (loss + (again.log_prob.mean_all()? * 2.0)? - again.entropy.mean_all()?)?;
     let gradients = loss.backward()?;
@@ -225,29 +225,29 @@ fn of_student(device: &Device, encoder: Encoder, taken: &[u32; 10]) -> anyhow::R
 }
 
 #[test]
-fn students_of_every_encoder_learn_alike() {
-    let Some(gpu) = gpu("comparing students") else { return };
+fn networks_of_every_encoder_learn_the_same() {
+    let Some(gpu) = gpu("comparing networks") else { return };
     let mut off_by = Vec::new();
-    // Also where what is forbidden is taken, in the second to the fifth state.
+    // Also where the action is masked, in the second to the fifth state.
     let (open, forbidden) = ([20, 2, 3, 4, 5, 11, 12, 13, 14, 15], [20, 1, 2, 3, 4, 11, 12, 13, 14, 15]);
-    for (encoder, taken) in encoders().iter().flat_map(|encoder| [(encoder, &open), (encoder, &forbidden)]) {
-        match of_student(&gpu, encoder.clone(), taken) {
+    for (encoder, actions) in encoders().iter().flat_map(|encoder| [(encoder, &open), (encoder, &forbidden)]) {
+        match loss_and_gradients(&gpu, encoder.clone(), actions) {
             Ok(found) => {
-                let wanted = of_student(&Device::Cpu, encoder.clone(), taken).unwrap();
-                off_by.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}, {taken:?}: {off}")));
+                let wanted = loss_and_gradients(&Device::Cpu, encoder.clone(), actions).unwrap();
+                off_by.extend(off(&wanted, &found, 2e-4).iter().map(|off| format!("{encoder:?}, {actions:?}: {off}")));
             }
-            Err(error) => off_by.push(format!("{encoder:?}, {taken:?}: {error:#}")),
+            Err(error) => off_by.push(format!("{encoder:?}, {actions:?}: {error:#}")),
         }
     }
     assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
 #[test]
-fn distributions_learn_alike() {
+fn distributions_learn_the_same() {
     let Some(gpu) = gpu("comparing distributions") else { return };
     let of = |device: &Device| -> anyhow::Result<Numbers> {
         let support = Support { low: 0.0, high: 4.0, atoms: 11 };
-        let network = Categorical::new(student(device, Encoder::Window)?, support, 4)?;
+        let network = Categorical::new(network_on(device, Encoder::Window)?, support, 4)?;
         let states = crate::nn::PolicyNetwork::backbone(&network).states(
             &[0, 4],
             &[2, 0, 23, 23, 1, 3, 9, 7],
@@ -269,16 +269,16 @@ fn distributions_learn_alike() {
 
 /// A softmax over a sample, and two steps of the rows that were used: the second uses others.
 fn of_sample(device: &Device) -> anyhow::Result<Numbers> {
-    let network = student(device, Encoder::Average(Average::default()))?;
+    let network = network_on(device, Encoder::Average(Average::default()))?;
     let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.with_sparse_rows();
     let proposal = Proposal::new(23, &[4, 4, 4, 7]);
     let mut numbers = Numbers::new();
-    for (step, taken) in [[4, 7], [9, 7]].iter().enumerate() {
-        let candidates = proposal.candidates(taken, 5, &mut rng(&[step as u64]))?;
+    for (step, actions) in [[4, 7], [9, 7]].iter().enumerate() {
+        let candidates = proposal.candidates(actions, 5, &mut rng(&[step as u64]))?;
         let action_mask = candidates.action_mask(|_| &[3])?;
-        let (recent, paid) = ([2, 0, 23, 23, 1, 3, 9, 7], [1.0; 8]);
+        let (recent, rewards) = ([2, 0, 23, 23, 1, 3, 9, 7], [1.0; 8]);
         let states =
-            network.states_for_candidates(&[0, 4], &recent, &paid, &[0.5, 0.25], &candidates.items, action_mask)?;
+            network.states_for_candidates(&[0, 4], &recent, &rewards, &[0.5, 0.25], &candidates.items, action_mask)?;
         let loss = network.sampled_log_prob(&states, &candidates)?.mean_all()?.neg()?;
         let norm = adam.descend(network.params(), &loss)?;
         numbers.insert(format!("step {step}"), vec![norm as f32, loss.to_scalar()?]);
@@ -288,12 +288,12 @@ fn of_sample(device: &Device) -> anyhow::Result<Numbers> {
 }
 
 #[test]
-fn samples_are_learned_from_alike() {
+fn sampled_softmaxes_learn_the_same() {
     let Some(gpu) = gpu("comparing samples") else { return };
-    assert_alike("a sample", &of_sample(&Device::Cpu).unwrap(), &of_sample(&gpu).unwrap());
+    assert_close("a sample", &of_sample(&Device::Cpu).unwrap(), &of_sample(&gpu).unwrap());
 }
 
-/// Five steps, of which the optimiser is exported after the second and goes on in the other place where `moved`.
+/// Five steps, of which the optimiser is exported after the second and resumes on the second device.
 fn five_steps(devices: [&Device; 2]) -> anyhow::Result<Numbers> {
     let shape = [40, 30];
     let mut saved = None;
@@ -319,7 +319,7 @@ fn five_steps(devices: [&Device; 2]) -> anyhow::Result<Numbers> {
 }
 
 #[test]
-fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
+fn the_optimiser_steps_the_same_and_resumes_on_the_other_device() {
     let Some(gpu) = gpu("comparing steps of the optimiser") else { return };
     let wanted = five_steps([&Device::Cpu, &Device::Cpu]).unwrap();
     let mut off_by = Vec::new();
@@ -329,7 +329,7 @@ fn the_optimiser_steps_alike_and_goes_on_in_the_other_place() {
     assert!(off_by.is_empty(), "{off_by:#?}");
 }
 
-/// A stage trains on the card as on the processor, and goes on there and back when it is interrupted after each unit.
+/// Asserts that a stage trains on the GPU as on the CPU, and resumes alternately on both when it is interrupted after each unit.
 pub fn assert_same_training<S: Stage>(
     what: &str,
     stage: &S,
@@ -356,14 +356,14 @@ pub fn assert_same_training<S: Stage>(
         unreachable!("a training ends")
     };
     let wanted = whole(pipeline::Device::Cpu);
-    for (how, found) in [("on the card", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
-        assert_alike(&format!("{what} {how}"), &wanted, &found);
+    for (how, found) in [("on the GPU", whole(pipeline::Device::Cuda(0))), ("to and fro", to_and_fro())] {
+        assert_close(&format!("{what} {how}"), &wanted, &found);
     }
 }
 
-/// Of all numbers one in fifty may be off by more than a thousandth: where a gradient is as good as 0, AdamW's first steps go by its
+/// Of all numbers one in fifty may be off by more than a thousandth: where a gradient is nearly 0, AdamW's first steps follow its
 /// sign.
-fn assert_alike(what: &str, wanted: &Numbers, found: &Numbers) {
+fn assert_close(what: &str, wanted: &Numbers, found: &Numbers) {
     let all: usize = wanted.values().map(Vec::len).sum();
     let pairs = wanted.iter().flat_map(|(name, values)| {
         let found = found.get(name).unwrap_or_else(|| panic!("{what}: no `{name}`"));
@@ -376,7 +376,7 @@ fn assert_alike(what: &str, wanted: &Numbers, found: &Numbers) {
     assert!(50 * far.len() <= all, "{what}: {} of {all} numbers are off, such as {shown:?}", far.len());
 }
 
-/// A world's user or item vectors for such tests: all of them different, so that no two items are worth the same to a rounding.
+/// Perturbs the user or item vectors of a world for such tests, so that no two items have equal scores up to rounding.
 pub fn perturb(array: &mut Array, seed: u64) {
     use rand::RngExt as _;
     let mut draw = rng(&[seed, 0xca4d]);

@@ -1,7 +1,7 @@
-//! The device that a training computes on: the processor, or an NVIDIA card where the program was built for one.
+//! The device of a training: the CPU, or an NVIDIA GPU where the program was built for one.
 //!
 //! A stage opens it once and hands it down: parameters are made there, each batch is moved there once, and what is exported or
-//! saved comes back, so that files and checkpoints know of no device. Tensors of two openings of one card do not mix.
+//! saved comes back, so that files and checkpoints know of no device. Tensors of two openings of one GPU do not mix.
 
 use anyhow::{Context as _, Result};
 use candle_core::Device;
@@ -10,10 +10,10 @@ use pipeline::{Context, Devices};
 /// What this program can compute on.
 pub const DEVICES: Devices = Devices { cuda: cfg!(feature = "cuda"), probe: |device| open(device).map(|_| ()) };
 
-/// The device of a stage that trains, opened. A card is noted with its name.
+/// Opens the device of a stage that trains. The run records the name of a GPU.
 ///
 /// # Errors
-/// When there is no such card.
+/// When there is no such GPU.
 pub fn of(cx: &Context) -> Result<Device> {
     let device = open(cx.device())?;
     if let Some(name) = name(&device) {
@@ -25,14 +25,14 @@ pub fn of(cx: &Context) -> Result<Device> {
 fn open(device: pipeline::Device) -> Result<Device> {
     match device {
         pipeline::Device::Cpu => Ok(Device::Cpu),
-        // Tries the tests that need a card where there is none: the processor stands in for it.
+        // Runs the tests that need a GPU on the CPU instead.
         #[cfg(test)]
         pipeline::Device::Cuda(0) if std::env::var("APPRENTICE_TEST_GPU").is_ok_and(|device| device == "cpu") => {
             Ok(Device::Cpu)
         }
         pipeline::Device::Cuda(number) => open_gpu(number).with_context(|| {
             format!(
-                "the card `{device}` cannot be used\nhelp: `nvidia-smi` lists the cards and whether the driver works; or train on the \
+                "the GPU `{device}` cannot be used\nhelp: `nvidia-smi` lists the GPUs and whether the driver works; or train on the \
                  `cpu`"
             )
         }),
@@ -41,7 +41,7 @@ fn open(device: pipeline::Device) -> Result<Device> {
 
 #[cfg(not(feature = "cuda"))]
 fn open_gpu(_: usize) -> Result<Device> {
-    anyhow::bail!("this program was not built for NVIDIA cards")
+    anyhow::bail!("this program was not built for NVIDIA GPUs")
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -49,7 +49,7 @@ fn name(_: &Device) -> Option<String> {
     None
 }
 
-/// Opens a card with one stream of work for all threads. (candle's `new_cuda` gives each thread its own, which do not wait for each
+/// Opens a GPU with one stream of work for all threads. (candle's `new_cuda` gives each thread its own, which do not wait for each
 /// other: a thread that plays episodes would read weights that another has not written yet.)
 #[cfg(feature = "cuda")]
 fn open_gpu(number: usize) -> Result<Device> {
@@ -58,8 +58,8 @@ fn open_gpu(number: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// Spares what several streams would need, and lets the card keep the memory that was freed: else each time that the processor waits
-/// for a result, the driver gives all free memory back to the system, and the next tensor pays for getting it again.
+/// Disables the bookkeeping of several streams, and lets the driver keep freed memory. By default the driver returns all free memory to
+/// the system whenever the CPU waits for a result, and the next tensor has to allocate it again.
 #[cfg(feature = "cuda")]
 #[expect(
     unsafe_code,
@@ -90,16 +90,16 @@ fn settle(device: &Device) -> Result<()> {
 #[cfg(feature = "cuda")]
 fn name(device: &Device) -> Option<String> {
     let context = device.as_cuda_device().ok()?.cuda_stream().context().clone();
-    Some(context.name().unwrap_or_else(|_| "a card without a name".to_owned()))
+    Some(context.name().unwrap_or_else(|_| "a GPU without a name".to_owned()))
 }
 
-/// The first card, for tests that need one; without one they say so and pass.
+/// The first GPU, for tests that need one; without one they print that they are skipped, and pass.
 #[cfg(test)]
 pub fn gpu_for_test(what: &str) -> Option<Device> {
     match open(pipeline::Device::Cuda(0)) {
         Ok(device) => Some(device),
         Err(why) => {
-            eprintln!("skipped, {what} needs a card: {why:#}");
+            eprintln!("skipped, {what} needs a GPU: {why:#}");
             None
         }
     }
@@ -110,11 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_always_there_and_a_missing_card_is_named() {
+    fn the_cpu_is_always_there_and_a_missing_gpu_is_named() {
         let cx = Context::detached(std::path::Path::new("."));
         assert!(of(&cx).unwrap().is_cpu());
-        let error = of(&cx.on(pipeline::Device::Cuda(97))).expect_err("nobody has so many cards");
+        let error = of(&cx.on(pipeline::Device::Cuda(97))).expect_err("no machine has so many GPUs");
         let error = format!("{error:#}");
-        assert!(error.contains("the card `cuda:97` cannot be used\nhelp: "), "{error}");
+        assert!(error.contains("the GPU `cuda:97` cannot be used\nhelp: "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Tells the expert's choices from a policy's, in GAIL's form or in AIRL's.
+//! The discriminator of expert and policy, in GAIL's form or in AIRL's.
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
@@ -10,42 +10,42 @@ use super::kernels::gather_two;
 use super::{Init, Mlp, Params, RewardForm};
 use crate::artifact::TensorFile;
 
-/// The shape of a [`Discriminator`] and the form of its reward; stored in the reward model's file.
+/// The configuration of a [`Discriminator`] and the form of its reward; stored in the reward model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiscriminatorConfig {
     /// Numbers in the features of one state and action.
     pub inputs: usize,
-    /// How many of the last items the state of those features held.
+    /// Number of last items in the states of those features.
     pub window: usize,
-    /// Which vectors those features were made of: [`World::vectors_digest`](crate::artifact::World::vectors_digest).
+    /// The vectors that those features were computed from: [`World::vectors_digest`](crate::artifact::World::vectors_digest).
     pub vectors: String,
-    /// Turns of an episode there: what progress through a session, a part of those features, is measured by.
+    /// Turns of an episode in that world: the unit of the feature `progress`.
     pub horizon: usize,
-    /// Width of a hidden layer.
+    /// Units of a hidden layer.
     #[serde(rename = "hidden")]
     pub hidden_size: usize,
-    /// Hidden layers of g and of the potential, from 1.
+    /// Hidden layers of g and of the potential, at least 1.
     #[serde(rename = "layers", default = "one")]
     pub n_layers: usize,
-    /// Logits are cut to ±this, so that one sure answer does not drown the others.
+    /// Bound of |logit|, so that one confident output does not dominate the others.
     pub clip: f64,
     /// Numbers in the features of one state.
     pub states: usize,
-    /// Whether g sees the state alone.
+    /// Whether g reads the state only.
     pub state_only: bool,
-    /// γ of AIRL's form; GAIL's without.
+    /// γ of AIRL's form; `None` in GAIL's form.
     pub discount: Option<f64>,
-    /// Whether each layer is divided by its largest singular value.
+    /// Whether each weight matrix is divided by its largest singular value.
     pub spectral_norm: bool,
-    /// What the file's reward is.
+    /// Form of the exported reward.
     pub reward: RewardForm,
-    /// What the reward is divided by.
+    /// Divisor of the reward.
     pub scale: f64,
-    /// What should be known before the reward is believed.
+    /// A caveat for readers of the reward.
     pub remark: Option<String>,
 }
 
-/// Files that do not say how many layers they have were made with one.
+/// Files without this number have one layer.
 fn one() -> usize {
     1
 }
@@ -71,42 +71,42 @@ impl Default for DiscriminatorConfig {
     }
 }
 
-/// Steps as a discriminator sees them, B rows.
+/// A batch of B steps as a discriminator reads them.
 pub struct DiscriminatorBatch {
     /// `[B, F]`, features of state and action.
     pub state_actions: Tensor,
-    /// The states alone, before and after: what AIRL's form and a g of the state read.
+    /// The states before and after: AIRL's form and a g of the state read them.
     pub transition: Option<TransitionStates>,
     /// `[B]`, log π of the action, under the masking used to sample; only AIRL's logits read it.
     pub log_policy: Option<Tensor>,
 }
 
-/// The states around B steps.
+/// The states before and after B steps.
 pub struct TransitionStates {
     /// `[B, F_s]`, features of the state.
     pub states: Tensor,
     /// `[B, F_s]`, features of the state after the action.
     pub next_states: Tensor,
-    /// `[B]`, 1 where the episode goes on, 0 where it is over: h(terminal) = 0.
+    /// `[B]`, 0 where the next state is terminal, else 1: h(terminal) = 0.
     pub not_done: Tensor,
 }
 
 impl DiscriminatorBatch {
-    /// Rows for a g of state and action in GAIL's form, which reads nothing else: `pairs [B, F]`.
+    /// A batch for a g of state and action in GAIL's form, which reads nothing else: `state_actions [B, F]`.
     #[must_use]
     pub fn of_state_actions(state_actions: Tensor) -> Self {
         Self { state_actions, transition: None, log_policy: None }
     }
 
-    /// The states around the steps.
+    /// The states before and after the steps.
     ///
     /// # Errors
-    /// When they were left out.
+    /// When the batch has none.
     pub fn transition(&self) -> Result<&TransitionStates> {
-        self.transition.as_ref().context("this form reads the states around each step")
+        self.transition.as_ref().context("this form reads the states before and after each step")
     }
 
-    /// The same rows on that device.
+    /// The batch on that device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let moved = |x: &Tensor| x.to_device(device);
         let transition = |TransitionStates { states, next_states, not_done }: &TransitionStates| {
@@ -123,12 +123,12 @@ impl DiscriminatorBatch {
         })
     }
 
-    /// These rows, then the others. What is not known of both is left out.
+    /// This batch followed by the other. Parts that only one of them has are dropped.
     pub fn concat(&self, other: &Self) -> Result<Self> {
         self.with(other, |a, b| Ok(Tensor::cat(&[a, b], 0)?))
     }
 
-    /// The rows at `ids`, then those of others at `more`. What is not known of both is left out.
+    /// The rows `ids`, then the rows `more` of the other batch. Parts that only one of them has are dropped.
     ///
     /// # Errors
     /// When there is no such row.
@@ -136,7 +136,7 @@ impl DiscriminatorBatch {
         self.with(other, |a, b| Ok(gather_two((a, ids), (b, more))?))
     }
 
-    /// What `both` makes of these tensors and those of others.
+    /// Combines the tensors of two batches by `both`.
     fn with(&self, other: &Self, both: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Self> {
         let log_policy = self.log_policy.as_ref().zip(other.log_policy.as_ref()).map(|(a, b)| both(a, b));
         let transition = |(a, b): (&TransitionStates, &TransitionStates)| {
@@ -164,7 +164,7 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    /// A new network, on the processor.
+    /// A new network on the CPU.
     pub fn new(config: DiscriminatorConfig, seed: u64) -> Result<Self> {
         Self::new_on(&Device::Cpu, config, seed)
     }
@@ -184,13 +184,13 @@ impl Discriminator {
         Ok(Self { config, params, g, potential })
     }
 
-    /// What it was made for.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &DiscriminatorConfig {
         &self.config
     }
 
-    /// Says of the reward what was not known when the network was made.
+    /// Sets what is known about the reward only after training.
     pub fn describe(&mut self, reward: RewardForm, scale: f64, remark: Option<String>) {
         self.config = DiscriminatorConfig { reward, scale, remark, ..self.config.clone() };
     }
@@ -203,11 +203,11 @@ impl Discriminator {
 
     /// f `[B]`: the shaped reward in AIRL's form, the unclipped logit in GAIL's.
     pub fn f(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
-        let seen = if self.config.state_only { &rows.transition()?.states } else { &rows.state_actions };
-        let g = self.g.forward(seen)?.squeeze(1)?;
+        let inputs = if self.config.state_only { &rows.transition()?.states } else { &rows.state_actions };
+        let g = self.g.forward(inputs)?.squeeze(1)?;
         let (Some(potential), Some(gamma)) = (&self.potential, self.config.discount) else { return Ok(g) };
         let TransitionStates { states, next_states, not_done } = rows.transition()?;
-        // Both at once: products of twice as many rows, and one gradient of each weight.
+        // Both in one pass: one gradient of each weight.
         let (rows, both) = (states.dim(0)?, potential.forward(&Tensor::cat(&[states, next_states], 0)?)?.squeeze(1)?);
         let after = (both.narrow(0, rows, rows)? * not_done)?;
         Ok(shaped(&g, &both.narrow(0, 0, rows)?, &after, gamma)?)
@@ -218,7 +218,7 @@ impl Discriminator {
         self.clipped(&self.unclipped_logits(rows)?)
     }
 
-    /// `[B]`, what is learned from: the logits before the cut, beyond which nothing would have a gradient.
+    /// `[B]`, the logits of the loss: beyond the clipping bound they would have no gradient.
     pub fn unclipped_logits(&self, rows: &DiscriminatorBatch) -> Result<Tensor> {
         self.logits_of(&self.f(rows)?, rows)
     }
@@ -226,7 +226,7 @@ impl Discriminator {
     /// r_IRL `[B]` in that form, in its own units.
     pub fn rewards(&self, form: RewardForm, rows: &DiscriminatorBatch) -> Result<Tensor> {
         let f = self.f(rows)?;
-        // The policy is no part of f: a file's reward is asked by learners whose π it does not know.
+        // f does not contain log π: learners that read an exported reward have another policy.
         let logits = if form == RewardForm::F { f.clone() } else { self.clipped(&self.logits_of(&f, rows)?)? };
         Ok(form.of(&logits, &f)?)
     }
@@ -250,7 +250,7 @@ impl Discriminator {
         Ok(file)
     }
 
-    /// The network of a file.
+    /// Reads a network from a file's content.
     pub fn import(file: &TensorFile) -> Result<Self> {
         let discriminator = Self::new(file.about()?, 0)?;
         discriminator.params.import(&file.arrays)?;
@@ -286,7 +286,7 @@ mod tests {
         for (discount, state_only, spectral_norm) in
             [(None, false, false), (None, true, true), (Some(0.9), false, true), (Some(0.9), true, false)]
         {
-            // A cut that every answer is beyond stops no learning.
+            // A bound below every logit does not stop learning.
             let clip = 1e-9;
             let config = DiscriminatorConfig {
                 inputs: 3,

@@ -1,42 +1,43 @@
-//! The discriminator as a setting of every adversarial stage (`irl` and `rl.ilrec`), with what keeps its training stable.
+//! Settings of the discriminator and of its training, shared by all adversarial stages (`irl.*` and `rl.ilrec`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AdamW;
 
-/// How the discriminator learns. Left out: a gradient penalty, which needs second derivatives that candle has not; the spectral
-/// norm bounds the slope in its place.
+/// The discriminator and its training. Not implemented: a gradient penalty, which needs second derivatives that candle lacks;
+/// `spectral_norm` bounds the slope instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiscriminatorSettings {
-    /// Gradient steps a round. When absent 10 in an irl stage, which takes at least 1, and 2 in `rl.ilrec`, whose rounds are many
-    /// and short and where 0 leaves the discriminator as it began.
+    /// Gradient steps of the discriminator in each round. Default: 10 in `irl.*` (at least 1), 2 in `rl.ilrec`, whose rounds are many
+    /// and short; there 0 leaves the discriminator at its initial parameters.
     pub n_updates: Option<u64>,
-    /// Demonstrated and generated steps of a gradient step, as many of each.
+    /// Demonstrated steps of a gradient step, and as many generated steps.
     pub batch_size: usize,
-    /// Rounds of generated steps that are kept to learn from.
+    /// Rounds of generated steps in the replay buffer.
     pub buffer_rounds: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
-    /// AdamW's decay.
+    /// Weight decay of AdamW.
     pub weight_decay: f64,
-    /// ε: targets are 1 − ε and ε instead of 1 and 0, in [0, ½); 0 for exact density ratios, which a small sample seldom supports.
+    /// Label smoothing ε in [0, ½): targets are 1 − ε and ε instead of 1 and 0. With 0 the optimum is the exact density ratio, which
+    /// a small sample seldom supports.
     pub label_smoothing: f64,
-    /// Logits are cut to ± this where a reward or a weight is made of them; what is learned from is never cut.
+    /// Bound of |logit| where a reward or a weight is computed from it; the loss uses unclipped logits.
     pub logit_clip: f64,
-    /// Width of a hidden layer.
+    /// Units of a hidden layer.
     pub hidden_size: usize,
-    /// Hidden layers, from 1; the networks of the library `imitation` have 2.
+    /// Number of hidden layers, at least 1; the library `imitation`: 2.
     pub n_layers: usize,
-    /// Whether each layer is divided by its largest singular value (Miyato et al. 2018): a smoother, less sure discriminator.
+    /// Whether each weight matrix is divided by its largest singular value (Miyato et al. 2018), for a smoother discriminator.
     pub spectral_norm: bool,
-    /// Whether demonstrated steps count as they were last weighed (ŵ of IL-Rec) instead of 1 each, as its code has it.
+    /// Whether the loss weighs demonstrated steps by their last weights (ŵ in IL-Rec's paper) instead of 1 each (IL-Rec's code).
     pub weighted: bool,
-    /// Once more than this share of steps is told apart, an irl stage ends with that round and `rl.ilrec` teaches no further in it: a
-    /// surer discriminator teaches nothing.
+    /// Largest accuracy of the discriminator. Above it `irl.*` ends after the round, and `rl.ilrec` skips the remaining updates of the
+    /// round: a saturated discriminator gives no useful reward. A value above 1 disables the limit.
     pub max_accuracy: f64,
-    /// Numbers in an item's text vector, where `items` is connected.
+    /// Size of an item's text embedding, where `items` is connected.
     pub text_embedding_dim: usize,
 }
 
@@ -61,17 +62,17 @@ impl Default for DiscriminatorSettings {
 }
 
 impl DiscriminatorSettings {
-    /// What no type can say.
+    /// Checks what the types do not.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         if !(0.0..0.5).contains(&self.label_smoothing) {
-            return wrong("label_smoothing", "smoothing lies between 0 and ½");
+            return wrong("label_smoothing", "label smoothing lies between 0 and ½");
         }
         if self.batch_size == 0 {
             return wrong("batch_size", "a batch holds at least one step of each kind");
         }
         if self.buffer_rounds == 0 {
-            return wrong("buffer_rounds", "the last round's steps at least are learned from");
+            return wrong("buffer_rounds", "the buffer holds at least the last round");
         }
         if self.hidden_size == 0 {
             return wrong("hidden_size", "a layer has at least one unit");
@@ -80,10 +81,10 @@ impl DiscriminatorSettings {
             return wrong("n_layers", "a discriminator has at least one hidden layer");
         }
         if self.text_embedding_dim == 0 {
-            return wrong("text_embedding_dim", "a text's vector has at least one number");
+            return wrong("text_embedding_dim", "a text embedding has at least one number");
         }
         if !AdamW::is_learning_rate(self.learning_rate) {
-            return wrong("learning_rate", "a step size is above 0");
+            return wrong("learning_rate", "a learning rate is above 0");
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return wrong("weight_decay", "0 or more");
@@ -92,7 +93,7 @@ impl DiscriminatorSettings {
             return wrong("logit_clip", "a bound is above 0");
         }
         if self.max_accuracy.is_nan() || self.max_accuracy <= 0.0 {
-            return wrong("max_accuracy", "a share above 0; above 1 nothing ends early");
+            return wrong("max_accuracy", "an accuracy above 0; above 1 it is no limit");
         }
         Ok(())
     }

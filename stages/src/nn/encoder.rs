@@ -1,4 +1,4 @@
-//! How the last items of an episode become one vector: the state encoders of the student.
+//! State encoders: they map the last items of an episode to one vector.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
@@ -11,22 +11,22 @@ use super::kernels::{Activation, linear, masked_mean};
 use super::sasrec::{SasRec, SasRecNet};
 use super::{AttentionBlock, Gru, Init, LayerNorm, MASKED_LOGIT, Params};
 
-/// How a policy reads the last items.
+/// The state encoder: how a policy reads the last items.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoder {
-    /// Their vectors side by side, W·D numbers. It sees which item was shown when, but no reward.
+    /// Concatenation of their vectors, W·D numbers. It sees the order of items, but no reward.
     #[default]
     Window,
-    /// The mean of the vectors of the last few, as EasyRL4Rec's default has it. It sees neither order nor reward.
+    /// Mean of the vectors of the last few items, the default of EasyRL4Rec. It sees neither order nor reward.
     Average(Average),
-    /// A gated recurrent unit over vectors and rewards, oldest first.
+    /// Gated recurrent unit over vectors and rewards, oldest first.
     Gru(GruEncoder),
-    /// IL-Rec's small transformer over a token of the user and one of each item with its reward.
+    /// IL-Rec's transformer over one token of the user and one of each item with its reward.
     Transformer(Transformer),
-    /// SASRec's causal transformer over the items alone. It sees order, but no reward.
+    /// SASRec's causal transformer over the items. It sees their order, but no reward.
     Sasrec(SasRec),
-    /// Caser's convolutions over the window. It sees order, but no reward.
+    /// Caser's convolutions over the window. It sees the order of items, but no reward.
     Caser(Caser),
 }
 
@@ -34,7 +34,7 @@ pub enum Encoder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Average {
-    /// How many of the last items are averaged, from 1; EasyRL4Rec: 3.
+    /// Number of last items that are averaged, at least 1; EasyRL4Rec: 3.
     pub n_recent: usize,
 }
 
@@ -48,7 +48,7 @@ impl Default for Average {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GruEncoder {
-    /// Numbers that it remembers, from 1; ours: 32, as wide as the transformer.
+    /// Size of the hidden state, at least 1; default 32, as in the transformer.
     pub hidden_size: usize,
 }
 
@@ -62,11 +62,11 @@ impl Default for GruEncoder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Transformer {
-    /// Blocks, from 1; IL-Rec: 2.
+    /// Number of blocks, at least 1; IL-Rec: 2.
     pub n_layers: usize,
-    /// Width of a token, a multiple of `n_heads`; IL-Rec: 32.
+    /// Size of a token, a multiple of `n_heads`; IL-Rec: 32.
     pub hidden_size: usize,
-    /// Heads of each block, from 1; ours: 2.
+    /// Attention heads of each block, at least 1; default 2.
     pub n_heads: usize,
 }
 
@@ -77,18 +77,20 @@ impl Default for Transformer {
 }
 
 impl Encoder {
-    /// Whether it reads what the last items earned.
+    /// Whether it reads the rewards of the last items.
     #[must_use]
     pub fn reads_rewards(&self) -> bool {
         matches!(self, Self::Gru(_) | Self::Transformer(_))
     }
 
-    /// What no type can say.
+    /// Checks what the types do not.
     pub fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         match self {
-            Self::Average(Average { n_recent: 0 }) => wrong("average.n_recent", "a mean is of at least one item"),
-            Self::Gru(GruEncoder { hidden_size: 0 }) => wrong("gru.hidden_size", "a memory holds at least one number"),
+            Self::Average(Average { n_recent: 0 }) => wrong("average.n_recent", "a mean needs at least one item"),
+            Self::Gru(GruEncoder { hidden_size: 0 }) => {
+                wrong("gru.hidden_size", "the hidden state has at least one number")
+            }
             Self::Transformer(Transformer { n_layers: 0, .. }) => wrong("transformer.n_layers", "at least one block"),
             Self::Transformer(Transformer { n_heads: 0, .. }) => wrong("transformer.n_heads", "at least one head"),
             Self::Transformer(Transformer { hidden_size, n_heads, .. })
@@ -112,7 +114,7 @@ impl Encoder {
         }
     }
 
-    /// Numbers that come out, for a window of `window` items with vectors of `vector` numbers.
+    /// Size of the encoding, for a window of `window` items with vectors of `vector` numbers.
     pub(super) fn width(&self, vector: usize, window: usize) -> usize {
         match self {
             Self::Window => vector * window,
@@ -125,13 +127,13 @@ impl Encoder {
     }
 }
 
-/// What an encoder reads: B states of the last W items, newest first.
+/// The input of an encoder: the last W items of B states, newest first.
 pub(super) struct History<'t> {
     /// `[B, D]`, the users' vectors.
     pub users: &'t Tensor,
-    /// `[B, W, D]`, the items' vectors; anything where there is no item.
+    /// `[B, W, D]`, the items' vectors; arbitrary where the mask is 0.
     pub items: &'t Tensor,
-    /// `[B, W]`, what they were paid.
+    /// `[B, W]`, their rewards.
     pub rewards: &'t Tensor,
     /// `[B, W]`: 1 where there is an item, else 0.
     pub mask: &'t Tensor,
@@ -219,7 +221,7 @@ impl TransformerNet {
         let items = (of(recent.items, &self.item)? + of(&recent.rewards.unsqueeze(2)?, &self.reward)?)?;
         let user = of(recent.users, &self.user)?.unsqueeze(1)?;
         let mut x = Tensor::cat(&[&user, &items], 1)?.broadcast_add(&self.place)?;
-        // 0 for the user and for items, MASKED_LOGIT for what is none.
+        // 0 for the user and for items, MASKED_LOGIT for padding.
         let absent = ((recent.mask - 1.0)? * -MASKED_LOGIT)?;
         let mask = absent.pad_with_zeros(1, 1, 0)?.unsqueeze(1)?.unsqueeze(1)?;
         for block in &self.blocks {
@@ -238,7 +240,7 @@ mod tests {
         Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    /// Two states of three items with vectors of two numbers; the second is one item old.
+    /// Two states of three items with vectors of two numbers; the second state has one item.
     fn encode(encoding: &EncoderNet, items: &Tensor) -> Tensor {
         let (users, rewards) = (normal(1, &[2, 2]), normal(3, &[2, 3]));
         let mask = Tensor::new(&[[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_seen() {
+    fn padding_does_not_change_the_encoding() {
         for shape in &all()[1..] {
             let encoding = EncoderNet::new(shape, 2, 3, &mut Params::in_f64(), &mut Init::new(4)).unwrap();
             let items = normal(2, &[2, 3, 2]);

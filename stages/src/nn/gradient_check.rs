@@ -1,4 +1,4 @@
-//! Proofs for tests: each parameter learns, and each gradient is the derivative.
+//! Assertions for tests: every parameter receives a gradient, and each gradient is the derivative.
 
 use candle_core::{DType, Result, Tensor, Var};
 
@@ -42,7 +42,7 @@ pub fn assert_parameters_are_exact(params: &Params, loss: impl Fn() -> Result<Te
     }
 }
 
-/// Fails unless both functions of tensors in f64 have the same values, and the same gradients of a weighed sum of them.
+/// Fails unless both functions of tensors in f64 have the same values, and the same gradients of a weighted sum of them.
 pub fn assert_same_gradients<const N: usize>(
     tensors: &[Tensor; N],
     kernel: impl Fn([&Tensor; N]) -> Result<Tensor>,

@@ -36,9 +36,9 @@ impl Gru {
         })
     }
 
-    /// The last h: `x [B, T, D]` newest first, `there [B, T]` 1 where there is a step and 0 where h is to stay → `[B, H]`.
+    /// The last h: `x [B, T, D]` newest first, `mask [B, T]` 0 where a step is padding and h stays → `[B, H]`.
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
-        // One product for all steps.
+        // One matrix product for all steps.
         let x = linear(x, &self.input.t()?, &self.input_bias, Activation::None)?;
         gru(&x, &self.hidden, &self.hidden_bias, mask)
     }

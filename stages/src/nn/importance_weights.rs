@@ -1,7 +1,7 @@
-//! Weights from logarithms.
+//! Importance weights of demonstrated steps, from logarithms.
 
-/// e^exponent of each, scaled to mean 1 over the whole set: another mean m would add log m to every step's reward and change the
-/// wish to stay. No factor overflows.
+/// e^exponent of each, scaled to mean 1 over the whole set: another mean m would add log m to every step's reward and change
+/// the incentive to prolong episodes. No factor overflows.
 #[must_use]
 pub fn normalised(exponents: &[f64]) -> Vec<f32> {
     let high = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -1,4 +1,4 @@
-//! Our own generator for everything random: candle's CPU backend cannot be seeded.
+//! Seeded random numbers and initial weights: candle's CPU backend cannot be seeded.
 
 use candle_core::{Device, Result, Tensor};
 use rand::RngExt;

@@ -1,4 +1,4 @@
-//! How alike items are by a policy's own vectors.
+//! Similarity of items by a policy's vectors.
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
@@ -6,9 +6,9 @@ use candle_core::{DType, Tensor};
 use super::params::to_tensor;
 use crate::artifact::Array;
 
-/// How alike two items are to the policy: exp(−(δ/σ)⁸), `[I, I]`, where δ is the root mean square difference of the users'
-/// answers to them by the vectors (`users [U, D]`, `items [I, D]`) and σ the distance below which `share` of all pairs lie.
-/// Nearly a step: a bell with the power 2 also shuns the good items just beyond σ.
+/// Similarity of two items: exp(−(δ/σ)⁸), `[I, I]`, where δ is the root mean square difference of their ratings by all users
+/// (`users [U, D]`, `items [I, D]`) and σ the distance below which the share `share` of all pairs lies. The power 8 makes it nearly a
+/// step; a Gaussian also penalises good items just beyond σ.
 pub fn item_similarity(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
     let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
     let (users, items) = (wide(users)?, wide(items)?);
@@ -22,6 +22,6 @@ pub fn item_similarity(users: &Array, items: &Array, share: f64) -> Result<Vec<f
     }
     let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
     let bandwidth = pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12);
-    let alike = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
-    Ok((0..count * count).map(alike).collect())
+    let similarity = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
+    Ok((0..count * count).map(similarity).collect())
 }

@@ -10,7 +10,7 @@ pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     softplus(logits)? - (logits * targets)?
 }
 
-/// log π of the taken actions: `logits [B, A]`, `action [B]` of u32 → `[B]`.
+/// log π of the actions: `logits [B, A]`, `action [B]` of u32 → `[B]`.
 pub fn log_prob(logits: &Tensor, action: &Tensor) -> Result<Tensor> {
     let GatheredLogSoftmax { logit, log_sum_exp } = gathered_log_softmax(logits, action)?;
     logit - log_sum_exp
@@ -21,8 +21,8 @@ pub fn value_loss(values: &Tensor, targets: &Tensor) -> Result<Tensor> {
     (values - targets)?.sqr()?.mean_all()
 }
 
-/// Huber's loss of each difference, any shape: x²/2 up to |x| = 1, |x| − ½ beyond (Huber 1964), so that one far target does
-/// not drown the others.
+/// Huber's loss of each difference, any shape: x²/2 up to |x| = 1, |x| − ½ beyond (Huber 1964), so that an outlier does
+/// not dominate the others.
 pub fn huber(x: &Tensor) -> Result<Tensor> {
     // With c = min(|x|, 1): c²/2 + (|x| − c).
     let size = x.abs()?;

@@ -32,17 +32,17 @@ impl Mlp {
         Ok(Self { layers, spectral_norm: false })
     }
 
-    /// What a softmax over the outputs says of the `items [B]` that were taken, without the outputs: `x [B, widths[0]]`.
+    /// The softmax over the outputs at `items [B]`, without storing the outputs: `x [B, widths[0]]`.
     ///
     /// # Errors
-    /// When an item is no output.
+    /// When an item is out of range.
     pub fn action_scores(&self, x: &Tensor, items: &[u32]) -> candle_core::Result<ActionScores> {
         let last = self.layers.len() - 1;
         let (weight, bias) = self.layer(last)?;
         output_layer(&self.through(x, last)?, &weight, bias, HeadInputs::default(), items)
     }
 
-    /// What the first `count` layers make of `x`, with tanh after each but the network's last.
+    /// The first `count` layers, with tanh after each but the network's last.
     fn through(&self, x: &Tensor, count: usize) -> candle_core::Result<Tensor> {
         let layer = |k: usize| {
             let (weight, bias) = self.layer(k)?;
@@ -51,7 +51,7 @@ impl Mlp {
         chain(x, &(0..count).map(layer).collect::<candle_core::Result<Vec<_>>>()?)
     }
 
-    /// The weight that is multiplied with, and the bias.
+    /// The effective weight of a layer, and its bias.
     fn layer(&self, k: usize) -> candle_core::Result<(Tensor, &Tensor)> {
         let (weight, bias) = &self.layers[k];
         Ok((if self.spectral_norm { spectral::normalised(weight)? } else { weight.clone() }, bias))

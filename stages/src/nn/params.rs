@@ -12,9 +12,9 @@ use crate::artifact::Array;
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     vars: BTreeMap<String, Var>,
-    /// What initial values are turned into; as they come where it is `None`.
+    /// The type of parameters; that of their initial values where it is `None`.
     dtype: Option<DType>,
-    /// Where they are; the processor where it is `None`.
+    /// Their device; the CPU where it is `None`.
     device: Option<Device>,
 }
 
@@ -25,7 +25,7 @@ impl Params {
         Self { device: Some(device.clone()), ..Self::default() }
     }
 
-    /// Where they are.
+    /// Their device.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.device.as_ref().unwrap_or(&Device::Cpu)
@@ -78,7 +78,7 @@ pub fn to_array(tensor: &Tensor) -> Result<Array> {
     Ok(Array::new(tensor.dims(), tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
 }
 
-/// A tensor of an array's values, on the processor.
+/// A tensor of an array's values, on the CPU.
 pub fn to_tensor(array: &Array) -> Result<Tensor> {
     Ok(Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?)
 }

@@ -1,5 +1,4 @@
-//! Networks as they are served: whatever they learned, they give scores of the whole catalogue, and the best item is the one of
-//! the highest score.
+//! Policies in files: every trained policy gives scores of all items, and the best item has the highest score.
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -12,15 +11,15 @@ use super::categorical::{Categorical, Support};
 use super::state_batch::StateBatch;
 use crate::artifact::TensorFile;
 
-/// What a policy is asked.
+/// A trained policy.
 pub trait PolicyNetwork: Send + Sync {
-    /// The network that makes states of observations.
+    /// The network that builds states from observations.
     fn backbone(&self) -> &ActorCritic;
 
-    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item may not be taken.
+    /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item is masked.
     fn logits(&self, states: &StateBatch) -> Result<Tensor>;
 
-    /// The shape of its states.
+    /// The configuration of its backbone.
     fn config(&self) -> &ActorCriticConfig {
         self.backbone().config()
     }
@@ -44,11 +43,11 @@ impl PolicyNetwork for Box<dyn PolicyNetwork> {
     }
 }
 
-/// How the scores come from what a policy's file holds; under `served` in its description.
+/// How scores are computed from a policy's file; the `served` of its header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Served {
-    /// They are the network's own logits.
+    /// The logits of an [`ActorCritic`].
     #[default]
     Logits,
     /// See [`BcqPolicy`].
@@ -67,10 +66,10 @@ struct About {
     served: Served,
 }
 
-/// The network of a policy's file.
+/// Loads the policy of a file.
 ///
 /// # Errors
-/// When its arrays do not fit its description.
+/// When its arrays do not fit its header.
 pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
     let About { served } = file.about()?;
     Ok(match served {

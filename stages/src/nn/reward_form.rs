@@ -1,4 +1,4 @@
-//! How a discriminator's answer becomes a reward.
+//! Reward forms: functions of the discriminator's output.
 
 use candle_core::{Result, Tensor};
 use schemars::JsonSchema;
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::softplus;
 
-/// A form of r_IRL, named by what it is, with D = D_E = P(expert) = σ(logit).
+/// The form of r_IRL as a function of D = D_E = P(expert) = σ(logit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardForm {
-    /// −log(1 − D) ≥ 0, IL-Rec's: every step more is paid.
+    /// −log(1 − D) ≥ 0, as in IL-Rec: each further step adds reward.
     #[default]
     NegLogOneMinusD,
-    /// log D ≤ 0: every step more costs.
+    /// log D ≤ 0: each further step costs reward.
     LogD,
-    /// log D − log(1 − D), the logit itself, of either sign; in AIRL's form it is f − log π.
+    /// log D − log(1 − D), the logit, of either sign; in AIRL it is f − log π.
     LogDMinusLogOneMinusD,
     /// f(s, a, s') of AIRL, of either sign.
     F,
@@ -32,18 +32,18 @@ impl RewardForm {
         }
     }
 
-    /// Why this form says more than what the expert likes, in a world whose episodes end when people leave: a reward that has
-    /// one sign pays staying, or leaving, whatever is recommended (Kostrikov et al. 2019, arXiv 1809.02925, section 4.1).
+    /// Why this form confounds preference with episode length in a world whose users leave: a reward of one sign favours staying, or
+    /// leaving, whatever is recommended (Kostrikov et al. 2019, arXiv 1809.02925, section 4.1).
     #[must_use]
     pub fn confounds_length(self) -> Option<&'static str> {
         match self {
             Self::NegLogOneMinusD => Some(
-                "−log(1 − D) is never negative, and here people leave: it pays staying, whatever is shown. A longer episode is \
-                 then no sign that the expert is understood\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
+                "−log(1 − D) is never negative and users of this world leave, so the reward favours long episodes whatever is \
+                 recommended: a longer episode is no evidence of imitation\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
             ),
             Self::LogD => Some(
-                "log D is never positive, and here people leave: it pays leaving, whatever is shown. A shorter episode is then no \
-                 sign that the expert is understood\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
+                "log D is never positive and users of this world leave, so the reward favours short episodes whatever is \
+                 recommended: a shorter episode is no evidence of imitation\nhelp: `reward: log_d_minus_log_one_minus_d` has both signs",
             ),
             Self::LogDMinusLogOneMinusD | Self::F => None,
         }

@@ -1,9 +1,9 @@
-//! A sample that stands in for the catalogue in a softmax.
+//! Sampled softmax: a softmax over a sample of the catalogue.
 //!
 //! log π̂(a|s) = z_a − log q_a − log Σ_{i ∈ {a} ∪ S} e^(z_i − log q_i), S drawn from q: importance sampling of the sum by a proposal
 //! q (Jean, Cho, Memisevic and Bengio 2015, arXiv 1412.2007, section 3; the correction is what Yi et al. 2019, RecSys, eq. 5, call that
-//! for sampling bias). S is one for all states of a batch; where it holds the item that was taken, or one that may not be, that
-//! draw does not count. The scores that are learned are those of the full softmax.
+//! for sampling bias). All states of a batch share S; draws that equal the
+//! positive of a state, or are masked in it, do not count. At convergence the scores are those of the full softmax.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -20,8 +20,7 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// q in proportion to how often each item was `positives`, and once more: (1 + n_i)/(I + n). What is popular is what the softmax has to
-    /// be told apart from.
+    /// q proportional to the smoothed counts of the items in `positives`: (1 + n_i)/(I + n).
     #[must_use]
     pub fn new(items: usize, positives: &[u32]) -> Self {
         let mut counts = vec![1_u64; items];
@@ -41,7 +40,7 @@ impl Proposal {
         (own as f64 / all as f64).ln() as f32
     }
 
-    /// `negatives` draws, each from the whole of q, beside the items `taken [B]`.
+    /// `negatives` draws, each from the whole of q, beside the items `positives [B]`.
     ///
     /// # Errors
     /// When the tensors cannot be made.
@@ -57,7 +56,7 @@ impl Proposal {
     }
 }
 
-/// C = N + B candidates: N that were drawn, then the one that was taken in each of B states.
+/// C = N + B candidates: N draws, then the positive of each of B states.
 pub struct Candidates {
     /// `[C]`.
     pub items: Vec<u32>,
@@ -68,14 +67,14 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// The columns of what was taken, `[B]`.
+    /// The columns of the positives, `[B]`.
     #[must_use]
     pub fn target_columns(&self) -> Vec<u32> {
         let drawn = self.items.len() - self.states;
         (drawn..self.items.len()).map(|column| column as u32).collect()
     }
 
-    /// `[B, C]`: 1 for the item taken in a state and for draws that are neither that item nor among those that are `masked` there.
+    /// `[B, C]`: 1 for the positive of a state and for draws that are neither that item nor `masked` in the state.
     ///
     /// # Errors
     /// When the tensor cannot be made.
@@ -104,7 +103,7 @@ mod tests {
     use crate::nn::rng;
 
     #[test]
-    fn draws_follow_the_proposal_whose_logarithms_are_handed_out() {
+    fn draws_follow_the_proposal_with_its_log_probabilities() {
         let proposal = Proposal::new(4, &[1, 1, 1, 3]);
         let candidates = proposal.candidates(&[2, 1], 8000, &mut rng(&[1])).unwrap();
         assert_eq!((candidates.items.len(), &candidates.items[8000..]), (8002, &[2, 1][..]));
@@ -118,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_there_once_and_what_is_masked_is_not() {
-        let items = vec![0, 1, 2, 0, /* taken */ 1, 0];
+    fn a_positive_counts_once_and_masked_draws_do_not() {
+        let items = vec![0, 1, 2, 0, /* positives */ 1, 0];
         let log_proposal = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu).unwrap();
         let candidates = Candidates { items, states: 2, log_proposal };
         assert_eq!(candidates.target_columns(), [4, 5]);

@@ -1,13 +1,13 @@
 //! SASRec's encoder: a transformer in which each item of a session sees itself and what came before it.
 //!
-//! x_p = W·e_p + c + place_p; blocks of attention in which the item p turns ago sees those from p turns ago on; the state is
-//! LN(x_0), that of the last item.
+//! x_p = W·e_p + c + place_p; attention blocks with a causal mask: the item of p turns ago attends to items of p or more turns ago; the
+//! state is LN(x_0), the last item's token.
 //!
 //! Kang and McAuley 2018 (*Self-attentive sequential recommendation*, arXiv 1808.09781, §3). Places are counted from the last
 //! item on, so that a short session needs no padding in front. Published: 2 blocks, one head, width 50, the 50 or 200 last
 //! items, dropout 0.2 to 0.5. A session without an item is 0. Left out: dropout, and the shared weights of input and output
-//! (the student has item vectors of its own for each). The feed-forward part is the one of
-//! [`AttentionBlock`]: twice as wide, with tanh for relu.
+//! (the policy network has separate item vectors for each). The feed-forward part is that of
+//! [`AttentionBlock`]: twice as wide, with tanh instead of relu.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
@@ -22,11 +22,11 @@ use super::{AttentionBlock, Init, LayerNorm, MASKED_LOGIT, Params};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SasRec {
-    /// Blocks, from 1; the paper's: 2.
+    /// Number of blocks, at least 1; the paper: 2.
     pub n_layers: usize,
-    /// Width of an item, a multiple of `n_heads`; the paper's: 50.
+    /// Size of an item's token, a multiple of `n_heads`; the paper: 50.
     pub hidden_size: usize,
-    /// Heads of each block, from 1; the paper's: 1.
+    /// Attention heads of each block, at least 1; the paper: 1.
     pub n_heads: usize,
 }
 

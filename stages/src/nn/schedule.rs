@@ -1,4 +1,4 @@
-//! Numbers that change over a training.
+//! Schedules of numbers that change over a training.
 
 /// From `first` to `last` in a straight line over `updates`; `last` from then on. `update` counts from 0.
 #[must_use]
@@ -7,7 +7,7 @@ pub fn linear(first: f64, last: f64, update: u64, updates: u64) -> f64 {
     first + (last - first) * passed
 }
 
-/// The step size of the learners here: from `learning_rate` to a tenth of it over the whole training.
+/// The learning rate of the learners: from `learning_rate` to a tenth of it over the whole training.
 #[must_use]
 pub fn to_a_tenth(learning_rate: f64, update: u64, updates: u64) -> f64 {
     linear(learning_rate, 0.1 * learning_rate, update, updates)

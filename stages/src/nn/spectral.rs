@@ -1,7 +1,7 @@
 //! Spectral normalisation of a linear layer (Miyato et al. 2018, arXiv 1802.05957, algorithm 1).
 //!
-//! Where the paper keeps its vectors from step to step, here each forward pass finds them anew from a fixed start: there is no
-//! state to save, and a file's network is the one that was trained.
+//! The paper keeps the singular vectors from step to step. Here each forward pass computes them from a fixed start, so that there is no
+//! state to save, and an exported network equals the trained one.
 
 use candle_core::{Result, Tensor};
 

@@ -1,4 +1,4 @@
-//! What a network knows of the states that it is asked about, and which items may be shown in them.
+//! Batches of states as tensors, with their action masks.
 
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
@@ -9,27 +9,27 @@ use super::MASKED_LOGIT;
 pub struct StateBatch {
     /// `[B]` of u32.
     pub(super) user: Tensor,
-    /// `[B, W]` of u32, newest first, I where the episode is younger.
+    /// `[B, W]` of u32, newest first, I for padding.
     pub(super) recent: Tensor,
-    /// `[B, W]` of f32: what they were paid, 0 where the episode is younger.
+    /// `[B, W]` of f32: rewards of the recent items, 0 for padding.
     pub(super) rewards: Tensor,
     /// `[B, W]` of f32: 1 where there is an item, else 0.
     pub(super) mask: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
     pub(super) progress: Tensor,
-    /// `[B·I, 2]` of f32, a hundred times: how often the item stands in `recent`, and Σ over `recent` of how alike it is, see
-    /// `similarity`. One table, so that one product weighs both.
+    /// `[B·I, 2]` of f32, scaled by 100: the count of the item in `recent`, and the sum of its similarities to `recent` (see
+    /// `item_similarity`). One table, so that one product weighs both.
     pub(super) similarity_features: Tensor,
     /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`StateBatch::mask_actions`].
     pub(super) action_mask: Option<Tensor>,
 }
 
 impl StateBatch {
-    /// Forbids items, given as (row, item), such as repeats in a protocol that masks them: their logits become
-    /// [`MASKED_LOGIT`], so that π and log π are those of the items that are left, for sampling and for learning alike.
+    /// Masks items, given as (row, item), such as repeats in a protocol without them: their logits become [`MASKED_LOGIT`], so
+    /// that π is the distribution over the remaining items both in sampling and in learning.
     ///
     /// # Errors
-    /// On a row or an item that is none, and where a state would have no item left.
+    /// On a row or an item out of range, and where a state would have no item left.
     pub fn mask_actions(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
         let batch = self.user.dim(0)?;
         let items = self.similarity_features.dim(0)? / batch.max(1);
@@ -44,15 +44,15 @@ impl StateBatch {
         let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
         ensure!(
             stuck.is_none(),
-            "state {} has none of {items} items left to show\nhelp: lower `audience.horizon` below the size of the catalogue, or \
-             take `audience.repeats: allowed`",
+            "state {} has none of {items} items left to show\nhelp: lower `simulator.horizon` below the size of the catalogue, or \
+             take `simulator.repeats: allowed`",
             stuck.unwrap_or(0)
         );
         self.action_mask = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
         Ok(())
     }
 
-    /// `scores [B, I]`, far below all of them where an item is forbidden.
+    /// `scores [B, I]`, with [`MASKED_LOGIT`] added where an item is masked.
     pub(super) fn mask_logits(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
         match &self.action_mask {
             Some(allowed) => mask_logits(scores, allowed),
@@ -61,8 +61,8 @@ impl StateBatch {
     }
 }
 
-/// `scores [B, I]` where `allowed [B, I]` is 1, and far below all of them where it is 0.
+/// `scores [B, I]`, with [`MASKED_LOGIT`] added where `allowed [B, I]` is 0.
 pub fn mask_logits(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
-    // Added, and not −∞: gradients stay finite.
+    // A finite number, and not −∞: gradients stay finite.
     scores + ((allowed - 1.0)? * -MASKED_LOGIT)?
 }

@@ -1,7 +1,7 @@
-//! Trainings that are saved between units and go on from there, to the same bytes.
+//! Checkpoints of trainings between units. A resumed training gives the same bytes as an uninterrupted one.
 //!
-//! Everything random is drawn from (seed, purpose, unit), so there is no generator to save: a state is the parameters, their
-//! optimisers, the curves so far, and what the training keeps beside them.
+//! All random numbers are drawn from (seed, purpose, unit), so no generator state is saved: a state consists of the parameters, the
+//! optimisers, the curves, and further arrays of the training.
 
 use std::collections::BTreeMap;
 
@@ -22,20 +22,20 @@ pub struct TrainingCheckpoints<'c> {
 }
 
 impl<'c> TrainingCheckpoints<'c> {
-    /// Those of the training called `name`, saved after each `every`-th unit.
+    /// The checkpoints of the training `name`, written after each `every`-th unit.
     pub fn open(cx: &'c Context, name: &str, every: u64) -> Result<Self> {
         Ok(Self { cx, checkpoints: Checkpoints::open(&cx.scratch().join(name))?, every })
     }
 
-    /// How many units are done, and the state after them, as [`TrainingState::save`] wrote it.
+    /// The number of completed units, and the state after them as [`TrainingState::save`] wrote it.
     pub fn latest(&self) -> Result<Option<(u64, Vec<u8>)>> {
         self.checkpoints.latest()
     }
 
-    /// To be called after each unit: saves the state when it is due, or when the user wants to stop; then stops.
+    /// To be called after each unit: saves the state when it is due, or when the user interrupts.
     ///
     /// # Errors
-    /// When the disk refuses, or the user interrupted.
+    /// When the state cannot be written, or the user interrupted.
     pub fn after_unit(&self, done: u64, state: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
         let check_cancelled = self.cx.check_cancelled();
         if check_cancelled.is_err() || done.is_multiple_of(self.every) {
@@ -45,13 +45,13 @@ impl<'c> TrainingCheckpoints<'c> {
     }
 }
 
-/// What a training changes.
+/// The state of a training.
 pub struct TrainingState<'a> {
     /// Networks with their optimisers, by name.
     pub networks: Vec<(&'static str, &'a Params, &'a mut AdamW)>,
     /// Other arrays that the next unit needs.
     pub arrays: BTreeMap<String, Array>,
-    /// What happened so far.
+    /// The curves so far.
     pub curves: &'a mut Curves,
 }
 
@@ -83,7 +83,7 @@ impl TrainingState<'_> {
         Ok(out)
     }
 
-    /// Goes back to what [`TrainingState::save`] wrote.
+    /// Restores what [`TrainingState::save`] wrote.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let (length, rest) = bytes.split_at_checked(8).context("a checkpoint of fewer than 8 bytes")?;
         let length = u64::from_le_bytes(length.try_into()?) as usize;
@@ -107,13 +107,13 @@ impl TrainingState<'_> {
     }
 }
 
-/// The arrays whose names begin so, by the rest of their names.
+/// The arrays whose names begin with `prefix`, by the rest of their names.
 fn below(arrays: &BTreeMap<String, Array>, prefix: &str) -> BTreeMap<String, Array> {
     let rest = |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone()));
     arrays.iter().filter_map(rest).collect()
 }
 
-/// A stage that is interrupted after each of its units, of which it has at most `units`, ends as one that is not.
+/// Asserts that a stage that is interrupted after each of its at most `units` units ends as an uninterrupted one.
 #[cfg(test)]
 #[track_caller]
 pub fn assert_resumes_exactly<S: pipeline::Stage, T: PartialEq>(
@@ -151,20 +151,20 @@ mod tests {
             let x = params.add("x", &Init::new(1).normal(&[5], 1.0).unwrap()).unwrap();
             let mut adam = AdamW::new(&params, 0.1, 0.01, 1.0).unwrap();
             let mut curves = Curves::default();
-            let kept = BTreeMap::from([("kept".to_owned(), Array::new(&[2], vec![0.1, -0.0]))]);
+            let extra = BTreeMap::from([("kept".to_owned(), Array::new(&[2], vec![0.1, -0.0]))]);
             let mut state =
-                TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept.clone(), curves: &mut curves };
+                TrainingState { networks: vec![("n", &params, &mut adam)], arrays: extra.clone(), curves: &mut curves };
             if let Some(saved) = saved {
                 state.arrays.clear();
                 state.restore(&saved).unwrap();
-                assert_eq!(state.arrays, kept);
+                assert_eq!(state.arrays, extra);
             }
             for step in steps {
                 let loss = x.sqr().unwrap().sum_all().unwrap();
                 curves.push("loss", u64::from(step), f64::from(loss.to_scalar::<f32>().unwrap()) / 3.0);
                 adam.descend(&params, &loss).unwrap();
             }
-            TrainingState { networks: vec![("n", &params, &mut adam)], arrays: kept, curves: &mut curves }
+            TrainingState { networks: vec![("n", &params, &mut adam)], arrays: extra, curves: &mut curves }
                 .save()
                 .unwrap()
         };

@@ -146,7 +146,7 @@ fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
 
 /// Whether a world has its item distances from the catalogue, which is no secret.
 fn of_catalogue(ran: &RunSummary, world: &str) -> bool {
-    let by = maker(ran, world).and_then(|stage| stage.config.pointer("/audience/distance")?.as_str());
+    let by = maker(ran, world).and_then(|stage| stage.config.pointer("/simulator/distance")?.as_str());
     by.is_some_and(|by| by != "columns")
 }
 
@@ -245,7 +245,7 @@ mod tests {
     fn only_what_an_evaluation_judged_is_told_and_of_a_page_only_what_it_was_made_from() {
         let mut ran = ran();
         ran.stages = vec![
-            stage("truth", "world.given", &[], &["w1"]),
+            stage("truth", "world.matrix", &[], &["w1"]),
             stage("train", "world.deepfm", &[("distances", "w1")], &["w2"]),
             stage("same@seed=0", "rl.a2c", &[("world", "w1")], &["p0"]),
             stage("same@seed=1", "rl.a2c", &[("world", "w1")], &["p1"]),
@@ -284,7 +284,7 @@ mod tests {
     fn a_third_world_that_lends_to_both_is_told_unless_it_has_its_distances_from_the_catalogue() {
         let mut ran = ran();
         ran.stages = vec![
-            stage("truth", "world.given", &[], &["w0"]),
+            stage("truth", "world.matrix", &[], &["w0"]),
             stage("train", "world.deepfm", &[("distances", "w0")], &["w1"]),
             stage("judge", "world.mf", &[("distances", "w0")], &["w2"]),
             stage("policy", "rl.a2c", &[("world", "w1")], &["p"]),
@@ -293,7 +293,7 @@ mod tests {
         assert!(
             findings(&ran, None)[0].contains("one third world") && findings(&ran, None)[0].contains("(privileged)")
         );
-        ran.stages[0].config = json!({ "audience": { "distance": "genres" } });
+        ran.stages[0].config = json!({ "simulator": { "distance": "genres" } });
         assert_eq!(findings(&ran, None), Vec::<String>::new());
     }
 

@@ -1,8 +1,8 @@
-//! `retrieve`: the few items worth a closer look, for each user, from the log alone.
+//! `retrieve`: candidates for each user, from the log alone.
 //!
-//! What it offers is what a language model chooses from, and the retriever alone is a row of every table. It looks at no
-//! world, never excludes an item (not even one that the user rated: the simulated worlds allow repeats), and learns no
-//! parameter.
+//! A language model chooses from these candidates, and the first of them is a row of every table (the retriever top-1). The
+//! stage reads no world, learns no parameter and excludes no item, not even one that the user rated: simulated worlds allow
+//! repeats.
 
 mod cooccurrence;
 
@@ -22,15 +22,15 @@ use cooccurrence::Likes;
 pub struct Retrieve {
     /// How items are ranked.
     pub by: By,
-    /// Items a user, from 1; as many as the world's horizon where the rankings are played by themselves. 100 by default.
-    pub depth: usize,
-    /// c, how much company counts against popularity in `cooccurrence`, in ratings per unit of similarity, 0 or more; 0
-    /// is `popular`. 16 by default: of ten unseen items offered to each user of MovieLens-100K, 10.5 % are rated 4 or more
-    /// in the part that was kept back, against 4.0 % at 0 and 11.8 % at 100, which offers worse-rated items.
-    pub similarity: f64,
-    /// Whether candidates leave out what the world's user would leave at. It needs the quit distances, which a deployed
-    /// retriever knows only where the worlds share them.
-    pub avoid_alike: bool,
+    /// Number of candidates per user, at least 1; at least the world's horizon if `evaluate` plays the retriever. 100 by default.
+    pub top_k: usize,
+    /// c, the weight of co-occurrence against popularity in `cooccurrence`, in ratings per unit of similarity, 0 or more; 0
+    /// is `popular`. 16 by default: of ten unseen items per user of MovieLens-100K, 10.5 % are rated 4 or more in the held-out
+    /// part, against 4.0 % at 0 and 11.8 % at 100, which offers items with lower ratings.
+    pub similarity_weight: f64,
+    /// Whether candidates at which the simulated user would quit are removed. This needs the item distances of the quit rules,
+    /// which a deployed retriever knows only if the worlds share them.
+    pub filter_quit_items: bool,
 }
 
 /// How items are ranked.
@@ -39,34 +39,34 @@ pub struct Retrieve {
 pub enum By {
     /// The shrunken mean rating; the same for every user.
     Popular,
-    /// The shrunken mean rating and the company of what the user liked.
+    /// The shrunken mean rating and the co-occurrence with items that the user liked.
     #[default]
     Cooccurrence,
 }
 
 impl Default for Retrieve {
     fn default() -> Self {
-        Self { by: By::default(), depth: 100, similarity: 16.0, avoid_alike: false }
+        Self { by: By::default(), top_k: 100, similarity_weight: 16.0, filter_quit_items: false }
     }
 }
 
 pipeline::ports! {
-    /// What is known of people and items.
+    /// The log and its tables.
     pub struct Inputs {
-        /// The ratings that may be learned from.
+        /// The training ratings.
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
     }
 }
 
 pipeline::ports! {
-    /// What is offered.
+    /// The candidates.
     pub struct Outputs {
-        /// The first `depth` items of each user.
-        rankings: Candidates,
+        /// The first `top_k` items of each user.
+        candidates: Candidates,
     }
 }
 
@@ -74,16 +74,16 @@ impl Stage for Retrieve {
     const KIND: &'static str = "retrieve";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "rank each user's first items by popularity and co-occurrence in the log";
+    const ABOUT: &'static str = "retrieve candidates for each user by popularity and co-occurrence in the log";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.depth == 0 {
-            return Err(("depth".into(), "a ranking holds at least one item".into()));
+        if self.top_k == 0 {
+            return Err(("top_k".into(), "a ranking holds at least one item".into()));
         }
-        if !(self.similarity >= 0.0 && self.similarity.is_finite()) {
-            return Err(("similarity".into(), "the weight of similarity is 0 or more".into()));
+        if !(self.similarity_weight >= 0.0 && self.similarity_weight.is_finite()) {
+            return Err(("similarity_weight".into(), "the weight of similarity is 0 or more".into()));
         }
         Ok(())
     }
@@ -93,11 +93,11 @@ impl Stage for Retrieve {
         let log = &inputs.interactions;
         log.check_within("interactions", users, items)?;
         ensure!(items > 0, "the catalogue is empty");
-        if let Some(rating) = log.only_rating().filter(|_| self.by == By::Popular || self.similarity == 0.0) {
+        if let Some(rating) = log.only_rating().filter(|_| self.by == By::Popular || self.similarity_weight == 0.0) {
             cx.warn(format!(
                 "all ratings are {rating}, so that no item is more popular than another: everybody is offered the first {} of the \
-                 catalogue\nhelp: take `by: cooccurrence` with a `similarity` above 0, or name the log's ratings where it is read",
-                self.depth.min(items)
+                 catalogue\nhelp: take `by: cooccurrence` with a `similarity_weight` above 0, or name the log's ratings where it is read",
+                self.top_k.min(items)
             ));
         }
         let popularity = Popularity::of(log, items, USUAL_PRIOR)?;
@@ -114,7 +114,7 @@ impl Stage for Retrieve {
                 cx.check_cancelled()?;
                 let rank = |(scores, order): &mut (Vec<f64>, Vec<u32>), user: usize| {
                     likes.company(user, &similar, scores);
-                    let score = |(company, mean): (&mut f64, &f64)| *company = mean + self.similarity * *company;
+                    let score = |(company, mean): (&mut f64, &f64)| *company = mean + self.similarity_weight * *company;
                     scores.iter_mut().zip(&popularity.mean).for_each(score);
                     bar.inc(1);
                     self.first(scores, order)
@@ -124,7 +124,7 @@ impl Stage for Retrieve {
             }
         };
         let (items, scores) = ranked.into_iter().unzip();
-        Ok(Outputs { rankings: Candidates { items, scores, avoid_alike: self.avoid_alike } })
+        Ok(Outputs { candidates: Candidates { items, scores, filter_quit_items: self.filter_quit_items } })
     }
 }
 
@@ -134,9 +134,9 @@ impl Retrieve {
         order.clear();
         order.extend(0..scores.len() as u32);
         let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-        if self.depth < order.len() {
-            order.select_nth_unstable_by(self.depth, by_score);
-            order.truncate(self.depth);
+        if self.top_k < order.len() {
+            order.select_nth_unstable_by(self.top_k, by_score);
+            order.truncate(self.top_k);
         }
         order.sort_by(by_score);
         (order.clone(), order.iter().map(|&item| scores[item as usize] as f32).collect())
@@ -171,32 +171,32 @@ mod tests {
     }
 
     fn run(stage: &Retrieve) -> Candidates {
-        stage.run(inputs(), &Context::detached(std::path::Path::new("unused"))).unwrap().rankings
+        stage.run(inputs(), &Context::detached(std::path::Path::new("unused"))).unwrap().candidates
     }
 
     #[test]
     fn popular_is_the_shrunken_mean_for_everybody() {
         // μ = 31/8 = 3.875; sums 11, 9, 6, 5 of 3, 2, 2, 1 ratings.
-        let rankings = run(&Retrieve { by: By::Popular, depth: 3, ..Retrieve::default() });
-        assert_eq!(rankings.items, vec![vec![3, 1, 4]; 4]);
-        assert_eq!(rankings.scores[0], [24.375 / 6.0, 28.375 / 7.0, 3.875].map(|x: f64| x as f32));
+        let candidates = run(&Retrieve { by: By::Popular, top_k: 3, ..Retrieve::default() });
+        assert_eq!(candidates.items, vec![vec![3, 1, 4]; 4]);
+        assert_eq!(candidates.scores[0], [24.375 / 6.0, 28.375 / 7.0, 3.875].map(|x: f64| x as f32));
     }
 
     #[test]
     fn cooccurrence_brings_the_company_of_what_was_liked() {
-        let rankings = run(&Retrieve { similarity: 10.0, ..Retrieve::default() });
-        assert_eq!(rankings.items[0][..2], [1, 0], "1 and 0 keep each other's company");
-        assert_eq!(rankings.items[2][..2], [3, 2]);
+        let candidates = run(&Retrieve { similarity_weight: 10.0, ..Retrieve::default() });
+        assert_eq!(candidates.items[0][..2], [1, 0], "1 and 0 keep each other's company");
+        assert_eq!(candidates.items[2][..2], [3, 2]);
         // User 3 liked nothing: popularity decides, and no item is left out.
-        assert_eq!(rankings.items[3], [3, 1, 4, 0, 2]);
+        assert_eq!(candidates.items[3], [3, 1, 4, 0, 2]);
         // User 0 likes {0, 1}; similarity(0, 1) = 2/√(2·2) = 1, half of it after the mean over the two.
-        assert!((f64::from(rankings.scores[0][0]) - (28.375 / 7.0 + 10.0 * 0.5)).abs() < 1e-6);
+        assert!((f64::from(candidates.scores[0][0]) - (28.375 / 7.0 + 10.0 * 0.5)).abs() < 1e-6);
     }
 
     /// A catalogue of 200,000 items and a ranking of ten: what a user keeps is ten, or 100,000 users take 80 GB.
     #[test]
     fn a_ranking_takes_no_more_room_than_it_is_deep() {
-        let stage = Retrieve { depth: 10, ..Retrieve::default() };
+        let stage = Retrieve { top_k: 10, ..Retrieve::default() };
         let scores: Vec<f64> = (0..200_000).map(f64::from).collect();
         let mut room = Vec::new();
         for _ in 0..2 {

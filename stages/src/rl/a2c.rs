@@ -22,7 +22,7 @@ use super::mixed_reward::MixedReward;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, Params, device, rng};
@@ -204,7 +204,7 @@ impl<'c> Learner<'c> {
 
     /// Plays a batch with the present policy.
     pub fn collect(&self, world: &World, iteration: u64) -> Result<Batch> {
-        let student = Student { network: &self.network, sample: true };
+        let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[self.config.seed, 0xa2c, iteration]);
         Batch::play(world, &student, self.config.episodes, self.config.network.window, draw)
     }

@@ -181,7 +181,7 @@ impl PolicyLearner for Learner<'_> {
 mod tests {
     use super::*;
     use crate::artifact::PolicyFile;
-    use crate::env::{Student, cluster_world, play};
+    use crate::env::{PolicyAgent, cluster_world, play};
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> BehaviourCloning {
@@ -244,8 +244,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let stage = BehaviourCloning { epochs: 40, ..solver() };
             let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
-            let network = Student::load(&policy, world.users(), world.items()).unwrap();
-            let played = play(&world, &[0], &Student { network: &network, sample: false }, 0).unwrap();
+            let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
+            let played = play(&world, &[0], &PolicyAgent { network: &network, sample: false }, 0).unwrap();
             played.items(0)[..3].to_vec()
         };
         assert_eq!(first_of([1.9, 0.1]), [0, 2, 4]);

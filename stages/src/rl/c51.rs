@@ -26,7 +26,7 @@ use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::schedule::{linear, to_a_tenth};
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
@@ -175,7 +175,7 @@ impl C51 {
     /// stay, so 0 is among them.
     fn support(&self, world: &World) -> Result<Support> {
         let turns: f64 = (0..world.rules.horizon).map(|t| self.gamma.powi(t as i32)).sum();
-        let rewards = || world.reward.data.iter().chain(&world.rules.penalty).filter(|r| r.is_finite());
+        let rewards = || world.reward.data.iter().chain(&world.rules.quit_penalty).filter(|r| r.is_finite());
         let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
         let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
         let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
@@ -222,7 +222,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.online, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: PolicyAgent { network: &self.online, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xc510, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
@@ -369,7 +369,7 @@ mod tests {
         let config = C51 { gamma: 0.5, ..C51::default() };
         let ends = |config: &C51, world: &World| config.support(world).map(|s| (s.low, s.high)).unwrap();
         assert_eq!(ends(&config, &world), (-6.0, 7.5), "two turns of −4 or of 5, the second for half");
-        world.rules.penalty = Some(-10.0);
+        world.rules.quit_penalty = Some(-10.0);
         assert_eq!(ends(&config, &world), (-15.0, 7.5));
         let set = C51 { lowest_return: Some(-1.0), highest_return: Some(2.0), ..config.clone() };
         assert_eq!(ends(&set, &world), (-1.0, 2.0));

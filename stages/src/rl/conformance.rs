@@ -8,7 +8,7 @@ use pipeline::{Context, Stage};
 use super::inputs::Offline;
 use super::{NetworkConfig, Outputs};
 use crate::artifact::{Curves, Demonstrations, PolicyFile, Repeats, Step, Termination, Trajectory, World};
-use crate::env::{Student, cluster_world, play};
+use crate::env::{PolicyAgent, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
 /// A learner under test.
@@ -99,9 +99,9 @@ fn run<S: Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> anyhow::Res
 /// The inclusive return of each user's greedy episode.
 #[track_caller]
 pub fn greedy_returns(policy: &PolicyFile, world: &World) -> Vec<f32> {
-    let network = Student::load(policy, world.users(), world.items()).unwrap();
+    let network = PolicyAgent::load(policy, world.users(), world.items()).unwrap();
     let users: Vec<u32> = (0..world.users() as u32).collect();
-    let played = play(world, &users, &Student { network: &network, sample: false }, 0).unwrap();
+    let played = play(world, &users, &PolicyAgent { network: &network, sample: false }, 0).unwrap();
     users.iter().map(|&u| played.rewards(u as usize).iter().sum()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Every learner on an NVIDIA card; see [`assert_same_training`].
+//! Every learner on an NVIDIA GPU; see [`assert_same_training`].
 
 use pipeline::Stage;
 

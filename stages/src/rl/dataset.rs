@@ -41,7 +41,7 @@ impl Demonstration {
             ensure!(
                 trajectory.steps.len() <= horizon,
                 "demonstrated trajectory {t} has {} steps, more than the world's horizon of {horizon}\nhelp: set \
-                 `max_episode_length: {horizon}` in `demonstrate.from_log`, or raise `audience.horizon`",
+                 `max_episode_length: {horizon}` in `demonstrate.from_log`, or raise `simulator.horizon`",
                 trajectory.steps.len()
             );
             let mut shown = BTreeSet::new();
@@ -61,7 +61,7 @@ impl Demonstration {
                 ensure!(
                     shown.insert(item) || world.rules.repeats == Repeats::Allowed,
                     "{}: item {item} was shown before, and the world masks repeats\nhelp: let the demonstrations be played in a \
-                     world that masks them, too, or take `audience.repeats: allowed`",
+                     world that masks them, too, or take `simulator.repeats: allowed`",
                     place()
                 );
             }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_penalty_for_leaving_is_told_in_the_place_of_the_last_reward() {
         let mut world = world();
-        world.rules.penalty = Some(-9.0);
+        world.rules.quit_penalty = Some(-9.0);
         let of = |end| Demonstration::all(&demonstrated(0, &[0, 1], end), &world).unwrap().remove(0);
         assert_eq!(
             (of(Termination::Similar).training_rewards, of(Termination::Similar).rewards),

@@ -26,7 +26,7 @@ use super::replay_buffer::ReplayBuffer;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::Student;
+use crate::env::PolicyAgent;
 use crate::nn::schedule::{linear, to_a_tenth};
 use crate::nn::{AdamW, device, rng};
 
@@ -162,7 +162,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.iterations as f64 * config.epsilon_until) as u64;
         let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
-        let agent = EpsilonGreedy { student: Student { network: &self.values.network, sample: false }, epsilon };
+        let agent = EpsilonGreedy { student: PolicyAgent { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;

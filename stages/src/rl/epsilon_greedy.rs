@@ -4,12 +4,12 @@ use anyhow::Result;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::env::{Agent, Episodes, Student};
+use crate::env::{Agent, Episodes, PolicyAgent};
 
 /// Takes the best item, or with probability ε any that may be shown.
 pub struct EpsilonGreedy<'a> {
     /// Who knows the best.
-    pub student: Student<'a>,
+    pub student: PolicyAgent<'a>,
     /// ε, in [0, 1].
     pub epsilon: f64,
 }

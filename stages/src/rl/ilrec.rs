@@ -34,7 +34,7 @@ use super::mixed_reward::mixed;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
-use crate::env::{Observation, Student, states};
+use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
@@ -300,7 +300,7 @@ impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let place = || format!("update {number}");
-        let student = Student { network: &self.network, sample: true };
+        let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x117, number]);
         let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let (episode_return, length) = (played.episode_return(), played.length());

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use super::batch::Batch;
 use super::bc_dataset::BcDataset;
 use crate::artifact::{Array, Items, World};
-use crate::env::{Features, text_vectors};
+use crate::env::{Features, embed_texts};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::params::{to_array, to_tensor};
 use crate::nn::{AdamW, DiscriminatorMetrics, DiscriminatorSettings, DiscriminatorTrainer, Params, RewardForm};
@@ -41,7 +41,7 @@ impl<'w> IlRecDiscriminator<'w> {
         seed: u64,
     ) -> Result<Self> {
         let features = match items {
-            Some(items) => Features::with_texts(world, text_vectors(items, settings.text_embedding_dim, seed))?,
+            Some(items) => Features::with_texts(world, embed_texts(items, settings.text_embedding_dim, seed))?,
             None => Features::new(world),
         };
         let config = DiscriminatorConfig {

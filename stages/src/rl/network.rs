@@ -10,22 +10,22 @@ use crate::artifact::World;
 use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 
-/// The shape of a policy's network.
+/// The network of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// How many of the last items the state holds.
+    /// Number of last items in the state.
     pub window: usize,
-    /// Width of the hidden layer.
+    /// Units of the hidden layer.
     pub hidden_size: usize,
-    /// How the last items are read: `window` (their vectors side by side, ours), `average` (EasyRL4Rec's default), `gru`,
+    /// State encoder of the last items: `window` (concatenation of their vectors, the default), `average` (EasyRL4Rec's default), `gru`,
     /// `transformer` (IL-Rec's), `sasrec` or `caser`.
     pub encoder: Encoder,
-    /// How strongly a new policy follows the training world's own vectors; 0 starts uniform.
+    /// Initial weight of the training world's ratings in the logits; 0 starts with a uniform policy.
     pub prior_scale: f64,
-    /// How strongly a new policy avoids items alike to those it just showed; 0 leaves that to learning.
+    /// Initial penalty of items similar to the last ones, in logits; 0 for none. It is learned further.
     pub similarity_penalty: f64,
-    /// The share of item pairs, the closest by the training world's vectors, that the policy takes for alike.
+    /// Share of item pairs, the closest by the training world's vectors, that count as similar.
     pub similar_fraction: f64,
 }
 

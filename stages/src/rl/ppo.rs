@@ -22,7 +22,7 @@ use super::mixed_reward::MixedReward;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
@@ -229,7 +229,7 @@ impl Learner<'_> {
     /// Plays a round and prices its steps.
     fn play(&self, number: u64) -> Result<Rollout> {
         let config = self.config;
-        let student = Student { network: &self.network, sample: true };
+        let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x99a, number]);
         let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;

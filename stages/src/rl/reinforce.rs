@@ -18,7 +18,7 @@ use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
-use crate::env::{Student, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
@@ -113,7 +113,7 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         // All that is random comes from (seed, a number of this purpose alone, update): so a resumed run draws the same.
         let draw = rng(&[config.seed, 0x53e1, number]);
-        let agent = Student { network: &self.policy, sample: true };
+        let agent = PolicyAgent { network: &self.policy, sample: true };
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let place = || format!("update {number}");
         let rewards = batch.finite(batch.training_rewards.clone()).with_context(place)?;

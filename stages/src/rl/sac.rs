@@ -30,7 +30,7 @@ use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::{Observation, Student, states};
+use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 
@@ -224,7 +224,7 @@ impl Learner<'_> {
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let agent = Student { network: &self.policy, sample: true };
+        let agent = PolicyAgent { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
         let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;

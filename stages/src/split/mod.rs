@@ -1,4 +1,4 @@
-//! Cuts a log into what may be learned from and what is kept back.
+//! Splits a log into a training part and a held-out test part.
 //!
 //! Users and items keep their numbers, so the tables beside the log stay as they are. Left out: a validation part (cut `train`
 //! once more) and k-cores (a stage of their own, `filter.kcore`).
@@ -19,50 +19,49 @@ use crate::nn::rng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
-    /// How the log is cut.
+    /// How the log is split.
     pub by: By,
-    /// The share that is kept back, in (0, 1): of each user's interactions (`time`,
-    /// `random`), of the whole log (`global_time`) or of the
-    /// users (`user`). At least one stays on either side where there are two or more. Not used by the others.
-    pub test: f64,
-    /// Seed of what `random` and `user` keep back.
+    /// The fraction that is held out, in (0, 1): of each user's interactions (`time`, `random`), of the whole log (`global_time`)
+    /// or of the users (`user`). Each side gets at least one if there are two or more. The other rules do not use it.
+    pub test_fraction: f64,
+    /// Seed of the draws of `random` and `user`.
     pub seed: u64,
 }
 
-/// How a log is cut. Equal times keep the order of the log.
+/// How a log is split. Interactions of equal time keep the order of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Each user's last interactions are kept back.
+    /// Each user's last interactions are held out.
     #[default]
     Time,
-    /// Any of each user's interactions are kept back, each equally likely: for logs without times, such as Coat's, where the
-    /// last rows are those of the last items.
+    /// Interactions of each user are held out at random: for logs without times, such as Coat's, where the last rows are those
+    /// of the last items.
     Random,
-    /// The log's last interactions are kept back, whoever's they are. Interactions at the time of the cut are all kept back:
-    /// nothing that is learned from is as late as anything that is kept back.
+    /// The last interactions of the whole log are held out. All interactions at the time of the split are held out: every
+    /// training interaction is earlier than every test interaction.
     GlobalTime,
-    /// Whole users are kept back, drawn by `seed`.
+    /// Whole users are held out, drawn by `seed`.
     User,
-    /// So many of each user's last interactions are kept back, at least 1; one stays to be learned from.
-    LeaveLast(usize),
-    /// What is kept back comes from the input `test`, as the benchmark gives it. Where the log holds such a row too (the same
-    /// user, item and time), it is not learned from.
-    Given,
+    /// The last n interactions of each user are held out, n at least 1; each user keeps at least one training interaction.
+    LeaveNOut(usize),
+    /// The test part is the input `test`, as the benchmark defines it. Rows of the log that are in it (the same user, item and
+    /// time) are removed from the training part.
+    Predefined,
 }
 
 impl Default for Split {
     fn default() -> Self {
-        Self { by: By::Time, test: 0.2, seed: 0 }
+        Self { by: By::Time, test_fraction: 0.2, seed: 0 }
     }
 }
 
 pipeline::ports! {
-    /// What is cut.
+    /// The log to split.
     pub struct Inputs {
         /// The whole log.
         interactions: Interactions,
-        /// What `by: given` keeps back; of the same users and items.
+        /// The test part for `by: predefined`; of the same users and items.
         test: Option<Interactions>,
     }
 }
@@ -70,9 +69,9 @@ pipeline::ports! {
 pipeline::ports! {
     /// The two parts; together they are the log.
     pub struct Outputs {
-        /// What may be learned from, by user, then time.
+        /// The training part, by user, then time.
         train: Interactions,
-        /// What is kept back, by user, then time.
+        /// The held-out part, by user, then time.
         test: Interactions,
     }
 }
@@ -82,25 +81,28 @@ impl Stage for Split {
     /// 1: first.
     const VERSION: u32 = 1;
     const ABOUT: &'static str =
-        "cut a log into train and test: by time, at random, by user, the last ones, or as given";
+        "split a log into train and test: by time, at random, by user, the last n, or predefined";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if !(self.test > 0.0 && self.test < 1.0) {
-            return Err(("test".into(), "the share that is kept back lies between 0 and 1, both excluded".into()));
+        if !(self.test_fraction > 0.0 && self.test_fraction < 1.0) {
+            return Err((
+                "test_fraction".into(),
+                "the share that is kept back lies between 0 and 1, both excluded".into(),
+            ));
         }
-        if self.by == By::LeaveLast(0) {
-            return Err(("by.leave_last".into(), "at least 1 interaction of each user is kept back".into()));
+        if self.by == By::LeaveNOut(0) {
+            return Err(("by.leave_n_out".into(), "at least 1 interaction of each user is kept back".into()));
         }
         Ok(())
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let given = self.by == By::Given;
+        let given = self.by == By::Predefined;
         let (why, help) = match given {
-            true => ("it is `given` there what is kept back", "connect what the benchmark keeps back"),
-            false => ("what is kept back is drawn from the log", "set `by: given`, or leave the input out"),
+            true => ("it is `predefined` there what is kept back", "connect what the benchmark keeps back"),
+            false => ("what is kept back is drawn from the log", "set `by: predefined`, or leave the input out"),
         };
         vec![Requirement { setting: "by", port: "test", connected: given, why: why.to_owned(), help }]
     }
@@ -109,26 +111,26 @@ impl Stage for Split {
         let log = &inputs.interactions;
         ensure!(!log.is_empty(), "the log is empty");
         let rows_of = by_user(log);
-        if self.by != By::Given {
+        if self.by != By::Predefined {
             ensure!(
                 inputs.test.is_none(),
-                "the input `test` is used only where `by` is `given`\nhelp: set `by: given`, or leave the input out"
+                "the input `test` is used only where `by` is `predefined`\nhelp: set `by: predefined`, or leave the input out"
             );
         }
-        let by_time = matches!(self.by, By::Time | By::LeaveLast(_));
+        let by_time = matches!(self.by, By::Time | By::LeaveNOut(_));
         if let Some(warning) = by_time.then(|| of_one_time(log, &rows_of)).flatten() {
             cx.warn(warning);
         }
         let held = match self.by {
             By::Time => last(&rows_of, log.len(), |rows| self.share(rows)),
-            By::LeaveLast(count) => last(&rows_of, log.len(), |rows| count.min(rows.saturating_sub(1))),
+            By::LeaveNOut(count) => last(&rows_of, log.len(), |rows| count.min(rows.saturating_sub(1))),
             By::Random => self.drawn(&rows_of, log.len()),
             By::GlobalTime => self.late(log)?,
             By::User => self.of_some(&rows_of, log.len()),
-            By::Given => {
+            By::Predefined => {
                 let test = inputs.test.as_ref();
-                let test =
-                    test.context("`by: given` wants the input `test`\nhelp: connect what the benchmark keeps back")?;
+                let test = test
+                    .context("`by: predefined` wants the input `test`\nhelp: connect what the benchmark keeps back")?;
                 return given(log, &rows_of, test, cx);
             }
         };
@@ -142,7 +144,7 @@ impl Stage for Split {
 impl Split {
     /// How many of `count` are kept back.
     fn share(&self, count: usize) -> usize {
-        let kept = (count as f64 * self.test).round() as usize;
+        let kept = (count as f64 * self.test_fraction).round() as usize;
         kept.clamp(usize::from(count > 1), count.saturating_sub(1))
     }
 
@@ -167,7 +169,7 @@ impl Split {
         if cut == times[0] {
             bail!(
                 "the log has no time before {cut}, at which the share of {} is cut\nhelp: cut by `user`, or a smaller share",
-                self.test
+                self.test_fraction
             );
         }
         Ok(log.timestamp.iter().map(|&time| time >= cut).collect())
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn each_users_last_interactions_are_kept_back() {
-        let [train, test] = cut(&Split { test: 0.4, ..Split::default() }, log(), None).unwrap();
+        let [train, test] = cut(&Split { test_fraction: 0.4, ..Split::default() }, log(), None).unwrap();
         assert_eq!(train, [2, 3, 6, 1, 5], "a user with one interaction stays in train");
         assert_eq!(test, [0, 4]);
     }
@@ -274,15 +276,15 @@ mod tests {
 
     #[test]
     fn so_many_of_each_users_last_interactions_are_kept_back() {
-        let by = |count| Split { by: By::LeaveLast(count), ..Split::default() };
+        let by = |count| Split { by: By::LeaveNOut(count), ..Split::default() };
         assert_eq!(cut(&by(1), log(), None).unwrap(), [vec![2, 3, 6, 0, 1, 5], vec![4]]);
         assert_eq!(cut(&by(9), log(), None).unwrap(), [vec![2, 1, 5], vec![3, 6, 0, 4]], "one stays");
-        assert_eq!(by(0).check().unwrap_err().0, "by.leave_last");
+        assert_eq!(by(0).check().unwrap_err().0, "by.leave_n_out");
     }
 
     #[test]
     fn what_is_learned_from_is_older_than_all_that_is_kept_back() {
-        let by = |test| Split { by: By::GlobalTime, test, ..Split::default() };
+        let by = |test| Split { by: By::GlobalTime, test_fraction: test, ..Split::default() };
         // Times in order: 0 0 1 1 2 5 9. The last 3 begin at 2; of the last 4 the first is at 1, as is another.
         assert_eq!(cut(&by(0.4), log(), None).unwrap(), [vec![2, 3, 1, 5], vec![6, 0, 4]]);
         assert_eq!(cut(&by(0.55), log(), None).unwrap(), [vec![1, 5], vec![2, 3, 6, 0, 4]]);
@@ -294,7 +296,7 @@ mod tests {
     fn whole_users_are_kept_back() {
         let mut log = log();
         log.user = vec![0, 3, 0, 4, 4, 5, 0];
-        let by = |seed| Split { by: By::User, test: 0.5, seed };
+        let by = |seed| Split { by: By::User, test_fraction: 0.5, seed };
         let mut seen = BTreeSet::new();
         for seed in 0..20 {
             let [train, test] = cut(&by(seed), log.clone(), None).unwrap();
@@ -313,14 +315,17 @@ mod tests {
 
     #[test]
     fn what_is_given_is_kept_back_and_not_learned_from() {
-        let by = Split { by: By::Given, ..Split::default() };
+        let by = Split { by: By::Predefined, ..Split::default() };
         // Item 4 at its time is in both; item 0 at another time is not the same row.
         let test =
             Interactions { user: vec![1, 0, 0], item: vec![6, 4, 0], rating: vec![2.0; 3], timestamp: vec![3, 9, 1] };
         assert_eq!(cut(&by, log(), Some(test.clone())).unwrap(), [vec![2, 3, 6, 0, 1, 5], vec![0, 4, 6]]);
         assert!(cut(&by, log(), None).unwrap_err().to_string().contains("wants the input `test`"));
         assert!(
-            cut(&Split::default(), log(), Some(test)).unwrap_err().to_string().contains("only where `by` is `given`")
+            cut(&Split::default(), log(), Some(test))
+                .unwrap_err()
+                .to_string()
+                .contains("only where `by` is `predefined`")
         );
     }
 
@@ -335,7 +340,7 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let cut = |seed| {
-            let split = Split { by: By::Random, test: 0.25, seed };
+            let split = Split { by: By::Random, test_fraction: 0.25, seed };
             split
                 .run(Inputs { interactions: interactions.clone(), test: None }, &Context::detached(folder.path()))
                 .unwrap()

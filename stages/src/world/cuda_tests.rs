@@ -1,6 +1,6 @@
-//! Worlds fitted on an NVIDIA card; see [`assert_same_training`].
+//! Worlds fitted on an NVIDIA GPU; see [`assert_same_training`].
 
-use super::{Audience, DeepFm, MatrixFactorisation, Outputs, small_log, weighted};
+use super::{DeepFm, MatrixFactorisation, Outputs, UserSimulator, small_log, weighted};
 use crate::nn::cuda_tests::{Numbers, assert_same_training};
 
 fn numbers(outputs: Outputs) -> Numbers {
@@ -13,16 +13,17 @@ fn numbers(outputs: Outputs) -> Numbers {
 
 #[test]
 fn factors_are_fitted_alike() {
-    let audience = Audience { vectors: 2, ..Audience::default() };
-    let stage = MatrixFactorisation { epochs: 3, batch_size: 5, audience, ..MatrixFactorisation::default() };
+    let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+    let stage = MatrixFactorisation { epochs: 3, batch_size: 5, simulator, ..MatrixFactorisation::default() };
     assert_same_training("world.mf", &stage, &small_log, &numbers);
-    let several = MatrixFactorisation { members: 2, negatives: true, ..stage };
+    let several = MatrixFactorisation { ensemble_size: 2, sample_negatives: true, ..stage };
     assert_same_training("world.mf", &several, &|| weighted(small_log()), &numbers);
 }
 
 #[test]
 fn fields_are_fitted_alike() {
-    let audience = Audience { vectors: 2, ..Audience::default() };
-    let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, gaussian: true, audience, ..DeepFm::default() };
+    let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+    let stage =
+        DeepFm { epochs: 3, batch_size: 5, ensemble_size: 2, predict_variance: true, simulator, ..DeepFm::default() };
     assert_same_training("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
 }

@@ -1,7 +1,7 @@
 //! DeepFM (Guo et al. 2017): a factorisation machine and a network over the same field embeddings.
 //!
 //! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year,
-//! its genres (a genre field is the mean of the item's genres) and its other features. With `gaussian`, the network's second
+//! its genres (a genre field is the mean of the item's genres) and its other features. With `predict_variance`, the network's second
 //! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
-use super::{Audience, Inputs, Ips, Outputs, gaussian};
+use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
 use crate::artifact::{Items, Users};
 use crate::nn::{Init, Mlp, Params};
 
@@ -27,31 +27,31 @@ pub struct DeepFm {
     pub embedding: usize,
     /// Widths of the network's hidden layers.
     pub hidden: Vec<usize>,
-    /// Features of users or items with more distinct values than this are left out (a zip code says little about anyone else).
-    pub max_distinct: usize,
-    /// Models fitted with seeds of their own, whose answers are averaged: what one model imagines about an item that few
-    /// have rated, the others seldom share; their spread becomes the world's deviation. EasyRL4Rec has 5.
-    pub members: u64,
-    /// Whether each model also states how far it may be off for each user and item: the loss is then err²·e^{−s} + s with
-    /// s = ln σ² (EasyRL4Rec's optional head). It weighs ratings by how surely they can be predicted. Off by default.
-    pub gaussian: bool,
+    /// Features of users or items with more distinct values than this are ignored (a zip code describes few others).
+    pub max_cardinality: usize,
+    /// Number of models, each fitted with its own seed. The world holds their mean, which suppresses errors of single models on
+    /// rarely rated items, and their standard deviation. 5 as in EasyRL4Rec.
+    pub ensemble_size: u64,
+    /// Whether each model also predicts the variance of each rating: the loss is then err²·e^{−s} + s with s = ln σ² (EasyRL4Rec's
+    /// optional head), which weights ratings by their predicted precision. Off by default.
+    pub predict_variance: bool,
     /// Passes over the log.
     pub epochs: u64,
-    /// Ratings a step.
+    /// Ratings per gradient step.
     pub batch_size: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
-    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
-    /// it: what nobody chose then counts as bad. Off by default.
-    pub negatives: bool,
-    /// How ratings are weighted; only with the input `propensities`.
+    /// Whether each rating is paired with an item that the user did not rate, drawn anew each epoch and fitted to 0, as in
+    /// EasyRL4Rec: unrated items then count as bad. Off by default.
+    pub sample_negatives: bool,
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
-    pub audience: Audience,
+    /// How simulated users behave in the completed world.
+    pub simulator: UserSimulator,
 }
 
 impl Default for DeepFm {
@@ -60,17 +60,17 @@ impl Default for DeepFm {
         Self {
             embedding: 8,
             hidden: vec![64, 64],
-            max_distinct: 100,
-            members: 5,
-            gaussian: false,
+            max_cardinality: 100,
+            ensemble_size: 5,
+            predict_variance: false,
             epochs: 8,
             batch_size: 1024,
             learning_rate: 0.01,
             l2: 8.0,
             seed: 0,
-            negatives: false,
+            sample_negatives: false,
             ips: Ips::default(),
-            audience: Audience::default(),
+            simulator: UserSimulator::default(),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Default for DeepFm {
 impl Stage for DeepFm {
     const KIND: &'static str = "world.deepfm";
     /// 1: first. 2: calibration, deviation and categories; items have features. 3: the world says whose its
-    /// distances are. 4: with `gaussian` it says what its models state of themselves; steps of training are fused, so sums round
+    /// distances are. 4: with `predict_variance` it says what its models state of themselves; steps of training are fused, so sums round
     /// otherwise.
     /// 5: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 5;
@@ -99,11 +99,11 @@ impl Stage for DeepFm {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let fields = Fields::new(&inputs.users, &inputs.items, self.max_distinct)?;
+        let fields = Fields::new(&inputs.users, &inputs.items, self.max_cardinality)?;
         let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
@@ -111,8 +111,8 @@ impl Stage for DeepFm {
 
 impl DeepFm {
     fn ensemble(&self) -> Ensemble<'_> {
-        let Self { members, seed, negatives, ips, audience, .. } = self;
-        Ensemble { members: *members, seed: *seed, negatives: *negatives, ips, audience }
+        let Self { ensemble_size, seed, sample_negatives, ips, simulator, .. } = self;
+        Ensemble { members: *ensemble_size, seed: *seed, negatives: *sample_negatives, ips, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -133,11 +133,11 @@ struct Fields {
 }
 
 impl Fields {
-    fn new(users: &Users, items: &Items, max_distinct: usize) -> Result<Self> {
+    fn new(users: &Users, items: &Items, max_cardinality: usize) -> Result<Self> {
         let mut rows = 0_u32;
         let mut user_fields: Vec<Vec<u32>> = vec![(0..users.len() as u32).collect()];
         rows += users.len() as u32;
-        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_distinct;
+        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_cardinality;
         for values in users.features.values().filter(few) {
             user_fields.push(number(values.iter().map(String::as_str), &mut rows));
         }
@@ -209,7 +209,7 @@ impl Model {
         let count = fields.user.dim(1)? + fields.item.dim(1)? + 1;
         let mut widths = vec![count * width];
         widths.extend(&config.hidden);
-        widths.push(if config.gaussian { 2 } else { 1 });
+        widths.push(if config.predict_variance { 2 } else { 1 });
         Ok(Self {
             mean,
             table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
@@ -241,7 +241,8 @@ impl RatingModel for Model {
         let outputs = self.network.forward(&vectors.flatten_from(1)?)?;
         let rating = (((linear + pairs)? + outputs.narrow(1, 0, 1)?.squeeze(1)?)? + self.mean)?;
         let stated = outputs.dim(1)? == 2;
-        let log_variance = stated.then(|| gaussian::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
+        let log_variance =
+            stated.then(|| heteroscedastic::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
         Ok(Predicted { rating, log_variance })
     }
 
@@ -302,18 +303,25 @@ mod tests {
 
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
-        let stage = DeepFm { epochs: 3, batch_size: 5, members: 2, audience, ..DeepFm::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = DeepFm { epochs: 3, batch_size: 5, ensemble_size: 2, simulator, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
-        let stating = DeepFm { epochs: 2, gaussian: true, negatives: true, ..stage };
+        let stating = DeepFm { epochs: 2, predict_variance: true, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&stating, || weighted(small_log()), compared, 4);
     }
 
     #[test]
     fn equal_bytes_on_one_thread_and_on_two() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
-        let stage = DeepFm { epochs: 2, batch_size: 5, members: 3, gaussian: true, audience, ..DeepFm::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = DeepFm {
+            epochs: 2,
+            batch_size: 5,
+            ensemble_size: 3,
+            predict_variance: true,
+            simulator,
+            ..DeepFm::default()
+        };
         let on = |threads: usize| {
             let folder = tempfile::tempdir().unwrap();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -341,14 +349,21 @@ mod tests {
         inputs.interactions = Interactions::default();
         pairs(&mut inputs.interactions, 0..4, &|_, _| 3.0);
         pairs(&mut inputs.interactions, 4..8, &|user, item| if (user * 7 + item * 3) % 4 < 2 { 1.0 } else { 5.0 });
-        let stage = DeepFm { gaussian: true, epochs: 150, batch_size: 48, l2: 0.5, members: 1, ..DeepFm::default() };
+        let stage = DeepFm {
+            predict_variance: true,
+            epochs: 150,
+            batch_size: 48,
+            l2: 0.5,
+            ensemble_size: 1,
+            ..DeepFm::default()
+        };
         let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
         let model = Model::new(&mut params, &stage, &fields, 3.0, 0).unwrap();
         let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();
         let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();
         assert_every_parameter_learns(&params, || {
             let says = says(0);
-            gaussian::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
+            heteroscedastic::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
         });
         let folder = tempfile::tempdir().unwrap();
         let ratings = Ratings { log: &inputs.interactions, weights: None, negatives: None, holdout: None };

@@ -1,4 +1,4 @@
-//! How far items are from each other, and below which distance they feel alike.
+//! Distances between items, and the threshold below which two items are similar.
 
 use std::collections::BTreeSet;
 
@@ -9,43 +9,42 @@ use pipeline::progress::Bar;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::titles::title_distances;
+use super::text_distance::title_distances;
 use crate::artifact::{Array, DistancesFrom, Items, World};
 
-/// What makes two items feel alike.
+/// The distance between items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistanceBy {
-    /// That people answer alike to them: root mean square difference of their columns in the completed matrix, in units of
-    /// the rating.
+    /// Root mean square difference of the items' columns in the completed matrix, in units of the rating.
     #[default]
-    Columns,
-    /// That they are of the same genres: 1 − |A ∩ B| / |A ∪ B| (Jaccard), from 0 to 1. An item without a genre is at 1 from
-    /// every other.
+    RatingColumns,
+    /// Jaccard distance of the items' genres, 1 − |A ∩ B| / |A ∪ B|, from 0 to 1. An item without a genre has distance 1 to
+    /// every other item.
     Genres,
-    /// That they are called alike: 1 − cosine of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
+    /// Cosine distance of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
     Text,
 }
 
-/// When two items feel alike, so that a user who remembers one leaves at the other.
+/// When two items are similar: a user who has one in the quit window quits at the other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Similar {
-    /// This share of all item pairs, the closest ones, in (0, 1); makes worlds of different scales comparable. Pairs at just
-    /// the distance where the share ends do not count: of genres many are equally far, so the share may be far smaller.
-    ClosestShare(f64),
-    /// Distances strictly below this, in units of the distance (`columns`: of the rating, root mean square over the users;
+pub enum QuitSimilarity {
+    /// This fraction of all item pairs, the closest ones, in (0, 1). It makes worlds of different scales comparable. Pairs at
+    /// exactly the distance of the quantile are not similar: many distances of genres are equal, so the fraction may be far smaller.
+    SimilarFraction(f64),
+    /// Distances strictly below this, in units of the distance (`rating_columns`: of the rating, root mean square over the users;
     /// `genres` and `text`: from 0 to 1).
-    Below(f64),
+    Threshold(f64),
     /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
-    /// the root mean square. For `columns` only.
-    EuclideanBelow(f64),
-    /// Never.
+    /// the root mean square. For `rating_columns` only.
+    EuclideanThreshold(f64),
+    /// No item is similar to another.
     Off,
 }
 
 /// A share, because it makes worlds of different scales comparable.
-pub(super) const USUAL: Similar = Similar::ClosestShare(0.02);
+pub(super) const USUAL: QuitSimilarity = QuitSimilarity::SimilarFraction(0.02);
 
 /// Rows of products that are made between two words on how far it is.
 const BLOCK: usize = 256;
@@ -54,23 +53,23 @@ impl DistanceBy {
     /// What a world with such distances says of where they come from.
     pub(super) fn from(self) -> DistancesFrom {
         match self {
-            Self::Columns => DistancesFrom::Own,
+            Self::RatingColumns => DistancesFrom::Own,
             Self::Genres | Self::Text => DistancesFrom::Catalogue,
         }
     }
 
     /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix.
     pub(super) fn distances(self, items: &Items, reward: &Array, cx: &Context) -> Result<Array> {
-        let rows = if self == Self::Columns { reward.shape[1] } else { items.len() } as u64;
+        let rows = if self == Self::RatingColumns { reward.shape[1] } else { items.len() } as u64;
         // What takes long passes over the rows twice: for the products of two, and for the distances.
         let bar = cx.bar("distances", Some(if self == Self::Genres { rows } else { 2 * rows }), "rows");
         match self {
-            Self::Columns => column_distances(reward, &bar),
+            Self::RatingColumns => column_distances(reward, &bar),
             Self::Genres => {
                 ensure!(
                     items.genres.iter().any(|genres| !genres.is_empty()),
-                    "`audience.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
-                     the log is read, or take `columns` or `text`"
+                    "`simulator.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
+                     the log is read, or take `rating_columns` or `text`"
                 );
                 Ok(genre_distances(&items.genres, &bar))
             }
@@ -152,8 +151,8 @@ pub(super) fn closest(distance: &Array, share: f64) -> f32 {
 }
 
 /// Notes how many pairs of items feel alike; where none does, the rule is there and nobody ever leaves by it.
-pub(super) fn tell_alike(world: &World, cx: &Context) {
-    if let Some(said) = world.rules.similar_below.and_then(|below| alike(&world.distance, below)) {
+pub(super) fn report_similar_pairs(world: &World, cx: &Context) {
+    if let Some(said) = world.rules.distance_threshold.and_then(|below| alike(&world.distance, below)) {
         cx.note("alike", said);
     }
 }
@@ -166,7 +165,7 @@ fn alike(distance: &Array, below: f32) -> Option<String> {
     Some(match pairs().filter(|&distance| distance < below).count() {
         0 => format!(
             "none of {all} pairs of items, so nobody leaves at a similar one: the closest are {closest} apart, and the threshold \
-             is {below}; set `audience.similar: {{ below: … }}` above {closest}, or `off`"
+             is {below}; set `simulator.quit_similarity: {{ threshold: … }}` above {closest}, or `off`"
         ),
         pairs => format!("{pairs} of {all} pairs of items ({:.2} %)", 100.0 * pairs as f64 / all as f64),
     })
@@ -201,7 +200,7 @@ mod tests {
         assert_eq!(alike(&distance, 0.6).unwrap(), "2 of 3 pairs of items (66.67 %)");
         let none = alike(&distance, 0.5).unwrap();
         assert!(none.starts_with("none of 3 pairs of items, so nobody leaves at a similar one"), "{none}");
-        assert!(none.contains("closest are 0.5 apart") && none.contains("below: … }` above 0.5"), "{none}");
+        assert!(none.contains("closest are 0.5 apart") && none.contains("threshold: … }` above 0.5"), "{none}");
         assert_eq!(alike(&Array::new(&[1, 1], vec![0.0]), 0.5), None);
         // Of genres most pairs may share the distance at which the share ends: then none lies below it.
         let twins = Array::new(&[2, 2], vec![0.0; 4]);
@@ -231,6 +230,6 @@ mod tests {
         let items = items(&[&[], &[]]);
         assert_eq!(categories(&items), None);
         let error = DistanceBy::Genres.distances(&items, &Array::default(), &cx()).unwrap_err().to_string();
-        assert!(error.starts_with("`audience.distance` is `genres`, but no item has one\nhelp: "), "{error}");
+        assert!(error.starts_with("`simulator.distance` is `genres`, but no item has one\nhelp: "), "{error}");
     }
 }

@@ -11,17 +11,17 @@ use pipeline::Context;
 use pipeline::progress::Bar;
 use rayon::prelude::*;
 
-use super::distance::tell_alike;
+use super::distance::report_similar_pairs;
 use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
+use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
-use super::negatives::Negatives;
-use super::scores::Promises;
-use super::{Audience, Inputs, Outputs};
+use super::negative_sampling::NegativeSampler;
+use super::{Inputs, Outputs, UserSimulator};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};
 
 /// What to do with a log of one rating.
-const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `negatives: true` where it only says what people \
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \
                         chose: what they did not is then fitted to 0";
 
 /// What an ensemble is besides its models; each family has fields and defaults of its own for it.
@@ -35,7 +35,7 @@ pub(super) struct Ensemble<'a> {
     /// How ratings are weighted where propensities are connected.
     pub ips: &'a Ips,
     /// Who watches.
-    pub audience: &'a Audience,
+    pub simulator: &'a UserSimulator,
 }
 
 /// One fitted model.
@@ -50,10 +50,10 @@ impl Ensemble<'_> {
     /// What no type can say.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         if self.members == 0 {
-            return Err(("members".into(), "an ensemble has at least one member".into()));
+            return Err(("ensemble_size".into(), "an ensemble has at least one member".into()));
         }
         self.ips.check()?;
-        self.audience.check()
+        self.simulator.check()
     }
 
     /// Fits the members and completes their mean: `fit` says how the one of that checkpoint's name and seed is fitted, `build`
@@ -70,7 +70,7 @@ impl Ensemble<'_> {
         inputs.check(self.negatives, NO_TASTE)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let weights = self.weights(inputs)?;
-        let negatives = self.negatives.then(|| Negatives::new(log, users, items));
+        let negatives = self.negatives.then(|| NegativeSampler::new(log, users, items));
         let ratings = Ratings {
             log,
             weights: weights.as_deref(),
@@ -96,12 +96,12 @@ impl Ensemble<'_> {
             Ok(Member { curves, completed: complete_matrix(&model, [users, items], range, &device, completing())? })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
-        complete(&members, self.ips, self.audience, inputs, cx)
+        complete(&members, self.ips, self.simulator, inputs, cx)
     }
 
     /// The weight of each rating, where propensities are connected and weigh the fit.
     pub(super) fn weights(&self, inputs: &Inputs) -> Result<Option<Vec<f64>>> {
-        let Some(propensities) = inputs.propensities.as_ref().filter(|_| self.ips.fit) else { return Ok(None) };
+        let Some(propensities) = inputs.propensities.as_ref().filter(|_| self.ips.weight_loss) else { return Ok(None) };
         let pairs = inputs.users.len() * inputs.items.len();
         Ok(Some(self.ips.weights(&propensities.of(&inputs.interactions)?, pairs)))
     }
@@ -126,7 +126,7 @@ pub(super) fn range(log: &Interactions) -> (f32, f32) {
 pub(super) fn complete(
     members: &[Member],
     ips: &Ips,
-    audience: &Audience,
+    simulator: &UserSimulator,
     inputs: &Inputs,
     cx: &Context,
 ) -> Result<Outputs> {
@@ -148,33 +148,33 @@ pub(super) fn complete(
             if let Some(warning) = seen_before(&inputs.interactions, holdout) {
                 cx.warn(warning);
             }
-            let promises = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
+            let stats = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
             let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
-            let scores = promises.scores();
-            for (series, value) in [("rmse", scores.rmse), ("mae", scores.mae), ("nll", scores.nll)] {
+            let metrics = stats.metrics();
+            for (series, value) in [("rmse", metrics.rmse), ("mae", metrics.mae), ("nll", metrics.nll)] {
                 curves.push(&format!("{series}.holdout.world"), last, value);
             }
-            let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", scores.rmse, scores.mae, scores.nll);
+            let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", metrics.rmse, metrics.mae, metrics.nll);
             if let Some(propensities) = &inputs.propensities {
                 let of = propensities.of(holdout)?;
-                let weighted = promises.weighted_rmse(&ips.weights(&of, mean.data.len()));
+                let weighted = stats.weighted_rmse(&ips.weights(&of, mean.data.len()));
                 curves.push("rmse.holdout.world.ips", last, weighted);
                 said += &format!(", rmse by inverse propensity {weighted:.4}");
             }
             cx.note("held out", said);
-            calibration.0 = promises.bins("mean");
+            calibration.0 = stats.bins("mean");
             if members.len() > 1 {
                 for (k, member) in members.iter().enumerate() {
-                    let promises = of_member(member, &inputs.interactions, holdout);
-                    calibration.0.extend(promises.bins(&format!("member{k}")));
+                    let stats = of_member(member, &inputs.interactions, holdout);
+                    calibration.0.extend(stats.bins(&format!("member{k}")));
                 }
             }
         }
     }
-    let mut world = audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
-    tell_alike(&world, cx);
-    world.deviation = deviation;
-    world.stated = largest_stated(members);
+    let mut world = simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
+    report_similar_pairs(&world, cx);
+    world.ensemble_std = deviation;
+    world.predicted_std = largest_stated(members);
     Ok(Outputs { world, curves, calibration })
 }
 
@@ -234,7 +234,7 @@ fn of_mean(
     deviation: Option<&Array>,
     log: &Interactions,
     holdout: &Interactions,
-) -> Promises {
+) -> CalibrationStats {
     let residual = mean_square(mean, log);
     let variance = |cell: usize| {
         let spread = deviation.map_or(0.0, |deviation| f64::from(deviation.data[cell]).powi(2));
@@ -242,20 +242,20 @@ fn of_mean(
         let noise: f64 = stated.clone().map(|variance| f64::from(variance.data[cell])).sum();
         spread + if stated.clone().count() == 0 { residual } else { noise / members.len() as f64 }
     };
-    promises(mean, variance, holdout)
+    stats(mean, variance, holdout)
 }
 
 /// What one member promises: its own variance, else the mean squared error on what it was fitted on.
-fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> Promises {
+fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> CalibrationStats {
     let Completed { rating, variance } = &member.completed;
     let residual = mean_square(rating, log);
     let variance = |cell: usize| variance.as_ref().map_or(residual, |variance| f64::from(variance.data[cell]));
-    promises(rating, variance, holdout)
+    stats(rating, variance, holdout)
 }
 
-fn promises(rating: &Array, variance: impl Fn(usize) -> f64, log: &Interactions) -> Promises {
+fn stats(rating: &Array, variance: impl Fn(usize) -> f64, log: &Interactions) -> CalibrationStats {
     let cells: Vec<usize> = cells(rating, log).collect();
-    Promises {
+    CalibrationStats {
         predicted: cells.iter().map(|&cell| f64::from(rating.data[cell])).collect(),
         variance: cells.iter().map(|&cell| variance(cell)).collect(),
         observed: log.rating.clone(),
@@ -320,8 +320,8 @@ mod tests {
         assert_eq!(mean.data, [2.0, 2.0, 3.0, 2.0]);
         assert_eq!(deviation.as_ref().unwrap().data, [1.0, 0.0, 0.0, 2.0]);
         let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 2.0)]), log(&[(1, 1, 5.0), (0, 1, 1.0)]));
-        let promises = of_mean(&stating, &mean, deviation.as_ref(), &fitted, &held);
-        assert_eq!((promises.predicted, promises.variance), (vec![2.0, 2.0], vec![4.0 + 1.0, 0.0 + 1.0]));
+        let stats = of_mean(&stating, &mean, deviation.as_ref(), &fitted, &held);
+        assert_eq!((stats.predicted, stats.variance), (vec![2.0, 2.0], vec![4.0 + 1.0, 0.0 + 1.0]));
         let silent = [member([1.0, 2.0, 3.0, 4.0], None), member([3.0, 2.0, 3.0, 0.0], None)];
         // The mean is off by 1 and by 0 on what was fitted.
         assert_eq!(of_mean(&silent, &mean, deviation.as_ref(), &fitted, &held).variance, [4.5, 0.5]);
@@ -369,15 +369,15 @@ mod tests {
                 curves: Curves::default(),
                 completed: Completed { rating: Array::new(&[6, 8], vec![x; 48]), variance: None },
             };
-            let audience = Audience { vectors: 2, ..Audience::default() };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let cx = Context::detached(folder.path());
-            complete(&[of(2.0), of(3.0)], &Ips::default(), &audience, &inputs, &cx).unwrap()
+            complete(&[of(2.0), of(3.0)], &Ips::default(), &simulator, &inputs, &cx).unwrap()
         };
         assert!(outputs(false).calibration.0.is_empty());
         let found = outputs(true);
         let counted =
             |model: &str| found.calibration.0.iter().filter(|bin| bin.model == model).map(|bin| bin.count).sum::<u32>();
         assert_eq!(["mean", "member0", "member1"].map(counted), [4; 3]);
-        assert_eq!(found.world.deviation.unwrap().data, [0.5; 48]);
+        assert_eq!(found.world.ensemble_std.unwrap().data, [0.5; 48]);
     }
 }

@@ -8,8 +8,8 @@ use pipeline::Context;
 use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
-use super::gaussian;
-use super::negatives::Negatives;
+use super::heteroscedastic;
+use super::negative_sampling::NegativeSampler;
 use crate::artifact::{Array, Curves, Interactions};
 use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};
 
@@ -54,7 +54,7 @@ pub(super) struct Ratings<'a> {
     /// How much each counts, on average 1; all alike without.
     pub weights: Option<&'a [f64]>,
     /// Where an item that the user did not rate is fitted to 0 beside each rating.
-    pub negatives: Option<&'a Negatives>,
+    pub negatives: Option<&'a NegativeSampler>,
     /// Ratings that are only scored.
     pub holdout: Option<&'a Interactions>,
 }
@@ -75,7 +75,7 @@ impl Fit {
         Ok(())
     }
 
-    /// Minimises mean(w·loss) + l2·|θ|²/N, where the loss of a rating is (r̂ − r)², or [`gaussian::loss`] where the model states
+    /// Minimises mean(w·loss) + l2·|θ|²/N, where the loss of a rating is (r̂ − r)², or [`heteroscedastic::loss`] where the model states
     /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted. Each epoch moves
     /// `bar` by one.
     pub(super) fn run(
@@ -158,7 +158,7 @@ fn loss(
     let squared = (predicted.rating - tensor(rating)?)?.sqr()?;
     let mean_square = f64::from(squared.narrow(0, 0, rows.len())?.mean_all()?.to_scalar::<f32>()?);
     let mut losses = match predicted.log_variance {
-        Some(log_variance) => gaussian::loss(&squared, &log_variance)?,
+        Some(log_variance) => heteroscedastic::loss(&squared, &log_variance)?,
         None => squared,
     };
     if let Some(weight) = weight {
@@ -178,8 +178,9 @@ fn held_out(model: &dyn RatingModel, log: &Interactions, device: &Device) -> Res
         squares += f64::from(error.sqr()?.sum_all()?.to_scalar::<f32>()?);
         if let Some(log_variance) = predicted.log_variance {
             let (error, log_variance) = (error.to_vec1::<f32>()?, log_variance.to_vec1::<f32>()?);
-            let of =
-                |(&error, &s): (&f32, &f32)| gaussian::negative_log_likelihood(f64::from(error), f64::from(s).exp());
+            let of = |(&error, &s): (&f32, &f32)| {
+                heteroscedastic::negative_log_likelihood(f64::from(error), f64::from(s).exp())
+            };
             *likelihood.get_or_insert(0.0) += error.iter().zip(&log_variance).map(of).sum::<f64>();
         }
     }

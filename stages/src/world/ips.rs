@@ -1,4 +1,4 @@
-//! Ratings weighted by how unlikely it was that they were given: inverse propensity scoring.
+//! Inverse propensity scoring: ratings are weighted by 1/P(rated).
 //!
 //! The mean error over a log is no mean over all pairs, because people choose what they rate. Weighted by 1/P(rated) it is, in
 //! expectation (Schnabel et al. 2016, arXiv 1602.05352, eq. 10).
@@ -6,16 +6,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How weights are made of propensities.
+/// Inverse propensity weighting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ips {
-    /// Whether the fit is weighted, which is the default; else propensities only score the hold-out
+    /// Whether the loss of the fit is weighted, which is the default. If not, propensities only weight the error on the hold-out
     /// (`rmse.holdout.world.ips`), so that a world fitted without them can be compared.
-    pub fit: bool,
-    /// Propensities below this count as this, in [0, 1]: a single unlikely rating then cannot outweigh all others, at the price
-    /// of some bias. 0, none, by default.
-    pub smallest: f64,
+    pub weight_loss: bool,
+    /// Propensities are clipped to at least this, in [0, 1]: clipping bounds the weight of a single rating and introduces bias.
+    /// 0, no clipping, by default.
+    pub min_propensity: f64,
     /// Whether weights are divided by their mean over the log (SNIPS; less variance, and `learning_rate` and `l2` keep their
     /// meaning); else by users × items / ratings, as the plain estimate has it.
     pub self_normalise: bool,
@@ -23,23 +23,23 @@ pub struct Ips {
 
 impl Default for Ips {
     fn default() -> Self {
-        Self { fit: true, smallest: 0.0, self_normalise: true }
+        Self { weight_loss: true, min_propensity: 0.0, self_normalise: true }
     }
 }
 
 impl Ips {
     /// What no type can say.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
-        if (0.0..=1.0).contains(&self.smallest) {
+        if (0.0..=1.0).contains(&self.min_propensity) {
             return Ok(());
         }
-        Err(("ips.smallest".into(), "a propensity lies between 0 and 1".into()))
+        Err(("ips.min_propensity".into(), "a propensity lies between 0 and 1".into()))
     }
 
     /// One weight a rating, so that mean(w·error²) estimates the mean over all `pairs` of users and items: w = N/(pairs·p), or
     /// (1/p)/mean(1/p).
     pub(super) fn weights(&self, propensities: &[f64], pairs: usize) -> Vec<f64> {
-        let inverse: Vec<f64> = propensities.iter().map(|&p| 1.0 / p.max(self.smallest)).collect();
+        let inverse: Vec<f64> = propensities.iter().map(|&p| 1.0 / p.max(self.min_propensity)).collect();
         let all = if self.self_normalise { inverse.iter().sum::<f64>() } else { pairs as f64 };
         inverse.iter().map(|x| x * inverse.len() as f64 / all).collect()
     }
@@ -58,9 +58,12 @@ mod tests {
         let p = [0.5, 0.25, 0.1];
         // 1/p = 2, 4, 10: mean 16/3.
         assert_near(&Ips::default().weights(&p, 20), &[0.375, 0.75, 1.875]);
-        assert_near(&Ips { smallest: 0.2, ..Ips::default() }.weights(&p, 20), &[6.0 / 11.0, 12.0 / 11.0, 15.0 / 11.0]);
+        assert_near(
+            &Ips { min_propensity: 0.2, ..Ips::default() }.weights(&p, 20),
+            &[6.0 / 11.0, 12.0 / 11.0, 15.0 / 11.0],
+        );
         assert_near(&Ips { self_normalise: false, ..Ips::default() }.weights(&p, 20), &[0.3, 0.6, 1.5]);
-        assert_eq!(Ips { smallest: 1.5, ..Ips::default() }.check().unwrap_err().0, "ips.smallest");
+        assert_eq!(Ips { min_propensity: 1.5, ..Ips::default() }.check().unwrap_err().0, "ips.min_propensity");
     }
 
     /// Two users of whom one is seldom seen: the weighted mean over any one draw is the mean over all, in expectation.

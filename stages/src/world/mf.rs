@@ -10,50 +10,50 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
-use super::{Audience, Inputs, Ips, Outputs};
+use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::nn::{Init, Params};
 
 /// `world.mf`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatrixFactorisation {
-    /// Width of p and q.
-    pub factors: usize,
-    /// Models fitted with seeds of their own, whose answers are averaged; their spread becomes the world's deviation.
-    pub members: u64,
+    /// Number of factors: the dimension of p and q.
+    pub n_factors: usize,
+    /// Number of models, each fitted with its own seed. The world holds their mean and their standard deviation.
+    pub ensemble_size: u64,
     /// Passes over the log.
     pub epochs: u64,
-    /// Ratings a step.
+    /// Ratings per gradient step.
     pub batch_size: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
     pub seed: u64,
-    /// Whether an item that the user did not rate, drawn anew each epoch, is fitted to 0 beside each rating, as EasyRL4Rec has
-    /// it: what nobody chose then counts as bad. Off by default.
-    pub negatives: bool,
-    /// How ratings are weighted; only with the input `propensities`.
+    /// Whether each rating is paired with an item that the user did not rate, drawn anew each epoch and fitted to 0, as in
+    /// EasyRL4Rec: unrated items then count as bad. Off by default.
+    pub sample_negatives: bool,
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
-    pub audience: Audience,
+    /// How simulated users behave in the completed world.
+    pub simulator: UserSimulator,
 }
 
 impl Default for MatrixFactorisation {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
         Self {
-            factors: 16,
-            members: 1,
+            n_factors: 16,
+            ensemble_size: 1,
             epochs: 20,
             batch_size: 1024,
             learning_rate: 0.005,
             l2: 4.0,
             seed: 0,
-            negatives: false,
+            sample_negatives: false,
             ips: Ips::default(),
-            audience: Audience::default(),
+            simulator: UserSimulator::default(),
         }
     }
 }
@@ -69,15 +69,15 @@ impl Stage for MatrixFactorisation {
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.factors == 0 {
-            return Err(("factors".into(), "a factorisation has at least one factor".into()));
+        if self.n_factors == 0 {
+            return Err(("n_factors".into(), "a factorisation has at least one factor".into()));
         }
         self.fit(String::new(), self.seed).check()?;
         self.ensemble().check()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -89,8 +89,8 @@ impl Stage for MatrixFactorisation {
 
 impl MatrixFactorisation {
     fn ensemble(&self) -> Ensemble<'_> {
-        let Self { members, seed, negatives, ips, audience, .. } = self;
-        Ensemble { members: *members, seed: *seed, negatives: *negatives, ips, audience }
+        let Self { ensemble_size, seed, sample_negatives, ips, simulator, .. } = self;
+        Ensemble { members: *ensemble_size, seed: *seed, negatives: *sample_negatives, ips, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -120,8 +120,8 @@ impl Model {
             mean,
             user_bias: params.add("user_bias", &init.normal(&[users, 1], 0.0)?)?,
             item_bias: params.add("item_bias", &init.normal(&[items, 1], 0.0)?)?,
-            user: params.add("user", &init.normal(&[users, config.factors], 0.1)?)?,
-            item: params.add("item", &init.normal(&[items, config.factors], 0.1)?)?,
+            user: params.add("user", &init.normal(&[users, config.n_factors], 0.1)?)?,
+            item: params.add("item", &init.normal(&[items, config.n_factors], 0.1)?)?,
         })
     }
 }
@@ -173,9 +173,9 @@ mod tests {
             let (log, all) = (&inputs.interactions, inputs.propensities.as_ref().unwrap());
             let pairs = log.user.iter().zip(&log.item).zip(all.of(log).unwrap()).map(|((&u, &i), p)| (u, i, p));
             inputs.propensities = Some(Propensities::new(pairs.collect()).unwrap());
-            let audience = Audience { vectors: 2, ..Audience::default() };
-            let ips = Ips { fit, ..Ips::default() };
-            let stage = MatrixFactorisation { epochs: 2, ips, audience, ..MatrixFactorisation::default() };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+            let ips = Ips { weight_loss: fit, ..Ips::default() };
+            let stage = MatrixFactorisation { epochs: 2, ips, simulator, ..MatrixFactorisation::default() };
             let error = format!("{:#}", stage.run(inputs, &Context::detached(folder.path())).err().unwrap());
             assert!(error.starts_with("the hold-out: user ") && error.contains("no propensity of that"), "{error}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a fit leaves checkpoints");
@@ -188,14 +188,19 @@ mod tests {
         let run = |negatives: bool, rating: f32| {
             let mut inputs = small_log();
             inputs.interactions.rating.fill(rating);
-            let audience = Audience { vectors: 2, ..Audience::default() };
-            let stage = MatrixFactorisation { epochs: 1, negatives, audience, ..MatrixFactorisation::default() };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+            let stage = MatrixFactorisation {
+                epochs: 1,
+                sample_negatives: negatives,
+                simulator,
+                ..MatrixFactorisation::default()
+            };
             stage.run(inputs, &Context::detached(folder.path())).map_err(|error| error.to_string())
         };
         for (negatives, rating) in [(false, 1.0), (false, 0.0), (true, 0.0)] {
             let error = run(negatives, rating).err().unwrap();
             assert!(error.starts_with(&format!("all 30 ratings at `interactions` are {rating}: ")), "{error}");
-            assert!(error.contains("\nhelp: ") && error.contains("`negatives: true`"), "{error}");
+            assert!(error.contains("\nhelp: ") && error.contains("`sample_negatives: true`"), "{error}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a fit leaves checkpoints");
         }
         assert!(run(true, 1.0).is_ok());
@@ -203,10 +208,10 @@ mod tests {
 
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
-        let audience = Audience { vectors: 2, ..Audience::default() };
-        let stage = MatrixFactorisation { epochs: 4, batch_size: 5, audience, ..MatrixFactorisation::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = MatrixFactorisation { epochs: 4, batch_size: 5, simulator, ..MatrixFactorisation::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 4);
-        let several = MatrixFactorisation { members: 2, epochs: 2, negatives: true, ..stage };
+        let several = MatrixFactorisation { ensemble_size: 2, epochs: 2, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&several, || weighted(small_log()), compared, 4);
     }

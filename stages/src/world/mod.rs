@@ -3,35 +3,35 @@
 //! The training world and the judging world must be fitted by two stages of different families; policies see the first
 //! only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
-mod audience;
+mod bias;
 #[cfg(test)]
 mod cuda_tests;
 mod deepfm;
 mod distance;
 mod ensemble;
 mod entropy;
+mod factorization;
 mod fit;
-mod gaussian;
-mod given;
+mod fit_metrics;
+mod heteroscedastic;
 mod ips;
-mod means;
+mod matrix;
 mod mf;
-mod negatives;
+mod negative_sampling;
 mod pessimistic;
 mod propensities;
-mod scores;
-mod titles;
-mod vectors;
+mod text_distance;
+mod user_simulator;
 
-pub use audience::Audience;
+pub use bias::Bias;
 pub use deepfm::DeepFm;
-pub use distance::{DistanceBy, Similar};
-pub use given::Given;
+pub use distance::{DistanceBy, QuitSimilarity};
 pub use ips::Ips;
-pub use means::Means;
+pub use matrix::Matrix;
 pub use mf::MatrixFactorisation;
 pub use pessimistic::Pessimistic;
 pub use propensities::EstimatePropensities;
+pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -50,7 +50,7 @@ pipeline::ports! {
         holdout: Option<Interactions>,
         /// How likely each rating was to be given: ratings then count by its inverse.
         propensities: Option<Propensities>,
-        /// Where item distances and their threshold come from; what `audience` says without. Two worlds that share them
+        /// Where item distances and their threshold come from; what `simulator` says without. Two worlds that share them
         /// differ in what people like, not in when they leave: as published, learners are trained with the judge's distances,
         /// which is a privilege, and the world remembers whose it has.
         distances: Option<World>,
@@ -59,7 +59,7 @@ pipeline::ports! {
 
 impl Inputs {
     /// What would else be found after the fit: ratings of nobody, ratings that say nothing, and a hold-out of which no propensity
-    /// is known. `negatives` says whether what was not rated is fitted to 0; `help` is what to do where all ratings are one.
+    /// is known. `sample_negatives` says whether what was not rated is fitted to 0; `help` is what to do where all ratings are one.
     fn check(&self, negatives: bool, help: &str) -> Result<()> {
         if let Some(rating) = self.interactions.only_rating().filter(|&rating| !negatives || rating == 0.0) {
             bail!(

@@ -1,4 +1,4 @@
-//! A fitted world that pays less where its models do not know: what offline learners should be trained in.
+//! A fitted world with lower rewards where its models are uncertain, for training offline learners.
 //!
 //! `mopo`: r = r̂ − λ·max_k σ_k (Yu et al. 2020, arXiv 2005.13239: σ_k is what the k-th model states of itself)
 //! `dorl`: r = max(0, r̂ − λ_σ·σ − min r̂ + λ_H·Σ_{k ∈ {1, 2}} H_k) (Gao et al. 2023, arXiv 2307.04571)
@@ -16,16 +16,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
-use super::vectors::factorise;
+use super::factorization::factorize;
 use crate::artifact::{Array, Demonstrations, World};
 
 /// `world.pessimistic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pessimistic {
-    /// What is taken from the rewards, and what is added: `mopo` or `dorl`.
+    /// The form of pessimism: `mopo` or `dorl`.
     pub by: By,
-    /// What σ is: how far the members of the ensemble are apart, or what they state.
+    /// What σ is: the standard deviation of the ensemble, or the standard deviation that its models predict.
     pub uncertainty: Uncertainty,
 }
 
@@ -49,13 +49,13 @@ impl Default for By {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mopo {
-    /// λ: what a unit of σ costs, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
-    pub penalty: f64,
+    /// λ: the coefficient of σ, 0 or more; 1 by default, among the 0.5, 1 and 5 of the authors' tasks.
+    pub uncertainty_coef: f64,
 }
 
 impl Default for Mopo {
     fn default() -> Self {
-        Self { penalty: 1.0 }
+        Self { uncertainty_coef: 1.0 }
     }
 }
 
@@ -63,37 +63,37 @@ impl Default for Mopo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dorl {
-    /// λ_σ: what a unit of σ costs, 0 or more; ours.
-    pub penalty: f64,
-    /// λ_H: what a session that is wholly open is paid a turn, for one and for two items back each, 0 or more. DORL's scripts:
-    /// KuaiRec 5, KuaiRand 0.05; EasyRL4Rec's: Coat 3, MovieLens-1M 5.
-    pub entropy: f64,
+    /// λ_σ: the coefficient of σ, 0 or more; the default is ours.
+    pub uncertainty_coef: f64,
+    /// λ_H: the coefficient of the entropies H_1 and H_2 of the next item, 0 or more. DORL's scripts: KuaiRec 5, KuaiRand 0.05;
+    /// EasyRL4Rec's: Coat 3, MovieLens-1M 5.
+    pub entropy_coef: f64,
 }
 
 impl Default for Dorl {
     fn default() -> Self {
-        Self { penalty: 1.0, entropy: 3.0 }
+        Self { uncertainty_coef: 1.0, entropy_coef: 3.0 }
     }
 }
 
-/// What is taken for σ.
+/// What σ is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Uncertainty {
-    /// The deviation of the members' answers from their mean: what they do not know. Of any world with several members.
+    /// The standard deviation of the models' predictions: epistemic uncertainty. Of any world with `ensemble_size` above 1.
     #[default]
-    Spread,
-    /// The largest deviation that a member states, max_k σ_k, as MOPO and DORL have it; of `world.deepfm` with `gaussian: true`.
-    /// It also holds how much people's answers vary, which no data would lessen.
-    Stated,
+    EnsembleStd,
+    /// The largest standard deviation that a model predicts, max_k σ_k, as in MOPO and DORL; of `world.deepfm` with
+    /// `predict_variance: true`. It includes the variance of the ratings themselves, which more data does not reduce.
+    PredictedStd,
 }
 
 pipeline::ports! {
-    /// What is lowered, and by what.
+    /// The world to lower.
     pub struct Inputs {
-        /// A fitted world that says how sure it is.
+        /// A fitted world with uncertainties.
         world: World,
-        /// The log in its order, as `demonstrate.from_log` gives it; wanted where entropy pays.
+        /// The log in its order, as `demonstrate.from_log` gives it; required if `entropy_coef` is above 0.
         demonstrations: Option<Demonstrations>,
     }
 }
@@ -101,7 +101,7 @@ pipeline::ports! {
 pipeline::ports! {
     /// What comes out.
     pub struct Outputs {
-        /// The world to train in; never one to judge in.
+        /// The training world; it may not be an evaluation world.
         world: World,
     }
 }
@@ -110,14 +110,16 @@ impl Stage for Pessimistic {
     const KIND: &'static str = "world.pessimistic";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "lower a fitted world's rewards where it is unsure (MOPO, DORL)";
+    const ABOUT: &'static str = "lower a fitted world's rewards where its models are uncertain (MOPO, DORL)";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
         let weights = match &self.by {
-            By::Mopo(Mopo { penalty }) => vec![("by.mopo.penalty", *penalty)],
-            By::Dorl(Dorl { penalty, entropy }) => vec![("by.dorl.penalty", *penalty), ("by.dorl.entropy", *entropy)],
+            By::Mopo(Mopo { uncertainty_coef }) => vec![("by.mopo.uncertainty_coef", *uncertainty_coef)],
+            By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => {
+                vec![("by.dorl.uncertainty_coef", *uncertainty_coef), ("by.dorl.entropy_coef", *entropy_coef)]
+            }
         };
         match weights.into_iter().find(|(_, weight)| !(*weight >= 0.0 && weight.is_finite())) {
             Some((path, _)) => Err((path.to_owned(), "what a part counts for is 0 or more".to_owned())),
@@ -126,43 +128,43 @@ impl Stage for Pessimistic {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let By::Dorl(Dorl { entropy, .. }) = self.by else { return vec![] };
+        let By::Dorl(Dorl { entropy_coef, .. }) = self.by else { return vec![] };
         let requirement = Requirement {
-            setting: "by.dorl.entropy",
+            setting: "by.dorl.entropy_coef",
             port: "demonstrations",
             connected: true,
-            why: format!("it is {entropy}, so the log must tell what follows what"),
-            help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy: 0`",
+            why: format!("it is {entropy_coef}, so the log must tell what follows what"),
+            help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
         };
-        if entropy > 0.0 { vec![requirement] } else { vec![] }
+        if entropy_coef > 0.0 { vec![requirement] } else { vec![] }
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let mut world = inputs.world;
         let sigma = self.sigma(&world)?.data.clone();
-        let (penalty, entropy) = match self.by {
-            By::Mopo(Mopo { penalty }) => (penalty as f32, 0.0),
-            By::Dorl(Dorl { penalty, entropy }) => (penalty as f32, entropy as f32),
+        let (uncertainty_coef, entropy_coef) = match self.by {
+            By::Mopo(Mopo { uncertainty_coef }) => (uncertainty_coef as f32, 0.0),
+            By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
         };
         let least = match self.by {
             By::Mopo(_) => 0.0,
             By::Dorl(_) => world.reward.data.iter().copied().fold(f32::INFINITY, f32::min),
         };
-        world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= penalty * sigma + least);
-        world.rules.low_reward = world.rules.low_reward.map(|low| low - least);
-        if entropy > 0.0 {
+        world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
+        world.rules.quit_below = world.rules.quit_below.map(|low| low - least);
+        if entropy_coef > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
-                "`by.dorl.entropy` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.from_log`, or set \
-                 `entropy: 0`",
+                "`by.dorl.entropy_coef` is above 0, but no `demonstrations` are connected\nhelp: connect `demonstrate.from_log`, or set \
+                 `entropy_coef: 0`",
             )?;
             let mut open = openness(log, world.items())?;
             cx.note("entropy", told(&open));
-            open.data.iter_mut().for_each(|h| *h *= entropy);
+            open.data.iter_mut().for_each(|h| *h *= entropy_coef);
             world.bonus = Some(open);
         } else if matches!(self.by, By::Dorl(_)) {
             world.reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
         }
-        (world.user_vectors, world.item_vectors) = factorise(&world.reward, world.user_vectors.shape[1], cx)?;
+        (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
         let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
         cx.note("pessimism", format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&world.reward.data)));
         Ok(Outputs { world })
@@ -173,13 +175,13 @@ impl Pessimistic {
     /// σ, `[U, I]`.
     fn sigma<'w>(&self, world: &'w World) -> Result<&'w Array> {
         match self.uncertainty {
-            Uncertainty::Spread => world.deviation.as_ref().context(
-                "the world does not say how far its models are apart\nhelp: connect one of several `members`, such as \
-                 `world.deepfm` with `members: 5`",
+            Uncertainty::EnsembleStd => world.ensemble_std.as_ref().context(
+                "the world does not say how far its models are apart\nhelp: connect one with `ensemble_size` above 1, such as \
+                 `world.deepfm` with `ensemble_size: 5`",
             ),
-            Uncertainty::Stated => world.stated.as_ref().context(
-                "the world's models do not state how far they may be off\nhelp: connect `world.deepfm` with `gaussian: true`, or \
-                 take `uncertainty: spread`",
+            Uncertainty::PredictedStd => world.predicted_std.as_ref().context(
+                "the world's models do not state how far they may be off\nhelp: connect `world.deepfm` with `predict_variance: true`, or \
+                 take `uncertainty: ensemble_std`",
             ),
         }
     }
@@ -203,10 +205,10 @@ mod tests {
 
     fn world() -> World {
         let mut world = cluster_world(&[5.0, 3.0], 1, 1, 10, 2);
-        world.rules.similar_below = None;
-        world.rules.low_reward = Some(2.0);
-        world.deviation = Some(Array::new(&[2, 2], vec![0.0, 1.0, 2.0, 0.5]));
-        world.stated = Some(Array::new(&[2, 2], vec![1.0; 4]));
+        world.rules.distance_threshold = None;
+        world.rules.quit_below = Some(2.0);
+        world.ensemble_std = Some(Array::new(&[2, 2], vec![0.0, 1.0, 2.0, 0.5]));
+        world.predicted_std = Some(Array::new(&[2, 2], vec![1.0; 4]));
         world
     }
 
@@ -225,22 +227,25 @@ mod tests {
 
     #[test]
     fn mopo_takes_the_uncertainty_from_the_rewards() {
-        let by = By::Mopo(Mopo { penalty: 2.0 });
+        let by = By::Mopo(Mopo { uncertainty_coef: 2.0 });
         let found = run(&Pessimistic { by: by.clone(), ..Pessimistic::default() }, world(), None).unwrap();
         assert_eq!(found.reward.data, [5.0, 1.0, 1.0, 2.0]);
-        assert_eq!((found.rules.low_reward, &found.bonus), (Some(2.0), &None));
+        assert_eq!((found.rules.quit_below, &found.bonus), (Some(2.0), &None));
         assert_eq!((&found.distance, &found.distances), (&world().distance, &world().distances));
-        let stated = run(&Pessimistic { by, uncertainty: Uncertainty::Stated }, world(), None).unwrap();
+        let stated = run(&Pessimistic { by, uncertainty: Uncertainty::PredictedStd }, world(), None).unwrap();
         assert_eq!(stated.reward.data, [3.0, 1.0, 3.0, 1.0]);
         assert_ne!(found.rewards_digest(), world().rewards_digest());
     }
 
     #[test]
     fn dorl_pays_for_what_is_open_and_never_less_than_nothing() {
-        let dorl = |entropy| Pessimistic { by: By::Dorl(Dorl { penalty: 2.0, entropy }), ..Pessimistic::default() };
+        let dorl = |entropy_coef| Pessimistic {
+            by: By::Dorl(Dorl { uncertainty_coef: 2.0, entropy_coef }),
+            ..Pessimistic::default()
+        };
         let plain = run(&dorl(0.0), world(), None).unwrap();
         assert_eq!(plain.reward.data, [2.0, 0.0, 0.0, 0.0], "less 2σ and the smallest, 3; cut at 0");
-        assert_eq!(plain.rules.low_reward, Some(-1.0));
+        assert_eq!(plain.rules.quit_below, Some(-1.0));
         // After item 0 came 1, always, and after 0 and 1 nothing twice; after 1 came 0.
         let found = run(&dorl(0.5), world(), Some(logged(&[0, 1, 0, 1, 0]))).unwrap();
         let mut episodes = Episodes::new(&found, &[0, 1]);
@@ -256,18 +261,18 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();
-        let unsure = World { deviation: None, stated: None, ..world() };
+        let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
         let spread = Pessimistic::default();
-        assert!(error(&spread, unsure.clone()).contains("how far its models are apart\nhelp: connect one of several"));
-        let stated = Pessimistic { uncertainty: Uncertainty::Stated, ..Pessimistic::default() };
+        assert!(error(&spread, unsure.clone()).contains("how far its models are apart\nhelp: connect one with"));
+        let stated = Pessimistic { uncertainty: Uncertainty::PredictedStd, ..Pessimistic::default() };
         assert!(error(&stated, unsure).contains("do not state how far they may be off\nhelp: connect `world.deepfm`"));
         let dorl = Pessimistic { by: By::Dorl(Dorl::default()), ..Pessimistic::default() };
         assert!(error(&dorl, world()).contains("no `demonstrations` are connected\nhelp: "));
         assert_eq!((dorl.requirements().len(), spread.requirements().len()), (1, 0));
         let foreign = run(&dorl, world(), Some(logged(&[0, 7]))).unwrap_err().to_string();
         assert!(foreign.contains("item 7") && foreign.contains("help: "), "{foreign}");
-        let negative = Pessimistic { by: By::Mopo(Mopo { penalty: -1.0 }), ..Pessimistic::default() };
-        assert_eq!(negative.check().unwrap_err().0, "by.mopo.penalty");
+        let negative = Pessimistic { by: By::Mopo(Mopo { uncertainty_coef: -1.0 }), ..Pessimistic::default() };
+        assert_eq!(negative.check().unwrap_err().0, "by.mopo.uncertainty_coef");
     }
 
     #[test]

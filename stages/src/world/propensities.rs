@@ -1,4 +1,4 @@
-//! How likely each rating of a log was to be given (Schnabel et al. 2016, arXiv 1602.05352, § 5).
+//! Propensities: the probability that each rating of a log was observed (Schnabel et al. 2016, arXiv 1602.05352, § 5).
 //!
 //! naive Bayes (their eq. 17): P(rated | r) = P(r | rated)·P(rated) / P(r), where P(r) comes from ratings of random items;
 //! without those the log alone says how often users and items are met: P(rated | u, i) = n_u·n_i/N, naive Bayes with user and
@@ -11,32 +11,32 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::given::member_of;
+use super::matrix::member_of;
 use crate::artifact::{Interactions, Items, Propensities, Users, check_asset_path, read_matrix};
 
 /// `world.propensities`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EstimatePropensities {
-    /// Where they come from.
+    /// How they are estimated.
     pub by: PropensitiesBy,
 }
 
-/// Where propensities come from.
+/// How propensities are estimated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PropensitiesBy {
-    /// How often the user and the item are met: n_u·n_i/N, at most 1. From the log alone.
+    /// From the counts of the user and the item: n_u·n_i/N, at most 1. From the log alone.
     #[default]
     Counts,
-    /// What was rated so: P(r | rated)·P(rated)/P(r), at most 1. Needs the input `random`.
+    /// Naive Bayes on the rating: P(r | rated)·P(rated)/P(r), at most 1. Needs the input `random`.
     NaiveBayes {
         /// Added to the count of each value of the rating, in the log and in `random`; 1 is Laplace's.
         smoothing: f64,
     },
-    /// A file: one line a user, one number an item, apart by blanks, such as Coat's `propensities.ascii`.
-    Given {
-        /// The file or the folder that holds it.
+    /// From a file: one line per user, one number per item, separated by blanks, such as Coat's `propensities.ascii`.
+    Matrix {
+        /// The file, or the folder that holds it.
         asset: AssetName,
         /// The file in the folder; null where the asset is the file itself.
         member: Option<String>,
@@ -46,13 +46,13 @@ pub enum PropensitiesBy {
 pipeline::ports! {
     /// What was rated.
     pub struct Inputs {
-        /// The log whose ratings are to be weighted: all of it, also what is kept back from a fit.
+        /// The log whose ratings are weighted: all of it, held-out ratings included.
         interactions: Interactions,
         /// The catalogue.
         items: Items,
         /// The people.
         users: Users,
-        /// Ratings of items that nobody chose. Where a true matrix was fitted to them, they may not be learned from.
+        /// Ratings of randomly assigned items. If a true matrix was fitted to them, no policy may learn from them.
         random: Option<Interactions>,
     }
 }
@@ -69,13 +69,13 @@ impl Stage for EstimatePropensities {
     const KIND: &'static str = "world.propensities";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "estimate how likely each rating was to be given, or read it";
+    const ABOUT: &'static str = "estimate or read the propensity of each rating";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn assets(&self) -> Vec<AssetName> {
         match &self.by {
-            PropensitiesBy::Given { asset, .. } => vec![asset.clone()],
+            PropensitiesBy::Matrix { asset, .. } => vec![asset.clone()],
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Vec::new(),
         }
     }
@@ -85,7 +85,7 @@ impl Stage for EstimatePropensities {
             PropensitiesBy::NaiveBayes { smoothing } if !(*smoothing >= 0.0 && smoothing.is_finite()) => {
                 Err(("by.naive_bayes.smoothing".into(), "a count is 0 or more".into()))
             }
-            PropensitiesBy::Given { member, .. } => check_asset_path(member.as_deref(), "by.given.member"),
+            PropensitiesBy::Matrix { member, .. } => check_asset_path(member.as_deref(), "by.matrix.member"),
             PropensitiesBy::Counts | PropensitiesBy::NaiveBayes { .. } => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ impl Stage for EstimatePropensities {
                 }
                 naive_bayes(log, random, *smoothing, users * items)?
             }
-            PropensitiesBy::Given { asset, member } => {
+            PropensitiesBy::Matrix { asset, member } => {
                 let path = member_of(cx.asset(asset)?, member.as_deref());
                 let matrix = read_matrix(&path)?;
                 ensure!(
@@ -235,7 +235,7 @@ mod tests {
                 Inputs { interactions: small.interactions, items: small.items, users: small.users, random: None };
             EstimatePropensities { by }.run(inputs, &cx).map(|outputs| outputs.propensities)
         };
-        let given = || PropensitiesBy::Given { asset: AssetName("files".into()), member: Some("p".into()) };
+        let given = || PropensitiesBy::Matrix { asset: AssetName("files".into()), member: Some("p".into()) };
         let found = run(given(), 6).unwrap();
         assert_eq!((found.user[0], found.item[0]), (0, 0));
         let row = found.user.iter().zip(&found.item).position(|(&u, &i)| (u, i) == (2, 2)).unwrap();

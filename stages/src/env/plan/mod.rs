@@ -2,16 +2,16 @@
 //!
 //! A world answers a user by rules without chance, so for one user the best policy is the best sequence of items, and no policy,
 //! whatever it remembers or draws, returns more than that on average. Let the user be asked about nothing at turns before
-//! `spared`, and at turn t about the last c(t) items. Then
+//! `min_turns`, and at turn t about the last c(t) items. Then
 //!
-//! max  Σ_{t ≤ τ} r(a_t)  over τ < T and items a_0 … a_τ, where at every t < τ from `spared` on  r(a_t) ≥ the low reward and
+//! max  Σ_{t ≤ τ} r(a_t)  over τ < T and items a_0 … a_τ, where at every t < τ from `min_turns` on  r(a_t) ≥ the low reward and
 //! a_t conflicts with none of a_{t−c(t)} … a_{t−1}
 //!
 //! (*inclusive*: what is shown at the last turn is paid for whether the user leaves at it or not, so a_τ is any item).
 //! Two sides close in on it. `bound` proves what nobody exceeds, `search` finds a sequence that can be played; where the two
 //! meet it is the best there is. On Coat they meet for every user where repeats are allowed, for all but one where not.
 //!
-//! Left out: rules that count (`category_above` from 1 on) and what is paid for where a session has come to (`bonus`): no bound
+//! Left out: rules that count (`max_same_category` from 1 on) and what is paid for where a session has come to (`bonus`): no bound
 //! here reads them, so no plan is made. Rewards that a user would have to be asked for are known: this is a yardstick, no policy.
 
 mod bound;
@@ -23,10 +23,10 @@ use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Decide, Episode};
+use super::{Episode, EpisodeAgent};
 use crate::artifact::World;
-use pairs::Pairs;
-use sets::Taste;
+use pairs::CompatiblePairs;
+use sets::ItemScores;
 
 /// Rounding of sums of rewards that are equal but for their order.
 const ROUNDING: f64 = 1e-9;
@@ -52,30 +52,30 @@ impl Plan {
 
 /// Why no plan is made in a world, if so, as the end of a message.
 #[must_use]
-pub fn unplanned(world: &World) -> Option<&'static str> {
+pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     if world.bonus.is_some() {
         return Some("it pays for where a session has come to, which no bound here reads");
     }
-    let counts = world.rules.category_above.is_some_and(|most| most > 0) && world.categories.is_some();
+    let counts = world.rules.max_same_category.is_some_and(|most| most > 0) && world.categories.is_some();
     counts.then_some(
-        "its people leave by a count (`category_above` of 1 or more), and the bound reads pairs of items alone",
+        "its people leave by a count (`max_same_category` of 1 or more), and the bound reads pairs of items alone",
     )
 }
 
 /// The best plan for each of `users` in a world; `planned` is called after each.
 ///
 /// # Errors
-/// In a world in which none is made ([`unplanned`]).
+/// In a world in which none is made ([`planning_unsupported`]).
 pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() + Sync)) -> Result<Vec<Plan>> {
-    if let Some(why) = unplanned(world) {
+    if let Some(why) = planning_unsupported(world) {
         bail!("no plan is made in this world: {why}\nhelp: leave it out, or plan in the world that it was made from");
     }
-    let pairs = Pairs::of(world);
+    let pairs = CompatiblePairs::of(world);
     let plan = |&user: &u32| {
-        let taste = Taste::of(world, user);
-        let sets = taste.best_sets(&pairs, bound::longest(&world.rules));
-        let bound = bound::bound(&world.rules, &taste, &sets);
-        let (items, value) = search::search(world, &taste, &pairs, &sets, bound);
+        let scores = ItemScores::of(world, user);
+        let sets = scores.best_sets(&pairs, bound::longest(&world.rules));
+        let bound = bound::bound(&world.rules, &scores, &sets);
+        let (items, value) = search::search(world, &scores, &pairs, &sets, bound);
         planned();
         Plan { items, value, bound }
     };
@@ -83,12 +83,12 @@ pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() + Sync)) -> Resul
 }
 
 /// Follows plans, in the world that they were made for or in another.
-pub struct Follow {
+pub struct PlanAgent {
     /// By user; who has none is shown what is drawn.
     plans: Vec<Vec<u32>>,
 }
 
-impl Follow {
+impl PlanAgent {
     /// Of the plans of these users, out of so many in all.
     #[must_use]
     pub fn new(all: usize, users: &[u32], plans: &[Plan]) -> Self {
@@ -100,7 +100,7 @@ impl Follow {
     }
 }
 
-impl Decide for Follow {
+impl EpisodeAgent for PlanAgent {
     /// Where a user stays beyond the plan's end it begins anew, and goes on with the next item that may be shown.
     fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
         let plan = &self.plans[episode.user as usize];

@@ -4,7 +4,7 @@ use crate::artifact::{Repeats, World};
 
 /// `[I, ⌈I/64⌉]`: bit j of row i says that items i and j drive nobody away who remembers the one and is shown the other. Bit i of
 /// row i says that an item may stand in a window twice.
-pub(super) struct Pairs {
+pub(super) struct CompatiblePairs {
     words: usize,
     bits: Vec<u64>,
 }
@@ -12,8 +12,8 @@ pub(super) struct Pairs {
 /// A set of items, as the bits of a row.
 pub(super) type Bits = Vec<u64>;
 
-impl Pairs {
-    /// Of the rules that go by pairs: `similar`, and `category_above: 0`.
+impl CompatiblePairs {
+    /// Of the rules that go by pairs: `similar`, and `max_same_category: 0`.
     pub fn of(world: &World) -> Self {
         let (items, rules) = (world.items(), &world.rules);
         let words = items.div_ceil(64);
@@ -42,7 +42,7 @@ impl Pairs {
     }
 
     /// Whether an item may stand in a window twice.
-    pub fn twice(&self, item: u32) -> bool {
+    pub fn repeatable(&self, item: u32) -> bool {
         has(&self.bits[item as usize * self.words..][..self.words], item)
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::ROUNDING;
-use super::pairs::{Bits, Pairs, has};
-use super::sets::{Set, Taste};
+use super::pairs::{Bits, CompatiblePairs, has};
+use super::sets::{ItemScores, Set};
 use crate::artifact::{QuitRules, Repeats, World};
 
 /// Sequences that are kept a turn, and items that are tried behind each.
@@ -15,25 +15,31 @@ const WIDTH: usize = 16;
 
 /// A sequence at which the user is still there.
 #[derive(Clone)]
-struct Open {
+struct PartialSequence {
     items: Vec<u32>,
-    paid: f64,
+    total: f64,
 }
 
 /// The best sequence that is found and its return: that of the first beam that reaches `bound`, or else the best of all.
-pub(super) fn search(world: &World, taste: &Taste, pairs: &Pairs, sets: &[Set], bound: f64) -> (Vec<u32>, f64) {
+pub(super) fn search(
+    world: &World,
+    scores: &ItemScores,
+    pairs: &CompatiblePairs,
+    sets: &[Set],
+    bound: f64,
+) -> (Vec<u32>, f64) {
     let best_first = |set: BTreeSet<u32>| -> Vec<u32> {
-        taste.staying().iter().copied().filter(|item| set.contains(item)).collect()
+        scores.acceptable().iter().copied().filter(|item| set.contains(item)).collect()
     };
     let largest = sets.iter().rev().find(|set| !set.items.is_empty());
     let of_largest = best_first(largest.into_iter().flat_map(|set| &set.items).copied().collect());
     let of_all = best_first(sets.iter().flat_map(|set| &set.items).copied().collect());
-    let everything = taste.staying().to_vec();
+    let everything = scores.acceptable().to_vec();
     // A beam of one over everything is the greedy oracle, which ends with the best item: nobody gets less than it.
     let beams = [(&of_largest, WIDTH), (&of_all, WIDTH), (&everything, 1), (&everything, WIDTH)];
     let mut found = (Vec::new(), f64::NEG_INFINITY);
     for (pool, width) in beams {
-        let next = Beam { rules: &world.rules, taste, pairs, pool, width }.run();
+        let next = Beam { rules: &world.rules, scores, pairs, pool, width }.run();
         if next.1 > found.1 {
             found = next;
         }
@@ -46,8 +52,8 @@ pub(super) fn search(world: &World, taste: &Taste, pairs: &Pairs, sets: &[Set], 
 
 struct Beam<'a> {
     rules: &'a QuitRules,
-    taste: &'a Taste<'a>,
-    pairs: &'a Pairs,
+    scores: &'a ItemScores<'a>,
+    pairs: &'a CompatiblePairs,
     /// What is shown before the last turn, best first.
     pool: &'a [u32],
     width: usize,
@@ -55,15 +61,15 @@ struct Beam<'a> {
 
 impl Beam<'_> {
     fn run(&self) -> (Vec<u32>, f64) {
-        let mut open = vec![Open { items: Vec::new(), paid: 0.0 }];
+        let mut open = vec![PartialSequence { items: Vec::new(), total: 0.0 }];
         let mut best = (Vec::new(), f64::NEG_INFINITY);
         for turn in 0..self.rules.horizon {
             for sequence in &open {
                 // Whether the user leaves at it or not: what is shown last is paid for.
                 let Some(last) = self.last(&sequence.items) else { continue };
-                let paid = sequence.paid + self.taste.pays(last);
-                if paid > best.1 {
-                    best = ([&sequence.items[..], &[last]].concat(), paid);
+                let total = sequence.total + self.scores.reward(last);
+                if total > best.1 {
+                    best = ([&sequence.items[..], &[last]].concat(), total);
                 }
             }
             if turn + 1 < self.rules.horizon {
@@ -75,7 +81,7 @@ impl Beam<'_> {
 
     /// The best item that may be shown at all.
     fn last(&self, shown: &[u32]) -> Option<u32> {
-        self.taste.order.iter().copied().find(|item| !self.masked(shown, *item))
+        self.scores.order.iter().copied().find(|item| !self.masked(shown, *item))
     }
 
     fn masked(&self, shown: &[u32], item: u32) -> bool {
@@ -83,25 +89,25 @@ impl Beam<'_> {
     }
 
     /// The best sequences that are one item longer and keep their user.
-    fn stay(&self, open: &[Open], turn: usize) -> Vec<Open> {
-        let asked = turn >= self.rules.spared && self.rules.repeats != Repeats::MaskedExactRounds;
+    fn stay(&self, open: &[PartialSequence], turn: usize) -> Vec<PartialSequence> {
+        let asked = turn >= self.rules.min_turns && self.rules.repeats != Repeats::MaskedFixedLength;
         let mut longer: Vec<(f64, usize, u32)> = Vec::new();
         for (at, sequence) in open.iter().enumerate() {
             let free = asked.then(|| self.free(&sequence.items, turn));
             // At a turn that nobody leaves at, whatever it pays may be shown.
-            let pool = if asked { self.pool } else { &self.taste.order };
+            let pool = if asked { self.pool } else { &self.scores.order };
             let fits = |item: &&u32| free.as_ref().is_none_or(|free| has(free, **item));
             let allowed = pool.iter().filter(fits).filter(|item| !self.masked(&sequence.items, **item));
-            longer.extend(allowed.take(self.width).map(|&item| (sequence.paid + self.taste.pays(item), at, item)));
+            longer.extend(allowed.take(self.width).map(|&item| (sequence.total + self.scores.reward(item), at, item)));
         }
         // Stable: of equals the one that was found first.
         longer.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut seen = BTreeSet::new();
         let mut kept = Vec::new();
-        for (paid, at, item) in longer {
+        for (total, at, item) in longer {
             let items = [&open[at].items[..], &[item]].concat();
             if seen.insert(self.future(&items)) {
-                kept.push(Open { items, paid });
+                kept.push(PartialSequence { items, total });
             }
             if kept.len() == self.width {
                 break;
@@ -113,14 +119,14 @@ impl Beam<'_> {
     /// What does not conflict with what the user remembers at `turn`.
     fn free(&self, shown: &[u32], turn: usize) -> Bits {
         let mut free = self.pairs.all();
-        let remembered = self.rules.window_kind.length(turn, self.rules.window);
+        let remembered = self.rules.window_rule.length(turn, self.rules.quit_window);
         shown[turn - remembered..].iter().for_each(|&item| self.pairs.keep(&mut free, item));
         free
     }
 
     /// What decides how a sequence may go on: of two that are equal in it the one that was paid more is enough.
     fn future(&self, items: &[u32]) -> (Vec<u32>, Vec<u32>) {
-        let recent = items[items.len().saturating_sub(self.rules.window)..].to_vec();
+        let recent = items[items.len().saturating_sub(self.rules.quit_window)..].to_vec();
         let mut shown = if self.rules.repeats == Repeats::Allowed { Vec::new() } else { items.to_vec() };
         shown.sort_unstable();
         (recent, shown)

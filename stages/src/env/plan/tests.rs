@@ -1,7 +1,7 @@
 use rand::RngExt;
 
 use super::*;
-use crate::artifact::{Array, QuitRules, Repeats, Termination, Window};
+use crate::artifact::{Array, QuitRules, Repeats, Termination, WindowRule};
 use crate::env::{GreedyOracle, cluster_world, play};
 use crate::nn::rng;
 
@@ -9,7 +9,7 @@ use crate::nn::rng;
 fn best_of_all(world: &World, items: &mut Vec<u32>, rewards: &mut Vec<f32>) -> f64 {
     let mut best = f64::NEG_INFINITY;
     for item in 0..world.items() as u32 {
-        let episode = Episode { world, near: None, user: 0, items, rewards };
+        let episode = Episode { world, similarity_mask: None, user: 0, items, rewards };
         if !episode.allowed(item) {
             continue;
         }
@@ -42,17 +42,17 @@ fn drawn(seed: u64) -> World {
             (world.distance.data[i * items + j], world.distance.data[j * items + i]) = (distance, distance);
         }
     }
-    let kinds = [Window::Last, Window::Easyrl4rec];
-    let repeats = [Repeats::Allowed, Repeats::Allowed, Repeats::Masked, Repeats::MaskedExactRounds];
+    let kinds = [WindowRule::Last, WindowRule::Easyrl4rec];
+    let repeats = [Repeats::Allowed, Repeats::Allowed, Repeats::Masked, Repeats::MaskedFixedLength];
     world.rules = QuitRules {
         horizon: draw.random_range(1..6),
-        window: draw.random_range(0..5),
-        window_kind: kinds[draw.random_range(0..2)],
-        similar_below: (draw.random_range(0..5) > 0).then_some(0.5),
-        low_reward: (draw.random_range(0..3) == 0).then_some(2.0),
-        category_above: (draw.random_range(0..3) == 0).then_some(0),
-        spared: [0, 0, 1, 2][draw.random_range(0..4)],
-        penalty: None,
+        quit_window: draw.random_range(0..5),
+        window_rule: kinds[draw.random_range(0..2)],
+        distance_threshold: (draw.random_range(0..5) > 0).then_some(0.5),
+        quit_below: (draw.random_range(0..3) == 0).then_some(2.0),
+        max_same_category: (draw.random_range(0..3) == 0).then_some(0),
+        min_turns: [0, 0, 1, 2][draw.random_range(0..4)],
+        quit_penalty: None,
         repeats: repeats[draw.random_range(0..4)],
     };
     let categories = (0..2 * items).map(|_| f32::from(u8::from(draw.random_range(0..3) == 0))).collect();
@@ -66,7 +66,7 @@ fn planned(world: &World) -> Result<Vec<Plan>> {
 
 fn returned(world: &World, items: &[u32]) -> (f64, Option<Termination>) {
     let plan = Plan { items: items.to_vec(), value: 0.0, bound: 0.0 };
-    let played = play(world, &[0], &Follow::new(world.users(), &[0], &[plan]), 1).unwrap();
+    let played = play(world, &[0], &PlanAgent::new(world.users(), &[0], &[plan]), 1).unwrap();
     (played.rewards(0).iter().map(|&reward| f64::from(reward)).sum(), played.end(0))
 }
 
@@ -116,12 +116,12 @@ fn closed_forms_are_met_and_proven() {
 fn what_the_bound_does_not_read_is_not_planned() {
     let mut world = cluster_world(&[5.0, 3.0], 1, 1, 10, 1);
     world.categories = Some(Array::new(&[2, 1], vec![1.0; 2]));
-    world.rules.category_above = Some(0);
-    assert_eq!(unplanned(&world), None);
-    world.rules.category_above = Some(1);
+    world.rules.max_same_category = Some(0);
+    assert_eq!(planning_unsupported(&world), None);
+    world.rules.max_same_category = Some(1);
     let error = planned(&world).unwrap_err().to_string();
     assert!(error.contains("leave by a count") && error.contains("\nhelp: "), "{error}");
-    world.rules.category_above = None;
+    world.rules.max_same_category = None;
     world.bonus = Some(Array::new(&[3, 3], vec![1.0; 9]));
     assert!(planned(&world).unwrap_err().to_string().contains("where a session has come to"));
 }
@@ -130,7 +130,7 @@ fn what_the_bound_does_not_read_is_not_planned() {
 fn a_plan_begins_anew_where_a_user_stays_longer() {
     let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 5, 1);
     let plan = Plan { items: vec![0, 2], value: 8.0, bound: 8.0 };
-    let follow = Follow::new(1, &[0], &[plan]);
+    let follow = PlanAgent::new(1, &[0], &[plan]);
     assert_eq!(play(&world, &[0], &follow, 1).unwrap().items(0), [0, 2, 0, 2, 0]);
     world.rules = QuitRules { repeats: Repeats::Masked, horizon: 3, ..world.rules };
     assert_eq!(play(&world, &[0], &follow, 1).unwrap().items(0), [0, 2, 1]);

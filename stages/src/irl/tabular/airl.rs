@@ -25,10 +25,10 @@ pub(super) fn learn(process: &Process, expert: &[f64], rounds: usize) -> Learned
         Tensor::new(process.pairs().map(|(s, a)| row(s, a)).collect::<Vec<u32>>(), &Device::Cpu).unwrap()
     };
     let (at, after) = (rows(&|s, _| s as u32), rows(&|s, a| process.next[s][a].unwrap_or(0) as u32));
-    let going_on = constant(process.pairs().map(|(s, a)| f64::from(process.next[s][a].is_some())).collect());
+    let not_done = constant(process.pairs().map(|(s, a)| f64::from(process.next[s][a].is_some())).collect());
     let targets = constant((0..2 * pairs).map(|k| if k < pairs { 1.0 } else { 0.0 }).collect());
     let f = || {
-        let potential_after = (h.index_select(&after, 0)? * &going_on)?;
+        let potential_after = (h.index_select(&after, 0)? * &not_done)?;
         shaped(&g.index_select(&at, 0)?, &h.index_select(&at, 0)?, &potential_after, process.gamma)
     };
     let mut policy = process.uniform();
@@ -87,8 +87,8 @@ fn it_recovers_the_reward_and_the_value() {
         let (of_g, of_h) = (learned.g[s] - r - c, learned.h[s] - v - k);
         assert!(of_g.abs() < 1e-4 && of_h.abs() < 1e-4, "state {s}: g is off by {of_g}, h by {of_h}");
     }
-    let told: f64 = learned.d_expert.iter().zip(&expert).map(|(d, p)| p * (d - 0.5).abs()).sum();
-    assert!(told < 1e-4, "E|D − ½| = {told}");
+    let distance: f64 = learned.d_expert.iter().zip(&expert).map(|(d, p)| p * (d - 0.5).abs()).sum();
+    assert!(distance < 1e-4, "E|D − ½| = {distance}");
     for (s, a) in process.pairs() {
         assert!((learned.policy[s][a] - soft.policy[s][a]).abs() < 1e-4);
     }

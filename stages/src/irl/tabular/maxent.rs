@@ -1,4 +1,4 @@
-//! Maximum causal entropy inverse RL (Ziebart 2010) in a table: the yardstick of the adversarial forms.
+//! Maximum causal entropy inverse RL (Ziebart 2010) in a table: the baseline of the adversarial forms.
 //!
 //! max_r Σ_s μ_E(s)·r(s) − (1 − γ)·Σ_s ρ_0(s)·V_r(s), V_r the soft value; its gradient is μ_E − μ_π, π soft-optimal for r.
 
@@ -12,8 +12,8 @@ fn states_visited(process: &Process, visits: &[f64]) -> Vec<f64> {
 
 fn objective(process: &Process, expert: &[f64], reward: &[f64]) -> f64 {
     let value = process.soft_optimal(&process.of_states(reward)).value;
-    let paid: f64 = expert.iter().zip(reward).map(|(p, r)| p * r).sum();
-    paid - (1.0 - process.gamma) * process.start.iter().zip(&value).map(|(p, v)| p * v).sum::<f64>()
+    let expert_reward: f64 = expert.iter().zip(reward).map(|(p, r)| p * r).sum();
+    expert_reward - (1.0 - process.gamma) * process.start.iter().zip(&value).map(|(p, v)| p * v).sum::<f64>()
 }
 
 fn gradient(process: &Process, expert: &[f64], reward: &[f64]) -> Vec<f64> {

@@ -1,4 +1,4 @@
-//! Proofs in small decision processes, where everything is exact: soft-optimal policies, occupancies, optima.
+//! Tests in small decision processes with exact solutions: soft-optimal policies, occupancies, optima.
 //!
 //! They drive the losses that the stages use, on tables instead of networks, in f64.
 
@@ -107,7 +107,7 @@ impl Process {
         self.pairs().map(|(s, _)| reward[s]).collect()
     }
 
-    /// Every action alike.
+    /// The uniform policy.
     pub fn uniform(&self) -> Vec<Vec<f64>> {
         let actions = self.next[0].len();
         vec![vec![1.0 / actions as f64; actions]; self.next.len()]

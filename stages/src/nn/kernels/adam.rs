@@ -1,4 +1,4 @@
-//! One step of AdamW through a parameter and its two moments, in one walk and in place.
+//! One step of AdamW in one pass over a parameter and its two moments, in place.
 
 use std::sync::Mutex;
 
@@ -15,10 +15,10 @@ pub struct Moments {
     pub square: CpuStorage,
 }
 
-/// What one step is made of; see [`AdamW`](crate::nn::AdamW).
+/// The coefficients of one step; see [`AdamW`](crate::nn::AdamW).
 #[derive(Clone, Copy)]
 pub struct Rates {
-    /// What gradients are first multiplied by.
+    /// Factor of the gradients, from clipping.
     pub scale: f64,
     /// β₁ and β₂.
     pub betas: [f64; 2],
@@ -35,19 +35,19 @@ pub struct Rates {
 /// For `parameter.inplace_op2(gradient, …)`.
 pub struct Step<'m> {
     rates: Rates,
-    /// The rows of the parameter that the gradient is of; all without.
+    /// The rows that the gradient is of; all where it is `None`.
     rows: Option<&'m [u32]>,
-    /// Changed in an operator that candle hands around as a constant.
+    /// Behind a lock, because candle shares the operator as a constant.
     moments: Mutex<&'m mut Moments>,
 }
 
 impl<'m> Step<'m> {
-    /// A step that also renews `moments`.
+    /// A step that also updates `moments`.
     pub fn new(rates: Rates, moments: &'m mut Moments) -> Self {
         Self { rates, rows: None, moments: Mutex::new(moments) }
     }
 
-    /// A step of some rows of a table alone, along `[rows, D]`; the others and their moments stay as they are.
+    /// A step of some rows of a table, by a gradient `[rows, D]`; the others and their moments do not change.
     pub fn of_rows(rates: Rates, rows: &'m [u32], moments: &'m mut Moments) -> Self {
         Self { rates, rows: Some(rows), moments: Mutex::new(moments) }
     }
@@ -65,7 +65,7 @@ impl InplaceOp2 for Step<'_> {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> Result<()> {
-        let mut moments = self.moments.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
+        let mut moments = self.moments.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))?;
         match parameter {
             CpuStorage::F64(_) => {
                 self.step::<f64>(&mut moments, parameter, parameter_layout, contiguous(gradient, gradient_layout)?)

@@ -1,4 +1,4 @@
-//! Rows of a table by id, whose gradient is of these rows alone.
+//! Embedding lookup with a sparse gradient.
 
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor};
@@ -7,11 +7,11 @@ use rayon::prelude::*;
 use super::param_grads::{Gradient, SparseRows, route_grad};
 use super::{Float, PART, contiguous, with_slices};
 
-/// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser that takes gradients by itself gets those of
-/// the rows that were used (see `handed`); candle gets one of the whole table.
+/// The rows `ids […]` of u32 of `table [N, D]` or `[N]` → `[…, D]` or `[…]`. An optimiser gets the gradient of the used rows
+/// only (see `param_grads`); candle gets that of the whole table.
 ///
 /// # Errors
-/// When a row is none of the N; on a card nobody looks, which would mean to wait for it.
+/// When an id is out of range. On a GPU ids are not checked, because that would synchronise with the CPU.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let shape = Shape::from([ids.dims(), &table.dims()[1..]].concat());
     table.contiguous()?.apply_op1(EmbeddingOp { ids: ids.flatten_all()?, shape })
@@ -20,7 +20,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 struct EmbeddingOp {
     /// `[B]`, where the table is.
     ids: Tensor,
-    /// Of what is found.
+    /// Shape of the result.
     shape: Shape,
 }
 
@@ -61,7 +61,7 @@ impl CustomOp1 for EmbeddingOp {
     }
 }
 
-/// The rows at `ids` of `table`, all of which are there, shared by the threads.
+/// Copies the rows `ids` of `table`, which are in range, on several threads.
 fn copy<T: Float>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
     let width = width.max(1);
     let least = (PART / width).max(1);
@@ -70,10 +70,10 @@ fn copy<T: Float>(table: &[T], width: usize, ids: &[u32], out: &mut [T]) {
     });
 }
 
-/// The rows at `ids` of one table `[N, …]` and then those of another, as constants: `[B + C, …]`.
+/// The rows `ids` of one table `[N, …]`, then the rows `more` of another, as constants: `[B + C, …]`.
 ///
 /// # Errors
-/// When a row is none of its table, or the tables are not alike.
+/// When an id is out of range, or the tables differ in shape or type.
 pub fn gather_two((one, ids): (&Tensor, &[u32]), (other, more): (&Tensor, &[u32])) -> Result<Tensor> {
     fn of<T: Float>(tables: [&Tensor; 2], width: usize, ids: [&[u32]; 2]) -> Result<Vec<T>> {
         let mut found = vec![T::zero(); (ids[0].len() + ids[1].len()) * width];

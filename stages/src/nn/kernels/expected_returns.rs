@@ -1,6 +1,6 @@
-//! Means of distributions over atoms, for a whole catalogue, without making the distributions.
+//! Expected returns of categorical distributions over atoms, for all items, without storing the distributions.
 //!
-//! Composed, a batch of 128 over 300 items with 51 atoms walks a buffer of 8 MB some ten times, where this walks it once.
+//! For a batch of 128, 300 items and 51 atoms the composition makes about ten passes over a buffer of 8 MB; this kernel makes one.
 
 use candle_core::{DType, Device, Error, Result, Tensor};
 use rayon::prelude::*;
@@ -10,16 +10,16 @@ use super::matmul::{Matrix, matmul};
 use super::{Float, LANES, PART, reference, with_simd, with_slices};
 use crate::nn::MASKED_LOGIT;
 
-/// A row of K atoms, constants.
+/// K atoms, constants.
 pub struct Atoms {
-    /// `[K]`, what the tilt is multiplied by.
+    /// `[K]`, factors of the tilt.
     pub places: Tensor,
-    /// `[K]`, what they are worth.
+    /// `[K]`, returns.
     pub values: Tensor,
 }
 
 /// Σ_k v_k·softmax_k(h·W_{ik} + b_{ik} + p_k·t_i), with v and p the atoms' values and places: `hidden [B, H]`, `weight [I, K·H]`, `bias
-/// [I, K]`, `tilt [B, I]` → `[B, I]`. A constant: nothing learns by it.
+/// [I, K]`, `tilt [B, I]` → `[B, I]`. The result is a constant.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -60,7 +60,7 @@ fn of<T: Float>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) 
         let states = found.par_chunks_exact_mut(items).zip(own.par_chunks_exact(items * count));
         let states = states.zip(tilt.par_chunks_exact(items)).with_min_len((PART / (items * count).max(1)).max(1));
         states.for_each(|((found, own), tilt)| {
-            // What fills it up has no share.
+            // Padding has probability 0.
             let mut logits = filled_up(places, T::from_f64(MASKED_LOGIT));
             with_simd(
                 #[inline(always)]
@@ -79,7 +79,7 @@ fn of<T: Float>(tensors: [&Tensor; 6], [rows, width, items, count]: [usize; 4]) 
     Tensor::from_vec(found, (rows, items), &Device::Cpu)
 }
 
-/// These numbers, and others up to whole registers.
+/// These numbers, padded with `other` to whole registers.
 fn filled_up<T: Float>(numbers: &[T], other: T) -> Vec<T> {
     let mut all = numbers.to_vec();
     all.resize(numbers.len().next_multiple_of(LANES), other);

@@ -1,10 +1,10 @@
-//! f32 for work and f64 for proofs, behind one name.
+//! f32 for training and f64 for tests, behind one trait.
 
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor, WithDType};
 
 use super::math;
 
-/// A number that the operators here compute with.
+/// A number type of the kernels.
 pub trait Float: WithDType + std::ops::Neg<Output = Self> {
     /// eˣ.
     fn exp(self) -> Self;
@@ -116,8 +116,7 @@ impl Float for f64 {
 /// # Errors
 /// When there are gaps between them, or they are of another kind.
 pub fn contiguous<'s, T: Float>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [T]> {
-    let (start, end) =
-        layout.contiguous_offsets().ok_or_else(|| Error::msg("a fused operator reads rows without gaps"))?;
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| Error::msg("a kernel needs contiguous rows"))?;
     Ok(&T::cpu_storage_as_slice(storage)?[start..end])
 }
 
@@ -127,14 +126,14 @@ pub fn contiguous<'s, T: Float>(storage: &'s CpuStorage, layout: &Layout) -> Res
 /// When a tensor is elsewhere or of another kind.
 pub fn with_slices<T: Float, R, const N: usize>(tensors: [&Tensor; N], work: impl FnOnce([&[T]; N]) -> R) -> Result<R> {
     let dense = tensors.map(Tensor::contiguous);
-    let mut kept = Vec::with_capacity(N);
+    let mut contiguous_tensors = Vec::with_capacity(N);
     for tensor in dense {
-        kept.push(tensor?);
+        contiguous_tensors.push(tensor?);
     }
-    let guards: Vec<_> = kept.iter().map(Tensor::storage_and_layout).collect();
+    let guards: Vec<_> = contiguous_tensors.iter().map(Tensor::storage_and_layout).collect();
     let mut slices: [&[T]; N] = [&[]; N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        let Storage::Cpu(storage) = &**storage else { candle_core::bail!("a fused operator works on the CPU alone") };
+        let Storage::Cpu(storage) = &**storage else { candle_core::bail!("a kernel works on the CPU only") };
         *slice = contiguous(storage, layout)?;
     }
     Ok(work(slices))

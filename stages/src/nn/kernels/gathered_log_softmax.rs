@@ -1,11 +1,11 @@
-//! What a softmax gives to one item of each row, without making the softmax.
+//! The logit of one item of each row and the row's log-sum-exp, without storing the softmax.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{Float, LANES, contiguous, reference, with_simd, with_slices};
 
-/// What is known of the items that were taken in B states.
+/// Logits of one item in each of B rows, with the rows' log-sum-exp.
 pub struct GatheredLogSoftmax {
     /// Their logits, `[B]`.
     pub logit: Tensor,
@@ -13,12 +13,11 @@ pub struct GatheredLogSoftmax {
     pub log_sum_exp: Tensor,
 }
 
-/// `logits [B, A]` and the `items [B]` of u32 that were taken: two walks over a row forward and one back, against some ten and as many of
-/// a composition.
+/// From `logits [B, A]` and `items [B]` of u32. It makes two passes over a row forward and one backward; a composition makes about ten
+/// each.
 ///
 /// # Errors
-/// When an item is none of the A. On a card nobody looks, which would mean to wait for it: there the ids have been checked where they
-/// entered.
+/// When an item is out of range. On a GPU items are not checked, because that would synchronise with the CPU.
 pub fn gathered_log_softmax(logits: &Tensor, items: &Tensor) -> Result<GatheredLogSoftmax> {
     let (rows, width) = logits.dims2()?;
     if !logits.device().is_cpu() {
@@ -33,7 +32,7 @@ pub fn gathered_log_softmax(logits: &Tensor, items: &Tensor) -> Result<GatheredL
     Ok(GatheredLogSoftmax { logit: both.narrow(0, 0, 1)?.squeeze(0)?, log_sum_exp: both.narrow(0, 1, 1)?.squeeze(0)? })
 }
 
-/// Rows that are worth a thread.
+/// Smallest number of rows per thread.
 const ROWS: usize = 32;
 
 struct GatheredLogSoftmaxOp {

@@ -1,4 +1,4 @@
-//! All steps of a gated recurrent unit as one operator.
+//! All steps of a gated recurrent unit in one kernel.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use super::param_grads::route_grad;
 use super::{Float, contiguous, reference, with_simd, with_slices};
 
 /// The last h of the recurrence in [`Gru`](crate::nn::Gru): `x [B, T, 3H]` after its product and newest first, `hidden [H, 3H]`,
-/// `hidden_bias [H]` and `there [B, T]` of 1 and 0, a constant → `[B, H]`.
+/// `hidden_bias [H]` and `mask [B, T]` of 1 and 0, a constant → `[B, H]`.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -42,7 +42,7 @@ struct GruOp {
     turns: usize,
     width: usize,
     mask: Tensor,
-    /// What the way back needs of the way there.
+    /// What the backward pass needs from the forward pass.
     saved: Mutex<Option<SavedForBackward>>,
 }
 
@@ -59,7 +59,7 @@ struct RowBlock {
     gates: CpuStorage,
 }
 
-/// Rows that a thread takes through all steps: no row needs another.
+/// Rows of a block; a thread takes a block through all steps.
 const ROWS: usize = 64;
 
 impl CustomOp3 for GruOp {
@@ -88,7 +88,7 @@ impl CustomOp3 for GruOp {
                 contiguous(bias, bias_layout)?,
             ),
         }?;
-        *self.saved.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(saved);
+        *self.saved.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))? = Some(saved);
         Ok((last, Shape::from((self.batch, self.width))))
     }
 
@@ -100,8 +100,8 @@ impl CustomOp3 for GruOp {
         _h: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let saved = self.saved.lock().map_err(|_| Error::msg("a thread ended within this operator"))?;
-        let saved = saved.as_ref().ok_or_else(|| Error::msg("the way back was asked for before the way there"))?;
+        let saved = self.saved.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))?;
+        let saved = saved.as_ref().ok_or_else(|| Error::msg("the backward pass ran before the forward pass"))?;
         let [of_x, of_hidden, of_bias] = match x.dtype() {
             DType::F64 => self.backward::<f64>(hidden, gradient, saved)?,
             _ => self.backward::<f32>(hidden, gradient, saved)?,
@@ -140,13 +140,13 @@ impl GruOp {
                 #[inline(always)]
                 || {
                     for row in 0..rows {
-                        let seen = row * turns + turn;
+                        let at = row * turns + turn;
                         let place = row * width..(row + 1) * width;
                         step_forward(
-                            &x[seen * 3 * width..][..3 * width],
+                            &x[at * 3 * width..][..3 * width],
                             &of_h[3 * row * width..][..3 * width],
                             bias,
-                            mask[seen],
+                            mask[at],
                             &before[place.clone()],
                             &mut after[place],
                             &mut gates[4 * row * width..][..4 * width],
@@ -207,13 +207,13 @@ impl GruOp {
                 #[inline(always)]
                 || {
                     for row in 0..rows {
-                        let (seen, saved) = (row * turns + turn, step * rows + row);
+                        let (at, saved) = (row * turns + turn, step * rows + row);
                         step_backward(
                             &gates[saved * 4 * width..][..4 * width],
                             &h[saved * width..][..width],
-                            mask[seen],
+                            mask[at],
                             &mut of_h[row * width..][..width],
-                            &mut of_x[seen * 3 * width..][..3 * width],
+                            &mut of_x[at * 3 * width..][..3 * width],
                             &mut products[3 * row * width..][..3 * width],
                             &mut of_bias,
                         );

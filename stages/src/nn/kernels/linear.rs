@@ -1,7 +1,7 @@
 //! Linear layers with their activation, one or a chain of them.
 //!
-//! Candle adds every gradient to zeros that it makes first: of what stands between two layers that is as much work as tanh itself, on one
-//! thread. So a chain hands that over by itself: candle sees one number in its place, by which it finds the way.
+//! Candle adds every gradient to a buffer of zeros: between two layers this costs as much as tanh itself, on one thread. A chain therefore
+//! passes these gradients itself, and candle sees one number in their place, which keeps the layers connected in its graph.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -12,16 +12,16 @@ use super::matmul::{Matrix, both, matmul, matmul_with};
 use super::param_grads::route_grad;
 use super::{Float, PART, contiguous, reference, with_simd, with_slices};
 
-/// What follows the sum of a layer.
+/// The activation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// Nothing.
+    /// The identity.
     None,
     /// tanh.
     Tanh,
 }
 
-/// φ(x·Wᵀ + b): `x […, I]`, `weight [O, I]`, `bias [O]` → `[…, O]`. The gradient of `x` is computed only where one is asked for.
+/// φ(x·Wᵀ + b): `x […, I]`, `weight [O, I]`, `bias [O]` → `[…, O]`. The gradient of `x` is computed only where it is needed.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -57,11 +57,11 @@ pub fn chain(x: &Tensor, layers: &[(Tensor, &Tensor, Activation)]) -> Result<Ten
     Ok(x)
 }
 
-/// What stands between two layers of a chain.
+/// The activations between two layers of a chain.
 struct Intermediate {
     /// Of the layer before.
     activation: Activation,
-    /// `[…, O]`, of the way there.
+    /// `[…, O]`, from the forward pass.
     y: OnceLock<Tensor>,
     /// The gradient of what went into the activation, from the layer behind for the one before.
     gradient: Mutex<Option<Tensor>>,
@@ -69,17 +69,17 @@ struct Intermediate {
 
 impl Intermediate {
     fn y(&self) -> Result<&Tensor> {
-        self.y.get().ok_or_else(|| Error::msg("a layer was asked for before the one that it reads"))
+        self.y.get().ok_or_else(|| Error::msg("a layer ran before the one that it reads"))
     }
 
     fn put_grad(&self, gradient: Tensor) -> Result<()> {
-        *self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(gradient);
+        *self.gradient.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))? = Some(gradient);
         Ok(())
     }
 
     fn take_grad(&self) -> Result<Tensor> {
-        let given = self.gradient.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
-        given.ok_or_else(|| Error::msg("the way back came to a layer before the one behind it"))
+        let given = self.gradient.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))?.take();
+        given.ok_or_else(|| Error::msg("the backward pass reached a layer before the one after it"))
     }
 }
 
@@ -133,7 +133,7 @@ impl CustomOp3 for LinearOp {
             CpuStorage::F32(all) => (CpuStorage::F32(vec![0.0]), Tensor::from_vec(all, shape, &Device::Cpu)?),
             _ => candle_core::bail!("a layer of numbers that are neither f32 nor f64"),
         };
-        into.y.set(y).map_err(|_| Error::msg("a layer was asked for twice"))?;
+        into.y.set(y).map_err(|_| Error::msg("a layer ran twice"))?;
         Ok((one, Shape::from(1)))
     }
 
@@ -202,7 +202,7 @@ impl LinearOp {
     }
 }
 
-/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is asked for, and of what went into the
+/// The gradients of `[x, weight, bias]` from `[x, weight, y, gradient]`; that of x where it is needed, back through the
 /// activation that gave it.
 fn backward<T: Float>(
     tensors: [&Tensor; 4],
@@ -330,7 +330,7 @@ mod tests {
             gradients.get(of[k].as_tensor()).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
         assert_eq!(back(1), back(1));
-        // Nothing but the last layer is asked for.
+        // Only the last layer needs a gradient.
         let constant = |k: usize| tensors[k].clone();
         let head = [(constant(1), &tensors[2], tanh), (of[3].as_tensor().clone(), &tensors[4], none)];
         let loss = chain(&tensors[0], &head).unwrap().sqr().unwrap().sum_all().unwrap();

@@ -1,18 +1,18 @@
-//! The mean of those of a few rows that are there.
+//! Mean over the unmasked rows of a sequence.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType as _};
 use rayon::prelude::*;
 
 use super::{Float, PART, contiguous, reference, with_simd, with_slices};
 
-/// Σ_t w_t·x_t / max(Σ_t w_t, 1): `x [B, T, D]` and `there [B, T]` of 1 and 0, a constant → `[B, D]`.
+/// Σ_t w_t·x_t / max(Σ_t w_t, 1): `x [B, T, D]` and `mask [B, T]` of 1 and 0, a constant → `[B, D]`.
 ///
 /// # Errors
 /// When the shapes do not fit.
 pub fn masked_mean(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let (rows, turns, width) = x.dims3()?;
     if mask.dims() != [rows, turns] {
-        candle_core::bail!("{:?} of which {:?} are there", x.dims(), mask.dims());
+        candle_core::bail!("a mask of {1:?} for {0:?}", x.dims(), mask.dims());
     }
     if !x.device().is_cpu() {
         return reference::masked_mean(x, mask);
@@ -93,7 +93,7 @@ impl MaskedMean {
         Tensor::from_vec(found, (self.rows, self.turns, self.width), gradient.device())
     }
 
-    /// Rows that are worth a thread.
+    /// Smallest number of rows per thread.
     fn min_rows(&self) -> usize {
         (PART / (self.turns * self.width).max(1)).max(1)
     }

@@ -1,8 +1,8 @@
 //! Matrix products in blocks that the threads of the pool share.
 //!
-//! Candle gives a product to one thread, or to threads that spin while others train (it is told to keep to one). Here the longer
-//! side of the result is cut into blocks whose borders depend on the shape alone, and each block is one call of the kernels that
-//! candle uses: so the bits are the same on any number of threads, and a pool that is busy with other trainings loses nothing.
+//! Candle computes a product on one thread, or on threads that spin while others train (here it is limited to one). Here the longer side
+//! of the result is divided into blocks at borders that depend on the shape only, and each block is one call of the `gemm` kernels that
+//! candle uses: the bits are equal on any number of threads, and a busy pool loses no time.
 //!
 //! Rejected: blocks along the inner dimension, whose sums would have to be added, and blocks of the shorter side, for each of which
 //! the larger matrix would be packed again.
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::{Float, with_simd};
 
-/// Numbers as a matrix.
+/// A matrix view of numbers.
 #[derive(Clone, Copy)]
 pub struct Matrix<'s, T> {
     all: &'s [T],

@@ -1,14 +1,12 @@
-//! Operators that do in one pass, forward and back, what candle composes of many.
+//! Fused CPU kernels: operators with one forward and one backward pass where candle composes several.
 //!
-//! A composed operator walks memory once for each of its parts, and its gradient once more for each, with a buffer of zeros to add
-//! to; at the widths of the networks here those walks cost more than the matrix products between them. Each operator here is one
-//! of candle's custom ones, is checked in its tests against the plain composition and against finite differences in f64, and sums
-//! in one fixed order, so that its bits depend neither on threads nor on the width of the processor's registers. What is large is
-//! shared by the threads of the pool in parts whose borders depend on shapes alone; gradients of parameters go straight to the
-//! optimiser that asked for them.
+//! A composition makes one pass over memory for each of its parts and one more for each gradient, with a buffer of zeros to add to. At
+//! the layer sizes used here these passes cost more than the matrix products between them. Each kernel is a custom operator of candle.
+//! Tests compare it with its [`reference`] and with finite differences in f64. It sums in a fixed order, so that its bits depend neither
+//! on the number of threads nor on the width of the SIMD registers. Large work is divided among the threads of the pool at borders that
+//! depend on shapes only. Gradients of parameters go directly to the optimiser.
 //!
-//! They work on the processor. On a card each entry gives the composition in [`reference`] instead. Deliberately not here: second
-//! derivatives.
+//! On a GPU each function uses its [`reference`] implementation. Second derivatives are not implemented.
 
 mod adam;
 mod embedding;
@@ -49,7 +47,7 @@ mod tests {
 
     use crate::nn::{AdamW, Embedding, Gru, Init, Mlp, Params};
 
-    /// Two steps of all that is cut into parts here, of sizes at which it is cut: the losses and all parameters after.
+    /// Two steps of networks whose sizes make every kernel divide its work: the losses and all parameters afterwards.
     fn trained(threads: usize) -> (Vec<u64>, Vec<u32>) {
         let (items, batch, turns) = (2100_usize, 130, 3);
         let (mut params, mut init) = (Params::default(), Init::new(1));
@@ -59,14 +57,14 @@ mod tests {
         let value = Mlp::new(&mut params, "value", &[48, 700, 1], 1.0, &mut init).unwrap();
         let mut adam = AdamW::new(&params, 0.01, 0.01, 1.0).unwrap();
         let ids: Vec<u32> = (0..(batch * turns) as u32).map(|k| k * 7919 % items as u32).collect();
-        let taken: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
+        let actions: Vec<u32> = (0..batch as u32).map(|k| k * 104_729 % items as u32).collect();
         let ids = Tensor::from_vec(ids, (batch, turns), &Device::Cpu).unwrap();
         let mask = Tensor::ones((batch, turns), DType::F32, &Device::Cpu).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let losses = pool.install(|| {
             let mut step = || {
                 let states = gru.forward(&table.forward(&ids)?, &mask)?;
-                let chosen = out.action_scores(&states, &taken)?;
+                let chosen = out.action_scores(&states, &actions)?;
                 let imitation = (chosen.log_prob.mean_all()? + (chosen.entropy.mean_all()? * 0.1)?)?;
                 let loss = (value.forward(&states)?.sqr()?.mean_all()? - imitation)?;
                 anyhow::Ok([f64::from(loss.to_scalar::<f32>()?).to_bits(), adam.descend(&params, &loss)?.to_bits()])
@@ -83,7 +81,7 @@ mod tests {
         assert!(trained(2) == alone && trained(3) == alone);
     }
 
-    /// Trainings beside each other on one pool, each of which shares its parts with it.
+    /// Concurrent trainings on one pool.
     #[test]
     fn trainings_on_one_pool_do_not_touch_each_other() {
         use rayon::prelude::*;
@@ -96,8 +94,8 @@ mod tests {
             let mut adam = AdamW::new(&params, 0.01, 0.0, 1.0).unwrap();
             adam.descend(&params, &network.forward(&x).unwrap().sqr().unwrap().sum_all().unwrap()).unwrap().to_bits()
         };
-        let beside: Vec<u64> = pool.install(|| (0..6).into_par_iter().map(step).collect());
-        assert_eq!(beside, (0..6).map(step).collect::<Vec<u64>>());
+        let concurrent: Vec<u64> = pool.install(|| (0..6).into_par_iter().map(step).collect());
+        assert_eq!(concurrent, (0..6).map(step).collect::<Vec<u64>>());
         assert!(trained(2) == alone);
     }
 }

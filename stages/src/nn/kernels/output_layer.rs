@@ -1,7 +1,7 @@
-//! Scores of a whole catalogue and the softmax over them as one operator.
+//! The output layer over all items with its softmax, in one kernel.
 //!
-//! The scores are written once, forward, and overwritten by their gradient, from which the products are made: composed, a batch of 256
-//! over 10,000 items walks six buffers of 10 MB instead of one.
+//! The forward pass writes the scores once, and the backward pass overwrites them by their gradient. For a batch of 256 over 10,000 items
+//! the composition makes passes over six buffers of 10 MB instead of one.
 
 use std::sync::Mutex;
 
@@ -16,30 +16,30 @@ use super::reference;
 use super::{Float, LANES, PART, contiguous, with_simd, with_slices};
 use crate::nn::MASKED_LOGIT;
 
-/// What is known of the items that were taken in B states.
+/// Scores of the actions in B states.
 pub struct ActionScores {
-    /// Their scores, `[B]`.
+    /// Logits of the actions, `[B]`.
     pub logit: Tensor,
-    /// log π of them, `[B]`.
+    /// log π of the actions, `[B]`.
     pub log_prob: Tensor,
     /// −Σ π log π, `[B]`, nats.
     pub entropy: Tensor,
 }
 
-/// What else scores are made of, constants.
+/// Further inputs of the scores, constants.
 #[derive(Clone, Copy, Default)]
 pub struct HeadInputs<'t> {
     /// `[B·A, E]`: E features of each item in each state, whose weights are the last E of `rest`.
     pub features: Option<&'t Tensor>,
-    /// `[B, A]`: 1 where an item may be taken, else 0.
+    /// `[B, A]`: 1 where an item may be chosen, else 0.
     pub action_mask: Option<&'t Tensor>,
 }
 
-/// scores = x·Wᵀ + b + near·c, far below all where not allowed: `x [B, K]`, `weight [A, K]`, `rest [A + E]` of b and c, and the `items
-/// [B]` that were taken.
+/// scores = x·Wᵀ + b + features·c, with [`MASKED_LOGIT`] added where masked: `x [B, K]`, `weight [A, K]`, `rest [A + E]` of b and c, and
+/// the actions `items [B]`.
 ///
 /// # Errors
-/// When the shapes do not fit, or an item is none of the A.
+/// When the shapes do not fit, or an item is out of range.
 pub fn output_layer(
     x: &Tensor,
     weight: &Tensor,
@@ -59,7 +59,7 @@ pub fn output_layer(
         candle_core::bail!("{:?} weights for {width} items and features of {:?}", rest.dims(), features.dims());
     }
     if inputs.action_mask.is_some_and(|action_mask| action_mask.dims() != [rows, width]) {
-        candle_core::bail!("what is allowed is {:?} for {rows} × {width}", action_mask.dims());
+        candle_core::bail!("an action mask of {:?} for {rows} × {width}", action_mask.dims());
     }
     if !x.device().is_cpu() {
         return reference::output_layer(x, weight, rest, inputs, items);
@@ -74,7 +74,7 @@ struct OutputLayer {
     features: Tensor,
     action_mask: Tensor,
     items: Vec<u32>,
-    /// `[B, A]` of the way there, for one way back.
+    /// `[B, A]` from the forward pass, for one backward pass.
     scores: Mutex<Option<CpuStorage>>,
 }
 
@@ -83,7 +83,7 @@ impl CustomOp3 for OutputLayer {
         "output-layer"
     }
 
-    /// → `[4, B]`: the logit, log π, H and log-sum-exp. (The last for the way back: z − log π is nothing for what may not be taken.)
+    /// → `[4, B]`: the logit, log π, H and log-sum-exp. (The last is for the backward pass: z − log π loses all precision where z is masked.)
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
@@ -98,7 +98,7 @@ impl CustomOp3 for OutputLayer {
             CpuStorage::F64(_) => self.forward::<f64>(storages, layouts)?,
             _ => self.forward::<f32>(storages, layouts)?,
         };
-        *self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))? = Some(scores);
+        *self.scores.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))? = Some(scores);
         Ok((found, Shape::from((4, self.items.len()))))
     }
 
@@ -173,13 +173,13 @@ impl OutputLayer {
     /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
     fn backward<T: Float>(&self, tensors: [&Tensor; 5]) -> Result<(Option<Tensor>, Tensor, Tensor)> {
         let ((rows, inner), (width, _), device) = (tensors[0].dims2()?, tensors[1].dims2()?, tensors[0].device());
-        let saved = self.scores.lock().map_err(|_| Error::msg("a thread ended within this operator"))?.take();
+        let saved = self.scores.lock().map_err(|_| Error::msg("a thread panicked within this kernel"))?.take();
         let needs_grad = tensors[0].track_op();
         let mut of_rest = vec![T::zero(); tensors[2].elem_count()];
         let (of_x, of_weight) = with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
             let mut scores = match saved {
                 Some(mut saved) => std::mem::take(T::vec_mut(&mut saved)?),
-                // Asked a second time, about the same way there.
+                // A second backward pass of the same forward pass.
                 None => self.scores([x, weight, rest], (width, inner))?,
             };
             let (of_bias, of_features) = of_rest.split_at_mut(width);
@@ -240,7 +240,7 @@ impl OutputLayer {
     }
 }
 
-/// Rows that are worth a thread.
+/// Smallest number of rows per thread.
 fn min_rows(width: usize) -> usize {
     (PART / width.max(1)).max(1)
 }
@@ -279,7 +279,7 @@ mod tests {
         Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    /// `[4, 37]`, without what is taken.
+    /// `[4, 37]`; the actions themselves are not masked.
     fn action_mask() -> Tensor {
         let of = |at: usize| f64::from(at % 5 != 1 || ITEMS[at / 37] as usize == at % 37);
         Tensor::from_iter((0..4 * 37).map(of), &Device::Cpu).unwrap().reshape((4, 37)).unwrap()
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_a_second_way_back_finds_the_same() {
+    fn misfits_are_refused_and_a_second_backward_pass_gives_the_same() {
         let (x, weight, rest) = (values(1, &[4, 2]), values(2, &[37, 2]), values(3, &[37]));
         let of = |rest: &Tensor, items: &[u32]| output_layer(&x, &weight, rest, HeadInputs::default(), items);
         assert!(

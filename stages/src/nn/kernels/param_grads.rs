@@ -1,9 +1,9 @@
-//! Gradients of parameters, handed by the operators to the optimiser that asked for them.
+//! Gradients of parameters, passed from the operators to the optimiser.
 //!
-//! Candle's own way adds each gradient to a buffer of zeros as large as the parameter: for a table of 100,000 items more work than
-//! the step that follows. So while an optimiser goes back from a loss, operators hand the gradients of its parameters over here, of a
-//! table only the rows that were used; without one they return them to candle, as any operator does. What is open belongs to the
-//! thread that walks back: a pool may start other trainings on it in between, whose parameters are others.
+//! Candle adds each gradient to a buffer of zeros of the parameter's size: for a table of 100,000 items this costs more than the
+//! optimiser's step. While an optimiser runs a backward pass, operators therefore store the gradients of its parameters here, and of an
+//! embedding table only the rows that were used. Without an optimiser they return gradients to candle as usual. The collectors are
+//! thread-local and form a stack, because a pool may run another training on the same thread meanwhile.
 
 use std::cell::RefCell;
 
@@ -14,13 +14,13 @@ use super::{Float, PART, with_slices};
 
 /// The gradient of one parameter.
 pub enum Gradient {
-    /// Of all of it.
+    /// Of the whole parameter.
     Dense(Tensor),
-    /// Of some rows of a table; the others' is 0.
+    /// Of some rows of a table; the gradient of the others is 0.
     Sparse(SparseRows),
-    /// Of some rows of a table on a card, which nobody waits for to tell them from the others.
+    /// Of some rows of a table on a GPU, marked there, because listing them would synchronise with the CPU.
     RowMasked {
-        /// Of all of it.
+        /// Of the whole table.
         dense: Tensor,
         /// `[N]`: above 0 for each row that was used, else 0.
         used: Tensor,
@@ -29,22 +29,22 @@ pub enum Gradient {
 
 /// Rows of a table `[N, D]` or `[N]`.
 pub struct SparseRows {
-    /// Which, in ascending order, each once.
+    /// Row numbers, ascending and distinct.
     pub ids: Vec<u32>,
     /// `[ids, D]` or `[ids]`.
     pub values: Tensor,
 }
 
-/// Gradients by the parameter.
+/// Gradients by parameter.
 type ParamGrads = Vec<(TensorId, Option<Gradient>)>;
 
 thread_local! {
     static COLLECTORS: RefCell<Vec<ParamGrads>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What `work`, which goes back from a loss, hands over for `parameters`, in their order, beside what it returns.
+/// Runs `work`, a backward pass, and returns its result with the gradients of `parameters` that it collected, in their order.
 pub fn collect_param_grads<R>(parameters: &[&Tensor], work: impl FnOnce() -> R) -> (R, Vec<Option<Gradient>>) {
-    /// Closes the book when `work` panics, too.
+    /// Removes the collector when `work` panics, too.
     struct PopOnDrop;
     impl Drop for PopOnDrop {
         fn drop(&mut self) {
@@ -78,7 +78,7 @@ impl Gradient {
     /// [`Gradient::RowMasked`] of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of `table`.
     ///
     /// # Errors
-    /// When there are not as many.
+    /// When their numbers differ.
     pub fn row_masked(ids: &Tensor, gradients: &Tensor, table: &Tensor) -> Result<Self> {
         let (drawn, rows) = (ids.dim(0)?, table.dim(0)?);
         let width = table.elem_count() / rows.max(1);
@@ -90,7 +90,7 @@ impl Gradient {
         Ok(Self::RowMasked { dense, used: sums.narrow(1, width, 1)?.contiguous()?.squeeze(1)? })
     }
 
-    /// Its numbers; those that are not there are 0.
+    /// Its stored numbers; all others are 0.
     #[must_use]
     pub fn values(&self) -> &Tensor {
         match self {
@@ -99,10 +99,10 @@ impl Gradient {
         }
     }
 
-    /// Of all of `parameter`.
+    /// As the gradient of the whole `parameter`.
     ///
     /// # Errors
-    /// When a row is none of it.
+    /// When a row is out of range.
     pub fn dense(self, parameter: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense(gradient) | Self::RowMasked { dense: gradient, .. } => Ok(gradient),
@@ -111,7 +111,7 @@ impl Gradient {
     }
 }
 
-/// The gradient of an operator's argument for candle; nothing where it was handed to who takes it.
+/// Passes the gradient of an operator's argument on: to the optimiser that collects it, else it is returned for candle.
 ///
 /// # Errors
 /// When two gradients of a parameter do not fit.
@@ -133,11 +133,11 @@ pub fn route_grad(argument: &Tensor, gradient: impl Into<Gradient>) -> Result<Op
 }
 
 impl SparseRows {
-    /// Of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of a table of the given shape; an id may stand there again and again:
-    /// its gradients are added in their order.
+    /// Of the gradients `[…, D]` or `[…]` of the rows `ids [B]` of a table of the given shape; gradients of
+    /// repeated ids are added in their order.
     ///
     /// # Errors
-    /// When there are not as many.
+    /// When their numbers differ.
     pub fn new(ids: &[u32], gradients: &Tensor, table: &[usize]) -> Result<Self> {
         match gradients.dtype() {
             DType::F64 => Self::of::<f64>(ids, gradients, table),
@@ -171,7 +171,7 @@ impl SparseRows {
         Ok(Self { ids: own, values })
     }
 
-    /// As the gradient of all of `table`.
+    /// As the gradient of the whole `table`.
     fn dense(&self, table: &Tensor) -> Result<Tensor> {
         fn of<T: Float>(rows: &SparseRows, table: &Tensor) -> Result<Tensor> {
             let mut all = vec![T::zero(); table.elem_count()];
@@ -179,7 +179,7 @@ impl SparseRows {
             with_slices::<T, _, 1>([&rows.values], |[values]| {
                 for (&id, row) in rows.ids.iter().zip(values.chunks_exact(width.max(1))) {
                     let place = all.get_mut(id as usize * width..).and_then(|all| all.get_mut(..width));
-                    place.ok_or_else(|| Error::msg("a row beyond its table"))?.copy_from_slice(row);
+                    place.ok_or_else(|| Error::msg("a row is beyond its table"))?.copy_from_slice(row);
                 }
                 Ok::<(), Error>(())
             })??;
@@ -191,7 +191,7 @@ impl SparseRows {
         }
     }
 
-    /// These rows and those, their values added where both have one.
+    /// The sum of two sparse gradients.
     fn add(&self, more: &Self) -> Result<Self> {
         let ids = [self.ids.as_slice(), &more.ids].concat();
         Self::new(&ids, &Tensor::cat(&[&self.values, &more.values], 0)?, self.values.dims())
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_marked_is_what_the_rows_say() {
+    fn a_row_masked_gradient_equals_the_sparse_one() {
         let (table, ids) = (table(), [2_u32, 0, 2]);
         let values = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
         let collected = Tensor::new(&values, &Device::Cpu).unwrap().reshape((1, 3, 2)).unwrap();
@@ -244,26 +244,26 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_gets_the_sum_and_candle_what_nobody_takes() {
+    fn a_collector_gets_the_sum_and_candle_gets_the_rest() {
         let (table, other) = (table(), table());
         let (table, other) = (table.as_tensor(), other.as_tensor());
         let give = |to: &Tensor, id: u32| route_grad(to, rows(&[id], &[[1.0, 1.0]])).unwrap();
         assert_eq!(give(table, 1).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]);
-        let (returned, taken) = collect_param_grads(&[table], || {
-            // What another training on this thread takes is its own.
+        let (returned, collected) = collect_param_grads(&[table], || {
+            // A nested training on this thread collects its own gradients.
             let ((), inner) = collect_param_grads(&[other], || assert!(give(other, 0).is_none()));
             assert!(matches!(&inner[0], Some(Gradient::Sparse(rows)) if rows.ids == [0]));
             assert!(give(table, 1).is_none() && give(table, 0).is_none());
             give(other, 2)
         });
         assert!(returned.is_some());
-        assert!(matches!(&taken[0], Some(Gradient::Sparse(rows)) if rows.ids == [0, 1]));
-        let (_, taken) = collect_param_grads(&[table, other], || {
+        assert!(matches!(&collected[0], Some(Gradient::Sparse(rows)) if rows.ids == [0, 1]));
+        let (_, collected) = collect_param_grads(&[table, other], || {
             give(table, 2);
             route_grad(table, table.ones_like().unwrap()).unwrap()
         });
-        let Some(Gradient::Dense(sum)) = &taken[0] else { panic!("a gradient of all of it") };
+        let Some(Gradient::Dense(sum)) = &collected[0] else { panic!("a gradient of all of it") };
         assert_eq!(sum.to_vec2::<f32>().unwrap(), [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]);
-        assert!(taken[1].is_none());
+        assert!(collected[1].is_none());
     }
 }

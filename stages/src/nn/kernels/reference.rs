@@ -1,5 +1,4 @@
-//! What the fused operators compute, composed of candle's own operations: how it is done off the processor, and what each is
-//! compared with in its tests.
+//! Reference implementations: the kernels composed of candle's operations. They run on a GPU, and tests compare the kernels with them.
 
 use candle_core::{D, Result, Tensor, Var};
 use candle_nn::ops::sigmoid;
@@ -29,7 +28,7 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
     x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
-/// See [`recurrent`](super::recurrent).
+/// See [`gru`](super::gru()).
 pub fn gru(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let ((batch, turns, _), (width, _)) = (x.dims3()?, hidden.dims2()?);
     let mut h = Tensor::zeros((batch, width), x.dtype(), x.device())?;
@@ -45,10 +44,11 @@ pub fn gru(x: &Tensor, hidden: &Tensor, hidden_bias: &Tensor, mask: &Tensor) -> 
     Ok(h)
 }
 
-/// The logits `[B]` of `items [B]` among `logits [B, A]`, and log-sum-exp `[B]` of each row; see [`taken`](super::taken).
+/// The logits `[B]` of `items [B]` among `logits [B, A]`, and log-sum-exp `[B]` of each row; see
+/// [`gathered_log_softmax`](super::gathered_log_softmax()).
 pub fn gathered_log_softmax(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tensor)> {
     let logit = logits.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?;
-    // The largest cancels out of the sum and of its gradient.
+    // The maximum cancels out of the sum and of its gradient.
     let high = logits.max_keepdim(D::Minus1)?.detach();
     let sum = logits.broadcast_sub(&high)?.exp()?.sum_keepdim(D::Minus1)?;
     Ok((logit, (sum.log()? + high)?.squeeze(1)?))
@@ -63,7 +63,7 @@ pub fn action_log_prob(logits: &Tensor, items: &Tensor) -> Result<(Tensor, Tenso
     Ok((logs.gather(&items.unsqueeze(1)?, 1)?.squeeze(1)?, entropy))
 }
 
-/// See [`head`](super::head).
+/// See [`output_layer`](super::output_layer()).
 pub fn output_layer(
     x: &Tensor,
     weight: &Tensor,
@@ -86,7 +86,7 @@ pub fn output_layer(
     Ok(ActionScores { logit, log_prob, entropy })
 }
 
-/// See [`means`](super::means).
+/// See [`expected_returns`](super::expected_returns()).
 pub fn expected_returns(
     hidden: &Tensor,
     weight: &Tensor,
@@ -102,7 +102,7 @@ pub fn expected_returns(
     chances.matmul(&atoms.values.unsqueeze(1)?)?.reshape((rows, items))
 }
 
-/// See [`masked_mean`](super::mean_of).
+/// See [`masked_mean`](super::masked_mean()).
 pub fn masked_mean(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let sum = x.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
     sum.broadcast_div(&mask.sum_keepdim(1)?.maximum(1.0)?)
@@ -120,7 +120,7 @@ pub fn adam(var: &Var, gradient: &Tensor, mean: &Tensor, square: &Tensor, rates:
     Ok([mean, square])
 }
 
-/// The same where of a table only the rows with `used [N]` above 0 are stepped; the others keep their values and moments.
+/// The same for the rows of a table with `used [N]` above 0; the others keep their values and moments.
 pub fn adam_sparse(
     var: &Var,
     (gradient, used): (&Tensor, &Tensor),

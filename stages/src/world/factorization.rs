@@ -12,9 +12,12 @@ const PASSES: u64 = 30;
 
 /// `reward [U, I]` less its mean ≈ `user [U, D] · item [I, D]ᵀ`, the best such product, by orthogonal (subspace) iteration.
 /// Both factors are scaled to the same root mean square.
-pub(super) fn factorise(reward: &Array, width: usize, cx: &Context) -> Result<(Array, Array)> {
+pub(super) fn factorize(reward: &Array, width: usize, cx: &Context) -> Result<(Array, Array)> {
     let (users, items) = (reward.shape[0], reward.shape[1]);
-    ensure!(width <= users.min(items), "audience.vectors is {width}, but there are {users} users and {items} items");
+    ensure!(
+        width <= users.min(items),
+        "simulator.embedding_dim is {width}, but there are {users} users and {items} items"
+    );
     let mean = reward.data.iter().map(|&x| f64::from(x)).sum::<f64>() / reward.data.len() as f64;
     let matrix = (Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)? - mean)?;
     let transposed = matrix.t()?.contiguous()?;

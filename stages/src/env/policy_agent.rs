@@ -37,14 +37,14 @@ pub fn states_for_candidates(
 }
 
 /// A network that recommends.
-pub struct Student<'a> {
+pub struct PolicyAgent<'a> {
     /// The network.
     pub network: &'a dyn PolicyNetwork,
     /// Whether it draws from π (while learning) or takes the most likely item (when judged).
     pub sample: bool,
 }
 
-impl Student<'_> {
+impl PolicyAgent<'_> {
     /// The network of a policy file, checked against a catalogue of `items` and `users`.
     pub fn load(policy: &PolicyFile, users: usize, items: usize) -> Result<Box<dyn PolicyNetwork>> {
         let network = policy_io::load(&policy.0)?;
@@ -60,7 +60,7 @@ impl Student<'_> {
     }
 }
 
-impl Student<'_> {
+impl PolicyAgent<'_> {
     fn choose(&self, observation: &Observation, draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let config = self.network.config();
         let states = states(self.network, observation)?;
@@ -70,14 +70,14 @@ impl Student<'_> {
     }
 }
 
-impl Agent for Student<'_> {
+impl Agent for PolicyAgent<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         self.choose(&observe(episodes, live, self.network.config().window), draws)
     }
 }
 
 /// A network that recommends nothing of an episode again, whatever its world allows.
-pub struct WithoutRepeats<'a>(pub Student<'a>);
+pub struct WithoutRepeats<'a>(pub PolicyAgent<'a>);
 
 impl Agent for WithoutRepeats<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
@@ -134,8 +134,8 @@ mod tests {
         };
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
         let policy = PolicyFile::new(network.export().unwrap(), "rl.bc", &world).unwrap();
-        assert!(Student::load(&policy, 3, 4).is_ok());
-        let error = Student::load(&policy, 3, 5).err().unwrap().to_string();
+        assert!(PolicyAgent::load(&policy, 3, 4).is_ok());
+        let error = PolicyAgent::load(&policy, 3, 5).err().unwrap().to_string();
         assert!(error.contains("3 users and 4 items, the world 3 and 5\nhelp: "), "{error}");
     }
 
@@ -154,9 +154,9 @@ mod tests {
             encoder: Encoder::Window,
         };
         let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
-        let student = || Student { network: &network, sample: false };
+        let student = || PolicyAgent { network: &network, sample: false };
         let mut stays = world.clone();
-        stays.rules.similar_below = None;
+        stays.rules.distance_threshold = None;
         let repeats = |agent: &dyn Agent| {
             let played = crate::env::play(&stays, &[0, 1, 2], agent, 0).unwrap();
             let distinct = |e| played.items(e).iter().collect::<std::collections::BTreeSet<_>>().len();

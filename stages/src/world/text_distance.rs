@@ -17,8 +17,8 @@ pub(super) fn title_distances(titles: &[String], bar: &Bar) -> Result<Array> {
     let counts: Vec<BTreeMap<String, usize>> = titles.iter().map(|title| trigrams(title)).collect();
     ensure!(
         counts.iter().any(|count| !count.is_empty()),
-        "`audience.distance` is `text`, but no item has a title\nhelp: name the catalogue's column of titles where the log is \
-         read, or take `columns` or `genres`"
+        "`simulator.distance` is `text`, but no item has a title\nhelp: name the catalogue's column of titles where the log is \
+         read, or take `rating_columns` or `genres`"
     );
     let mut holding: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (item, count) in counts.iter().enumerate() {

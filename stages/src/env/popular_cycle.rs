@@ -3,12 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Decide, Episode};
+use super::{Episode, EpisodeAgent};
 use crate::artifact::Interactions;
 
 /// Cycles over the `length` items with most high ratings in a log. With one more item than a user remembers, no repeat ends
 /// an episode. Where repeats are masked it goes down the order instead.
-pub struct Cycle {
+pub struct PopularCycle {
     /// Items, most high ratings first; ties go to the lowest id.
     pub order: Vec<u32>,
     /// How many of them it cycles over.
@@ -17,7 +17,7 @@ pub struct Cycle {
     pub any_high: bool,
 }
 
-impl Cycle {
+impl PopularCycle {
     /// The cycle over the `length` items of a catalogue of `items` with most ratings of `at_least` in `log`, from the first of
     /// the order on. (Coat's train log, 8 items and ratings of 4 or 5: 0, 252, 99, 120, 102, 98, 90, 103, without a tie at the
     /// end, which return 77.028 by EasyRL4Rec's protocol; begun elsewhere or in another order at most 77.197.) Where no rating is as
@@ -43,7 +43,7 @@ impl Cycle {
     }
 }
 
-impl Decide for Cycle {
+impl EpisodeAgent for PopularCycle {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
         let next = self.order[episode.items.len() % self.length];
         let others = || self.order.iter().copied().find(|&item| episode.allowed(item));
@@ -65,18 +65,20 @@ mod tests {
             rating: vec![5.0, 4.0, 4.0, 3.0, 3.0, 5.0],
             timestamp: vec![0; 6],
         };
-        let cycle = Cycle::new(&log, 6, 4.0, 3).unwrap();
+        let cycle = PopularCycle::new(&log, 6, 4.0, 3).unwrap();
         assert_eq!(cycle.order, [4, 0, 2, 1, 3, 5]);
-        let low = Cycle::new(&log, 6, 6.0, 3).unwrap();
+        let low = PopularCycle::new(&log, 6, 6.0, 3).unwrap();
         assert_eq!((low.order, low.any_high), (vec![0, 4, 2, 1, 3, 5], false), "a scale that ends below counts all");
         // Rewards 5, 4, 3 with a window of 2: the best cycle there is, 120 over 30 turns.
         let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 1);
         let played = play(&world, &[0], &cycle, 1).unwrap();
         assert_eq!(played.items(0)[..4], [4, 0, 2, 4]);
         assert_eq!((played.items(0).len(), played.rewards(0).iter().sum::<f32>()), (30, 120.0));
-        world.rules = crate::artifact::QuitRules { repeats: Repeats::MaskedExactRounds, horizon: 6, ..world.rules };
+        world.rules = crate::artifact::QuitRules { repeats: Repeats::MaskedFixedLength, horizon: 6, ..world.rules };
         assert_eq!(play(&world, &[0], &cycle, 1).unwrap().items(0), [4, 0, 2, 1, 3, 5]);
-        assert!(Cycle::new(&log, 4, 4.0, 3).err().unwrap().to_string().contains("row 0 of the log names item 4"));
-        assert!(Cycle::new(&log, 6, 4.0, 0).is_err());
+        assert!(
+            PopularCycle::new(&log, 4, 4.0, 3).err().unwrap().to_string().contains("row 0 of the log names item 4")
+        );
+        assert!(PopularCycle::new(&log, 6, 4.0, 0).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A world whose answers are known: the matrix of a file, completed to an audience. Nothing is fitted.
+//! A world with known rewards: the matrix of a file, completed with a user simulator. Nothing is fitted.
 //!
 //! For data with a true matrix, such as Coat's: the judging world of protocols that have one. Left out: matrices in pieces
 //! or with gaps.
@@ -10,30 +10,30 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Audience;
-use super::distance::tell_alike;
+use super::UserSimulator;
+use super::distance::report_similar_pairs;
 use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
 
-/// `world.given`.
+/// `world.matrix`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
-    /// The file or the folder that holds it: one line a user, one number an item, apart by blanks.
+pub struct Matrix {
+    /// The file, or the folder that holds it: one line per user, one number per item, separated by blanks.
     pub asset: AssetName,
-    /// The file in the folder; left out where the asset is the file itself.
+    /// The file in the folder; absent if the asset is the file itself.
     #[serde(default)]
     pub member: Option<String>,
-    /// Who watches.
+    /// How simulated users behave.
     #[serde(default)]
-    pub audience: Audience,
+    pub simulator: UserSimulator,
 }
 
 pipeline::ports! {
-    /// Whom and what the matrix speaks of.
+    /// The users and items of the matrix.
     pub struct Inputs {
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
         /// Where item distances and their threshold come from; the matrix itself without.
         distances: Option<World>,
@@ -41,18 +41,18 @@ pipeline::ports! {
 }
 
 pipeline::ports! {
-    /// What comes out.
+    /// The result.
     pub struct Outputs {
         /// The world.
         world: World,
     }
 }
 
-impl Stage for Given {
-    const KIND: &'static str = "world.given";
+impl Stage for Matrix {
+    const KIND: &'static str = "world.matrix";
     /// 1: first. 2: the world holds categories. 3: the world says whose its distances are.
     const VERSION: u32 = 3;
-    const ABOUT: &'static str = "take a true matrix of rewards as a simulated world";
+    const ABOUT: &'static str = "read a true reward matrix as a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -62,11 +62,11 @@ impl Stage for Given {
 
     fn check(&self) -> Result<(), (String, String)> {
         check_asset_path(self.member.as_deref(), "member")?;
-        self.audience.check()
+        self.simulator.check()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -80,9 +80,9 @@ impl Stage for Given {
             reward.shape[0],
             reward.shape[1]
         );
-        let world = self.audience.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
+        let world = self.simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
         let world = world.with_context(|| format!("complete {}", path.display()))?;
-        tell_alike(&world, cx);
+        report_similar_pairs(&world, cx);
         Ok(Outputs { world })
     }
 }
@@ -105,10 +105,10 @@ mod tests {
             std::fs::write(folder.path().join("m"), (0..rows).map(row).collect::<String>()).unwrap();
             let mut cx = Context::detached(folder.path());
             cx.add_asset("true", folder.path());
-            let audience = Audience { vectors: 2, ..Audience::default() };
-            let given = Given { asset: AssetName("true".into()), member: Some("m".into()), audience };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+            let stage = Matrix { asset: AssetName("true".into()), member: Some("m".into()), simulator };
             let log = small_log();
-            given.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
+            stage.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
         };
         assert_eq!(run(6).unwrap().world.reward.row(3)[2], 2.0);
         let error = run(5).err().unwrap().to_string();
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_member_outside_of_the_asset_is_refused() {
-        let given = |member: &str| Given {
+        let stage = |member: &str| Matrix {
             asset: AssetName("a".into()),
             member: Some(member.into()),
-            audience: Audience::default(),
+            simulator: UserSimulator::default(),
         };
-        assert!(given("x/m.ascii").check().is_ok());
+        assert!(stage("x/m.ascii").check().is_ok());
         for member in ["", "/etc/passwd", "../m", "x/../../m"] {
-            assert_eq!(given(member).check().unwrap_err().0, "member", "{member}");
+            assert_eq!(stage(member).check().unwrap_err().0, "member", "{member}");
         }
     }
 }

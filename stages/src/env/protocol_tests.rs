@@ -1,7 +1,10 @@
 //! The published protocols, step by step, on worlds that are small enough to know every answer.
 
-use super::{Agent, Cycle, Episodes, GreedyOracle, Popular, Random, Ranked, Student, cluster_world as clusters, play};
-use crate::artifact::{Array, Candidates, Interactions, QuitRules, Repeats, Termination, Window, World};
+use super::{
+    Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Random, RetrieverAgent,
+    cluster_world as clusters, play,
+};
+use crate::artifact::{Array, Candidates, Interactions, QuitRules, Repeats, Termination, WindowRule, World};
 use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder, rng};
 
@@ -19,7 +22,7 @@ fn after(world: &World, items: &[u32]) -> Option<Termination> {
 fn il_rec() -> World {
     let mut world = clusters(&[5.0, 4.0, 3.0, 2.0, 5.0, 1.0, 1.0], 1, 4, 100, 1);
     (world.distance.data[6], world.distance.data[6 * 7]) = (0.0, 0.0);
-    world.rules.low_reward = Some(2.0);
+    world.rules.quit_below = Some(2.0);
     world
 }
 
@@ -38,14 +41,14 @@ fn il_rec_looks_for_a_bad_item_first_and_then_for_a_similar_one_among_the_last_f
 #[test]
 fn a_threshold_of_distance_is_strict() {
     let mut world = il_rec();
-    world.rules.similar_below = Some(1.0);
+    world.rules.distance_threshold = Some(1.0);
     assert_eq!(after(&world, &[0, 1]), None, "a distance of 1 is not below 1");
 }
 
 #[test]
 fn billp_spares_the_first_step_and_logs_a_penalty_that_no_metric_sees() {
     let mut world = il_rec();
-    (world.rules.spared, world.rules.penalty, world.rules.horizon) = (1, Some(-1000.0), 3);
+    (world.rules.min_turns, world.rules.quit_penalty, world.rules.horizon) = (1, Some(-1000.0), 3);
     assert_eq!(after(&world, &[5]), None, "nobody leaves at the first step");
     let played = |items: &[u32]| {
         let mut episodes = Episodes::new(&world, &[0]);
@@ -76,7 +79,7 @@ fn easyrl4rec_remembers_by_its_slice() {
     for turn in 1..10 {
         assert_eq!(remembered(&world, turn), (1..=turn.min(7)).collect::<Vec<_>>(), "last, turn {turn}");
     }
-    world.rules.window_kind = Window::Easyrl4rec;
+    world.rules.window_rule = WindowRule::Easyrl4rec;
     for (turn, length) in (1..10).zip([1, 2, 3, 3, 2, 1, 7, 7, 7]) {
         assert_eq!(remembered(&world, turn), (1..=length).collect::<Vec<_>>(), "easyrl4rec, turn {turn}");
     }
@@ -87,7 +90,7 @@ fn categories(most: u32, window: usize) -> World {
     let mut world = clusters(&[1.0; 7], 1, window, 30, 1);
     let of = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]];
     world.categories = Some(Array::new(&[7, 2], of.concat()));
-    (world.rules.similar_below, world.rules.category_above) = (None, Some(most));
+    (world.rules.distance_threshold, world.rules.max_same_category) = (None, Some(most));
     world
 }
 
@@ -107,14 +110,14 @@ fn kuairec_leaves_at_the_third_of_a_category_and_kuairand_at_the_second() {
     // Who remembers two items forgets the first category after two others.
     assert_eq!(after(&categories(0, 2), &[0, 4, 5, 1]), None);
     let mut exact = categories(0, 2);
-    exact.rules.repeats = Repeats::MaskedExactRounds;
+    exact.rules.repeats = Repeats::MaskedFixedLength;
     assert_eq!((after(&categories(0, 2), &[0, 1]), after(&exact, &[0, 1])), (Some(Termination::Category), None));
 }
 
 #[test]
 fn a_similar_item_is_told_before_its_category() {
     let mut world = categories(0, 9);
-    world.rules.similar_below = Some(0.5);
+    world.rules.distance_threshold = Some(0.5);
     assert_eq!(after(&world, &[0, 0]), Some(Termination::Similar));
     assert_eq!(after(&world, &[0, 1]), Some(Termination::Category));
 }
@@ -123,10 +126,10 @@ fn a_similar_item_is_told_before_its_category() {
 fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
     let (users, items) = (world.users(), world.items());
     let log = Interactions { user: vec![0], item: vec![4], rating: vec![5.0], timestamp: vec![0] };
-    let rankings = Candidates {
+    let candidates = Candidates {
         items: vec![(0..items as u32).collect(); users],
         scores: vec![vec![0.0; items]; users],
-        avoid_alike: true,
+        filter_quit_items: true,
     };
     let config = ActorCriticConfig {
         users,
@@ -140,14 +143,14 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
         encoder: Encoder::Window,
     };
     let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 3).unwrap();
-    then("random", &Random { non_conflicting: false });
-    then("random non-conflicting", &Random { non_conflicting: true });
+    then("random", &Random { quit_aware: false });
+    then("random non-conflicting", &Random { quit_aware: true });
     then("popular", &Popular { order: (0..items as u32).rev().collect() });
     then("oracle", &GreedyOracle);
-    then("cycle", &Cycle::new(&log, items, 4.0, 3).unwrap());
-    then("retriever", &Ranked { rankings: &rankings });
-    then("student, greedy", &Student { network: &network, sample: false });
-    then("student, sampling", &Student { network: &network, sample: true });
+    then("cycle", &PopularCycle::new(&log, items, 4.0, 3).unwrap());
+    then("retriever", &RetrieverAgent { candidates: &candidates });
+    then("student, greedy", &PolicyAgent { network: &network, sample: false });
+    then("student, sampling", &PolicyAgent { network: &network, sample: true });
 }
 
 fn twelve(repeats: Repeats, horizon: usize) -> World {
@@ -160,7 +163,7 @@ fn twelve(repeats: Repeats, horizon: usize) -> World {
 fn nobody_shows_what_is_masked() {
     let mut world = twelve(Repeats::Masked, 11);
     // Nobody leaves, so that the masks are asked until one item is left.
-    world.rules.similar_below = None;
+    world.rules.distance_threshold = None;
     let users: Vec<u32> = (0..5).cycle().take(40).collect();
     with_everybody(&world, &|name, agent| {
         let played = play(&world, &users, agent, 5).unwrap_or_else(|error| panic!("{name}: {error:#}"));
@@ -175,8 +178,8 @@ fn nobody_shows_what_is_masked() {
 
 #[test]
 fn exact_rounds_end_at_the_horizon_whatever_was_shown() {
-    let mut world = twelve(Repeats::MaskedExactRounds, 10);
-    (world.rules.low_reward, world.rules.spared) = (Some(4.5), 0);
+    let mut world = twelve(Repeats::MaskedFixedLength, 10);
+    (world.rules.quit_below, world.rules.min_turns) = (Some(4.5), 0);
     with_everybody(&world, &|name, agent| {
         let played = play(&world, &[0, 1, 2, 3, 4], agent, 5).unwrap();
         for e in 0..5 {
@@ -233,7 +236,7 @@ fn one_thread_and_two_play_the_same() {
 
 /// The best undiscounted return from a turn on, by exact dynamic programming over what is remembered.
 fn best(world: &World, inclusive: bool) -> f32 {
-    let QuitRules { horizon, window, .. } = world.rules;
+    let QuitRules { horizon, quit_window: window, .. } = world.rules;
     let items = world.items() as u32;
     // States at the last turn first: everything a user may remember, oldest first.
     let memories = (0..window).fold(vec![Vec::new()], |shorter: Vec<Vec<u32>>, _| {

@@ -6,17 +6,17 @@ use crate::artifact::World;
 const LARGEST: usize = 8192;
 
 /// `[I, ⌈I/64⌉]`: bit j of row i says that the distance of i and j is below the threshold.
-pub(super) struct Near {
+pub(super) struct SimilarityMask {
     words: usize,
     bits: Vec<u64>,
 }
 
-impl Near {
+impl SimilarityMask {
     /// The bits of a world with a `similar` rule; `None` without one, or where `steps` to be played are too few to pay for
     /// them.
     pub fn of(world: &World, steps: usize) -> Option<Self> {
-        let (threshold, items) = (world.rules.similar_below?, world.items());
-        if items > LARGEST || steps * world.rules.window < items * items {
+        let (threshold, items) = (world.rules.distance_threshold?, world.items());
+        if items > LARGEST || steps * world.rules.quit_window < items * items {
             return None;
         }
         let words = items.div_ceil(64);
@@ -45,13 +45,13 @@ mod tests {
     fn bits_say_what_the_distances_say() {
         // 100 items, so that rows need a second word.
         let world = cluster_world(&[1.0; 50], 2, 2, 30, 1);
-        let near = Near::of(&world, 5000).unwrap();
+        let similarity_mask = SimilarityMask::of(&world, 5000).unwrap();
         for item in 0..100 {
             for other in 0..100 {
-                assert_eq!(near.any(item, &[other]), world.too_similar(item, &[other]), "{item}, {other}");
+                assert_eq!(similarity_mask.any(item, &[other]), world.too_similar(item, &[other]), "{item}, {other}");
             }
         }
-        assert!(!near.any(0, &[]) && near.any(99, &[3, 98]));
-        assert!(Near::of(&world, 10).is_none());
+        assert!(!similarity_mask.any(0, &[]) && similarity_mask.any(99, &[3, 98]));
+        assert!(SimilarityMask::of(&world, 10).is_none());
     }
 }

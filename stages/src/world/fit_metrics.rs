@@ -1,13 +1,13 @@
 //! How well predictions and their deviations agree with what people said.
 
-use super::gaussian::negative_log_likelihood;
+use super::heteroscedastic::negative_log_likelihood;
 use crate::artifact::CalibrationBin;
 
 /// Bins of a calibration, where there are as many ratings.
 const BINS: usize = 10;
 
 /// What a model promised of held-out ratings, and what they were.
-pub(super) struct Promises {
+pub(super) struct CalibrationStats {
     /// r̂ of each.
     pub predicted: Vec<f64>,
     /// Its predictive variance.
@@ -18,7 +18,7 @@ pub(super) struct Promises {
 
 /// Means over the ratings.
 #[derive(Debug, PartialEq)]
-pub(super) struct Scores {
+pub(super) struct FitMetrics {
     /// √ mean error².
     pub rmse: f64,
     /// mean |error|.
@@ -27,7 +27,7 @@ pub(super) struct Scores {
     pub nll: f64,
 }
 
-impl Promises {
+impl CalibrationStats {
     fn error(&self, row: usize) -> f64 {
         self.predicted[row] - f64::from(self.observed[row])
     }
@@ -36,9 +36,9 @@ impl Promises {
         (0..self.observed.len()).map(of).sum::<f64>() / self.observed.len() as f64
     }
 
-    /// The scores over all ratings.
-    pub(super) fn scores(&self) -> Scores {
-        Scores {
+    /// The metrics over all ratings.
+    pub(super) fn metrics(&self) -> FitMetrics {
+        FitMetrics {
             rmse: self.mean(|row| self.error(row).powi(2)).sqrt(),
             mae: self.mean(|row| self.error(row).abs()),
             nll: self.mean(|row| negative_log_likelihood(self.error(row), self.variance[row])),
@@ -78,24 +78,24 @@ mod tests {
 
     #[test]
     fn scores_by_hand() {
-        let promises = Promises { predicted: vec![3.0, 1.0], variance: vec![1.0, 4.0], observed: vec![4.0, 4.0] };
-        let scores = promises.scores();
-        assert!((scores.rmse - 5.0_f64.sqrt()).abs() < 1e-12 && (scores.mae - 2.0).abs() < 1e-12, "{scores:?}");
+        let stats = CalibrationStats { predicted: vec![3.0, 1.0], variance: vec![1.0, 4.0], observed: vec![4.0, 4.0] };
+        let metrics = stats.metrics();
+        assert!((metrics.rmse - 5.0_f64.sqrt()).abs() < 1e-12 && (metrics.mae - 2.0).abs() < 1e-12, "{metrics:?}");
         // ½ ln 2π + ½·1 and ½ ln 8π + ½·9/4.
         let nll = 0.5 * (std::f64::consts::TAU.ln() + (4.0 * std::f64::consts::TAU).ln() + 1.0 + 2.25) / 2.0;
-        assert!((scores.nll - nll).abs() < 1e-12, "{scores:?}");
-        assert!((promises.weighted_rmse(&[3.0, 1.0]) - 3.0_f64.sqrt()).abs() < 1e-12);
+        assert!((metrics.nll - nll).abs() < 1e-12, "{metrics:?}");
+        assert!((stats.weighted_rmse(&[3.0, 1.0]) - 3.0_f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]
     fn bins_hold_about_as_many_ratings_each() {
         // 25 ratings in 10 bins of 2 or 3; predictions fall, so the first bin holds the last rows.
-        let promises = Promises {
+        let stats = CalibrationStats {
             predicted: (0..25).map(|k| f64::from(24 - k)).collect(),
             variance: vec![4.0; 25],
             observed: (0..25).map(|k| (24 - k) as f32 + if k % 2 == 0 { 1.0 } else { -1.0 }).collect(),
         };
-        let bins = promises.bins("mean");
+        let bins = stats.bins("mean");
         assert_eq!(bins.iter().map(|bin| bin.count).collect::<Vec<_>>(), [2, 3, 2, 3, 2, 3, 2, 3, 2, 3]);
         let first = CalibrationBin {
             model: "mean".into(),
@@ -108,7 +108,8 @@ mod tests {
         };
         assert_eq!(bins[0], first);
         assert!((bins[1].predicted - 3.0).abs() < 1e-12 && (bins[1].observed - (3.0 + 1.0 / 3.0)).abs() < 1e-6);
-        let few = Promises { predicted: vec![2.0, 1.0], variance: vec![0.0; 2], observed: vec![1.0, 2.0] }.bins("m");
+        let few =
+            CalibrationStats { predicted: vec![2.0, 1.0], variance: vec![0.0; 2], observed: vec![1.0, 2.0] }.bins("m");
         assert_eq!(few.len(), 2);
         assert_eq!((few[0].predicted, few[0].observed, few[0].deviation), (1.0, 2.0, 0.0));
     }

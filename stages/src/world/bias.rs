@@ -1,4 +1,4 @@
-//! Shrunken means: r̂(u, i) = μ + b_i + b_u, with b_i = Σ_u w(r − μ)/(Σ_u w + λ_i) and b_u = Σ_i w(r − μ − b_i)/(Σ_i w + λ_u).
+//! Regularized biases of items and users: r̂(u, i) = μ + b_i + b_u, with b_i = Σ_u w(r − μ)/(Σ_u w + λ_i) and b_u = Σ_i w(r − μ − b_i)/(Σ_i w + λ_u).
 //!
 //! What can be said of an item that few have rated and a user who rated little (Koren, Bell and Volinsky 2009, § "adding
 //! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
@@ -10,44 +10,51 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
 use super::fit::Completed;
-use super::{Audience, Inputs, Ips, Outputs};
+use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::artifact::{Array, Curves, Interactions};
 
 /// What to do with a log of one rating.
 const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a log that only says what people chose can be fitted by \
-                        `world.mf` or `world.deepfm` with `negatives: true`";
+                        `world.mf` or `world.deepfm` with `sample_negatives: true`";
 
-/// `world.means`.
+/// `world.bias`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Means {
-    /// λ_i: an item's mean counts like this many ratings at the mean of all, 0 or more.
-    pub shrink_items: f64,
-    /// λ_u, likewise for users.
-    pub shrink_users: f64,
-    /// How ratings are weighted; only with the input `propensities`.
+pub struct Bias {
+    /// λ_i: the shrinkage of item biases, in ratings at the global mean, 0 or more.
+    pub item_regularization: f64,
+    /// λ_u: the shrinkage of user biases, likewise.
+    pub user_regularization: f64,
+    /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// Who watches in the completed world.
-    pub audience: Audience,
+    /// How simulated users behave in the completed world.
+    pub simulator: UserSimulator,
 }
 
-impl Default for Means {
+impl Default for Bias {
     fn default() -> Self {
         // Chosen on splits of Coat's chosen ratings.
-        Self { shrink_items: 5.0, shrink_users: 3.0, ips: Ips::default(), audience: Audience::default() }
+        Self {
+            item_regularization: 5.0,
+            user_regularization: 3.0,
+            ips: Ips::default(),
+            simulator: UserSimulator::default(),
+        }
     }
 }
 
-impl Stage for Means {
-    const KIND: &'static str = "world.means";
+impl Stage for Bias {
+    const KIND: &'static str = "world.bias";
     /// 1: first. 2: the world says whose its distances are.
     const VERSION: u32 = 2;
-    const ABOUT: &'static str = "complete shrunken means of items and users to a simulated world";
+    const ABOUT: &'static str = "fit regularized item and user biases and complete them to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
-        for (path, shrink) in [("shrink_items", self.shrink_items), ("shrink_users", self.shrink_users)] {
+        for (path, shrink) in
+            [("item_regularization", self.item_regularization), ("user_regularization", self.user_regularization)]
+        {
             if !(shrink >= 0.0 && shrink.is_finite()) {
                 return Err((path.into(), "a count of ratings is 0 or more".into()));
             }
@@ -56,7 +63,7 @@ impl Stage for Means {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.audience.requirements()
+        self.simulator.requirements()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -73,22 +80,22 @@ impl Stage for Means {
             }
         }
         let member = Member { curves, completed: Completed { rating, variance: None } };
-        complete(&[member], &self.ips, &self.audience, &inputs, cx)
+        complete(&[member], &self.ips, &self.simulator, &inputs, cx)
     }
 }
 
-impl Means {
+impl Bias {
     fn ensemble(&self) -> Ensemble<'_> {
-        Ensemble { members: 1, seed: 0, negatives: false, ips: &self.ips, audience: &self.audience }
+        Ensemble { members: 1, seed: 0, negatives: false, ips: &self.ips, simulator: &self.simulator }
     }
 
     /// r̂ of all, `[U, I]`, clamped to the ratings that occur.
     fn means(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Array {
         let mean = mean(log, Some(weights));
         let rest: Vec<f64> = log.rating.iter().map(|&r| f64::from(r) - mean).collect();
-        let of_item = shrunken(&log.item, &rest, weights, self.shrink_items, items);
+        let of_item = shrunken(&log.item, &rest, weights, self.item_regularization, items);
         let rest: Vec<f64> = rest.iter().zip(&log.item).map(|(x, &item)| x - of_item[item as usize]).collect();
-        let of_user = shrunken(&log.user, &rest, weights, self.shrink_users, users);
+        let of_user = shrunken(&log.user, &rest, weights, self.user_regularization, users);
         let (low, high) = range(log);
         let row = |u: &f64| of_item.iter().map(|i| ((mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
         Array::new(&[users, items], of_user.iter().flat_map(row).collect())
@@ -119,7 +126,7 @@ mod tests {
             rating: vec![5.0, 1.0, 3.0],
             timestamp: vec![0; 3],
         };
-        let stage = Means { shrink_items: 1.0, shrink_users: 2.0, ..Means::default() };
+        let stage = Bias { item_regularization: 1.0, user_regularization: 2.0, ..Bias::default() };
         // μ = 3; b_0 = (2 + 0)/(2 + 1) = 2/3, b_1 = −2/2 = −1, b_2 = 0; user 0: (4/3 − 1)/(2 + 2) = 1/12, user 1: −2/3/3 = −2/9.
         let found = stage.means(&log, &[1.0; 3], 2, 3);
         let wanted = [3.0 + 2.0 / 3.0 + 1.0 / 12.0, 2.0 + 1.0 / 12.0, 3.0 + 1.0 / 12.0];
@@ -134,21 +141,21 @@ mod tests {
     #[test]
     fn it_is_scored_on_what_was_held_out() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
-        let stage = Means { audience, ..Means::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = Bias { simulator, ..Bias::default() };
         let outputs = stage.run(weighted(small_log()), &Context::detached(folder.path())).unwrap();
         let series: Vec<&str> = outputs.curves.0.iter().map(|point| point.series.as_str()).collect();
         let ends = ["rmse.holdout.world", "mae.holdout.world", "nll.holdout.world", "rmse.holdout.world.ips"];
         assert_eq!(series, [["rmse.train", "rmse.holdout"].as_slice(), &ends].concat());
         assert_eq!(outputs.calibration.0.iter().map(|bin| bin.count).sum::<u32>(), 6);
-        assert_eq!(outputs.world.deviation, None);
+        assert_eq!(outputs.world.ensemble_std, None);
     }
 
     #[test]
     fn a_log_of_another_catalogue_is_refused_with_the_sizes() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
-        let stage = Means { audience, ..Means::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let stage = Bias { simulator, ..Bias::default() };
         let error = |held: bool| {
             let mut inputs = weighted(small_log());
             let log = if held { inputs.holdout.as_mut().unwrap() } else { &mut inputs.interactions };
@@ -164,24 +171,27 @@ mod tests {
     #[test]
     fn a_log_of_one_rating_is_refused_with_what_helps() {
         let folder = tempfile::tempdir().unwrap();
-        let audience = Audience { vectors: 2, ..Audience::default() };
+        let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         let mut inputs = small_log();
         inputs.interactions.rating.fill(1.0);
-        let stage = Means { audience, ..Means::default() };
+        let stage = Bias { simulator, ..Bias::default() };
         let error = stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
         assert!(
             error.starts_with("all 30 ratings at `interactions` are 1: there is no taste in them to fit"),
             "{error}"
         );
-        assert!(error.contains("\nhelp: name the log's ratings") && error.contains("`negatives: true`"), "{error}");
+        assert!(
+            error.contains("\nhelp: name the log's ratings") && error.contains("`sample_negatives: true`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn propensities_that_only_score_leave_the_fit_alone() {
         let folder = tempfile::tempdir().unwrap();
         let run = |fit: bool, connected: bool| {
-            let audience = Audience { vectors: 2, ..Audience::default() };
-            let stage = Means { ips: Ips { fit, ..Ips::default() }, audience, ..Means::default() };
+            let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+            let stage = Bias { ips: Ips { weight_loss: fit, ..Ips::default() }, simulator, ..Bias::default() };
             let mut inputs = weighted(small_log());
             inputs.propensities = inputs.propensities.filter(|_| connected);
             stage.run(inputs, &Context::detached(folder.path())).unwrap()

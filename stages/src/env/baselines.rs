@@ -5,23 +5,23 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Agent, Decide, Episode, Episodes, candidates};
+use super::{Agent, Episode, EpisodeAgent, Episodes, next_candidates};
 use crate::artifact::Candidates;
 
 /// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
 /// distances: privileged), and over the catalogue again where all do.
 pub struct Random {
     /// Whether conflicting items are left out.
-    pub non_conflicting: bool,
+    pub quit_aware: bool,
 }
 
-impl Decide for Random {
+impl EpisodeAgent for Random {
     fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
-        if !self.non_conflicting {
+        if !self.quit_aware {
             return Ok(episode.random_allowed(draw));
         }
         let items = 0..episode.world().items() as u32;
-        let free: Vec<u32> = items.filter(|&item| episode.allowed(item) && !episode.conflicts(item)).collect();
+        let free: Vec<u32> = items.filter(|&item| episode.allowed(item) && !episode.user_quits_at(item)).collect();
         // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
         Ok(if free.is_empty() { episode.random_allowed(draw) } else { free[draw.random_range(0..free.len())] })
     }
@@ -33,10 +33,10 @@ pub struct Popular {
     pub order: Vec<u32>,
 }
 
-impl Decide for Popular {
+impl EpisodeAgent for Popular {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
         let allowed = || self.order.iter().copied().filter(|&item| episode.allowed(item));
-        let free = allowed().find(|&item| !episode.conflicts(item)).or_else(|| allowed().next());
+        let free = allowed().find(|&item| !episode.user_quits_at(item)).or_else(|| allowed().next());
         free.context("a popularity order without an item that may be recommended")
     }
 }
@@ -45,7 +45,7 @@ impl Decide for Popular {
 /// upper bound: that is [`plans`](super::plans)). Ties go to the lowest id.
 pub struct GreedyOracle;
 
-impl Decide for GreedyOracle {
+impl EpisodeAgent for GreedyOracle {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
         let rewards = episode.world().reward.row(episode.user as usize);
         let best = |free: &dyn Fn(u32) -> bool| {
@@ -58,21 +58,21 @@ impl Decide for GreedyOracle {
             }
             best
         };
-        let found = best(&|item| episode.allowed(item) && !episode.conflicts(item));
+        let found = best(&|item| episode.allowed(item) && !episode.user_quits_at(item));
         // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
         found.or_else(|| best(&|item| episode.allowed(item))).context("no item may be recommended")
     }
 }
 
 /// A retriever alone: always its first candidate.
-pub struct Ranked<'a> {
+pub struct RetrieverAgent<'a> {
     /// What it offers to whom.
-    pub rankings: &'a Candidates,
+    pub candidates: &'a Candidates,
 }
 
-impl Agent for Ranked<'_> {
+impl Agent for RetrieverAgent<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], _: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let pick = |&e: &usize| Ok(candidates(episodes, e, self.rankings, 1)?[0]);
+        let pick = |&e: &usize| Ok(next_candidates(episodes, e, self.candidates, 1)?[0]);
         live.par_iter().map(pick).collect()
     }
 }
@@ -90,7 +90,7 @@ mod tests {
         let total = |agent: &dyn Agent| play(&world, &[0], agent, 1).unwrap().rewards(0).iter().sum::<f32>();
         assert!((total(&GreedyOracle) - 120.0).abs() < 1e-4);
         assert!((total(&Popular { order: vec![4, 2, 0, 1, 3, 5] }) - 120.0).abs() < 1e-4);
-        let random = play(&world, &[0], &Random { non_conflicting: true }, 1).unwrap();
+        let random = play(&world, &[0], &Random { quit_aware: true }, 1).unwrap();
         assert_eq!(random.items(0).len(), 30);
     }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(played(&GreedyOracle, 1), [2, 2]);
         assert_eq!(played(&Popular { order: vec![1, 2, 0] }, 1), [1, 1]);
         let last: std::collections::BTreeSet<u32> =
-            (0..30).map(|seed| played(&Random { non_conflicting: true }, seed)[1]).collect();
+            (0..30).map(|seed| played(&Random { quit_aware: true }, seed)[1]).collect();
         assert_eq!(last.len(), 3);
         // Masked: the best of those that are left.
         world.rules.repeats = crate::artifact::Repeats::Masked;
@@ -114,11 +114,11 @@ mod tests {
     fn where_nobody_leaves_yet_nothing_conflicts() {
         // Spared two turns: the oracle takes the best item twice, then must avoid what is remembered.
         let mut world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
-        world.rules.spared = 2;
+        world.rules.min_turns = 2;
         assert_eq!(play(&world, &[0], &GreedyOracle, 1).unwrap().items(0), [0, 0, 1, 0]);
-        let rankings = Candidates { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], avoid_alike: true };
+        let candidates = Candidates { items: vec![vec![0, 1]], scores: vec![vec![0.0; 2]], filter_quit_items: true };
         let mut episodes = Episodes::new(&world, &[0]);
         episodes.step(&[0], &[1]).unwrap();
-        assert_eq!(candidates(&episodes, 0, &rankings, 2).unwrap(), [0]);
+        assert_eq!(next_candidates(&episodes, 0, &candidates, 2).unwrap(), [0]);
     }
 }

@@ -8,12 +8,12 @@ use rand::{Rng, RngExt};
 use crate::artifact::Interactions;
 
 /// The items that each user rated, sorted.
-pub(super) struct Negatives {
+pub(super) struct NegativeSampler {
     rated: Vec<Vec<u32>>,
     items: usize,
 }
 
-impl Negatives {
+impl NegativeSampler {
     pub(super) fn new(log: &Interactions, users: usize, items: usize) -> Self {
         let mut rated = vec![Vec::new(); users];
         for (&user, &item) in log.user.iter().zip(&log.item) {
@@ -54,13 +54,13 @@ mod tests {
             rating: vec![1.0; 6],
             timestamp: vec![0; 6],
         };
-        let negatives = Negatives::new(&log, 3, 6);
+        let negatives = NegativeSampler::new(&log, 3, 6);
         let mut draw = rng(&[1]);
         let mut counts = [0; 6];
         for _ in 0..300 {
             counts[negatives.draw(0, &mut draw).unwrap() as usize] += 1;
         }
         assert!(counts[0] + counts[1] + counts[4] == 0 && [2, 3, 5].iter().all(|&k| counts[k] > 70), "{counts:?}");
-        assert_eq!(Negatives::new(&log, 3, 2).draw(1, &mut draw), None);
+        assert_eq!(NegativeSampler::new(&log, 3, 2).draw(1, &mut draw), None);
     }
 }

@@ -10,7 +10,7 @@ use rand::RngExt;
 
 /// One vector an item, `[I, width]`, of length 1; all 0 where there is no text.
 #[must_use]
-pub fn text_vectors(items: &Items, width: usize, seed: u64) -> Array {
+pub fn embed_texts(items: &Items, width: usize, seed: u64) -> Array {
     let mut data = Vec::with_capacity(items.len() * width);
     for (title, genres) in items.title.iter().zip(&items.genres) {
         let text = format!(" {title} {} ", genres.join(" ")).to_lowercase();
@@ -42,12 +42,12 @@ mod tests {
             genres: vec![vec![]; 4],
             ..Items::default()
         };
-        let vectors = text_vectors(&items, 64, 1);
+        let vectors = embed_texts(&items, 64, 1);
         let cosine = |a: usize, b: usize| vectors.row(a).iter().zip(vectors.row(b)).map(|(x, y)| x * y).sum::<f32>();
         assert!((cosine(0, 0) - 1.0).abs() < 1e-5);
         assert!(cosine(0, 1) > 0.7 && cosine(0, 2).abs() < 0.5, "{} {}", cosine(0, 1), cosine(0, 2));
         assert_eq!(vectors.row(3), [0.0; 64]);
-        assert_eq!(text_vectors(&items, 64, 1), vectors);
-        assert_ne!(text_vectors(&items, 64, 2), vectors);
+        assert_eq!(embed_texts(&items, 64, 1), vectors);
+        assert_ne!(embed_texts(&items, 64, 2), vectors);
     }
 }

@@ -1,0 +1,365 @@
+//! The user simulator: completes a reward matrix to a world with quit rules, item distances and embeddings for policies.
+
+use anyhow::{Result, bail, ensure};
+use pipeline::{Context, Requirement};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
+use super::factorization::factorize;
+use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, WindowRule, World};
+
+/// How simulated users behave and when they quit. An episode ends, in this order, at a low reward (`quit_below`), at an item that
+/// is too similar to one in the quit window (`quit_similarity`), at a category that was shown too often (`max_same_category`), or
+/// at the `horizon`. The published protocols are settings of it:
+///
+/// - EasyRL4Rec and DORL, all with `window_rule: easyrl4rec` and `horizon: 30`: Coat `quit_window: 7, quit_similarity:
+///   { euclidean_threshold: 6 }`; MovieLens-1M `quit_window: 7, quit_similarity: { euclidean_threshold: 75 }`; Yahoo
+///   `quit_window: 3, quit_similarity: { euclidean_threshold: 120 }`; KuaiRec `quit_window: 9, quit_similarity: off,
+///   max_same_category: 1`; KuaiRand `quit_window: 10, quit_similarity: off, max_same_category: 0`. Repeats: FB is `allowed`,
+///   NX_0 is `masked`, NX_10 is `masked_fixed_length` with `horizon: 10`.
+/// - IL-Rec: `horizon: 100, quit_window: 4, quit_below: 2` and a threshold of 50 (Steam) or 15 (Amazon). The paper does not say
+///   which distance the threshold is of; `euclidean_threshold`, as in EasyRL4Rec, is our reading.
+/// - BiLLP: as IL-Rec with `min_turns: 1, quit_penalty: -1000` and `horizon: 50` (70 in its test on Steam).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserSimulator {
+    /// Maximum number of turns of an episode; 30 as in EasyRL4Rec.
+    pub horizon: usize,
+    /// Number of recent items that the quit rules compare with; 7 as in EasyRL4Rec for MovieLens-1M and Coat.
+    pub quit_window: usize,
+    /// Which items the quit window holds early in an episode: `last`, or `easyrl4rec` with its negative slice start.
+    pub window_rule: WindowRule,
+    /// The distance between items. Only without the input `distances`, which brings its own.
+    pub distance: DistanceBy,
+    /// When two items count as similar; `similar_fraction: 0.02` by default. Only without the input `distances`, which brings its own.
+    pub quit_similarity: Option<QuitSimilarity>,
+    /// Users quit at a reward below this; off by default.
+    pub quit_below: Option<f64>,
+    /// Users quit at an item if one of its categories occurs more often than this in the quit window; off by default. 1 in
+    /// EasyRL4Rec's KuaiRec, 0 in its KuaiRand. Categories are the genres of the catalogue; a catalogue without genres is refused.
+    /// The rule uses this simulator's value also where `distances` supplies the distances and their threshold.
+    pub max_same_category: Option<u32>,
+    /// Number of first turns at which no user quits: 0 as in IL-Rec, 1 as in BiLLP.
+    pub min_turns: usize,
+    /// The training reward of the step at which a user quits, in place of its reward; −1000 in BiLLP. Metrics never contain it.
+    /// Off by default.
+    pub quit_penalty: Option<f64>,
+    /// Whether items may be recommended again: `allowed`, `masked`, or `masked_fixed_length`, where no user quits and every
+    /// episode lasts `horizon` turns. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
+    pub repeats: Repeats,
+    /// Dimension of the user and item embeddings that policies are initialised with: a factorisation of the completed matrix.
+    pub embedding_dim: usize,
+}
+
+impl Default for UserSimulator {
+    fn default() -> Self {
+        Self {
+            horizon: 30,
+            quit_window: 7,
+            window_rule: WindowRule::Last,
+            distance: DistanceBy::RatingColumns,
+            quit_similarity: None,
+            quit_below: None,
+            max_same_category: None,
+            min_turns: 0,
+            quit_penalty: None,
+            repeats: Repeats::Allowed,
+            embedding_dim: 16,
+        }
+    }
+}
+
+impl UserSimulator {
+    /// What no type can say.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, message: &str| Err((format!("simulator.{path}"), message.to_owned()));
+        if self.horizon == 0 {
+            return wrong("horizon", "an episode has at least one turn");
+        }
+        if self.embedding_dim == 0 {
+            return wrong("vectors", "policies need vectors of at least one number");
+        }
+        if self.quit_below.is_some_and(|x| !x.is_finite()) {
+            return wrong("low_reward", "a reward is a finite number");
+        }
+        if self.quit_penalty.is_some_and(|x| !x.is_finite()) {
+            return wrong("quit_penalty", "a reward is a finite number");
+        }
+        match self.quit_similarity {
+            Some(QuitSimilarity::SimilarFraction(share)) if !(share > 0.0 && share < 1.0) => {
+                wrong("quit_similarity.similar_fraction", "a share of pairs lies between 0 and 1, both excluded")
+            }
+            Some(QuitSimilarity::EuclideanThreshold(_)) if self.distance != DistanceBy::RatingColumns => wrong(
+                "quit_similarity.euclidean_threshold",
+                "only distances of `rating_columns` are Euclidean; take `threshold` or `similar_fraction`",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// What has no place beside another world's distances.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        let alone = |setting| Requirement {
+            setting,
+            port: "distances",
+            connected: false,
+            why: "distances come with a threshold of their own".to_owned(),
+            help: "leave out one of the two",
+        };
+        let quit_similarity = self.quit_similarity.is_some().then(|| alone("simulator.quit_similarity"));
+        let distance = (self.distance != DistanceBy::RatingColumns).then(|| alone("simulator.distance"));
+        quit_similarity.into_iter().chain(distance).collect()
+    }
+
+    /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
+    /// given.
+    pub fn complete(
+        &self,
+        shared: Option<&World>,
+        items: &Items,
+        users: &Users,
+        reward: Array,
+        cx: &Context,
+    ) -> Result<World> {
+        ensure!(
+            reward.data.iter().all(|x| x.is_finite()),
+            "the fitted rewards are not all finite; lower learning_rate"
+        );
+        let ids = Ids::of(items, users);
+        let users = reward.shape[0];
+        let (distance, distances) = match shared {
+            Some(_) if self.distance != DistanceBy::RatingColumns => {
+                bail!("`simulator.distance` is set, but `distances` brings its own\nhelp: leave out one of the two")
+            }
+            // What a lender has from the catalogue anyone could have.
+            Some(world) if world.distances == DistancesFrom::Catalogue => {
+                (world.distance.clone(), DistancesFrom::Catalogue)
+            }
+            Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
+            None => (self.distance.distances(items, &reward, cx)?, self.distance.from()),
+        };
+        ensure!(
+            distance.shape[0] == reward.shape[1],
+            "the shared distances are of another catalogue: of {} items, and this world has {}\nhelp: connect `distances` to a \
+             world of the same `items`",
+            distance.shape[0],
+            reward.shape[1]
+        );
+        ensure!(
+            self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
+            "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice\nhelp: lower \
+             `simulator.horizon`, or take `repeats: allowed`",
+            reward.shape[1],
+            self.horizon
+        );
+        let categories = categories(items);
+        ensure!(
+            self.max_same_category.is_none() || categories.is_some(),
+            "`simulator.max_same_category` is set, but no item has a category\nhelp: name the catalogue's column of genres where \
+             the log is read, or leave `max_same_category` out"
+        );
+        let distance_threshold = match (shared, self.quit_similarity) {
+            (Some(_), Some(_)) => bail!(
+                "`simulator.quit_similarity` is set, but `distances` brings its own threshold\nhelp: leave out one of the two"
+            ),
+            (Some(world), None) => world.rules.distance_threshold,
+            (None, similar) => match similar.unwrap_or(USUAL) {
+                QuitSimilarity::SimilarFraction(share) => Some(closest(&distance, share)),
+                QuitSimilarity::Threshold(threshold) => Some(threshold as f32),
+                // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
+                QuitSimilarity::EuclideanThreshold(threshold) => {
+                    Some((threshold * threshold / users as f64).sqrt() as f32)
+                }
+                QuitSimilarity::Off => None,
+            },
+        };
+        let (user_vectors, item_vectors) = factorize(&reward, self.embedding_dim, cx)?;
+        let rules = QuitRules {
+            horizon: self.horizon,
+            quit_window: self.quit_window,
+            window_rule: self.window_rule,
+            distance_threshold,
+            quit_below: self.quit_below.map(|x| x as f32),
+            max_same_category: self.max_same_category,
+            min_turns: self.min_turns,
+            quit_penalty: self.quit_penalty.map(|x| x as f32),
+            repeats: self.repeats,
+        };
+        let (ensemble_std, predicted_std, bonus) = (None, None, None);
+        Ok(World {
+            reward,
+            distance,
+            user_vectors,
+            item_vectors,
+            ensemble_std,
+            predicted_std,
+            bonus,
+            categories,
+            rules,
+            distances,
+            ids,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cx() -> Context {
+        Context::detached(std::path::Path::new("unused"))
+    }
+
+    #[test]
+    fn distances_threshold_and_vectors_of_a_small_matrix() {
+        // Items 0 and 1 are alike; item 2 is the opposite.
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let simulator = UserSimulator {
+            embedding_dim: 2,
+            quit_similarity: Some(QuitSimilarity::SimilarFraction(0.4)),
+            ..UserSimulator::default()
+        };
+        let world = simulator.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
+        assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
+        assert_eq!(world.rules.distance_threshold, Some(4.0));
+        assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
+        for (u, i) in [(0, 0), (0, 2), (1, 1), (1, 2)] {
+            let product: f32 =
+                world.user_vectors.row(u).iter().zip(world.item_vectors.row(i)).map(|(a, b)| a * b).sum();
+            assert!((product + 3.0 - reward.row(u)[i]).abs() < 1e-4, "({u}, {i}): {product}");
+        }
+    }
+
+    #[test]
+    fn shared_distances_bring_their_threshold_and_no_other_is_taken() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let below = UserSimulator {
+            embedding_dim: 2,
+            quit_similarity: Some(QuitSimilarity::Threshold(0.5)),
+            ..UserSimulator::default()
+        };
+        let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
+        let other = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        assert_eq!(
+            other
+                .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone(), &cx())
+                .unwrap()
+                .rules
+                .distance_threshold,
+            Some(0.5)
+        );
+        let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
+        let error =
+            other.complete(Some(&shared), &Items::default(), &Users::default(), fewer, &cx()).unwrap_err().to_string();
+        assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
+        let error =
+            below.complete(Some(&shared), &Items::default(), &Users::default(), reward, &cx()).unwrap_err().to_string();
+        assert!(error.contains("`simulator.quit_similarity` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_euclidean_threshold_is_strict() {
+        // Items 0 and 1 are √(3² + 4²) = 5 apart.
+        let reward = Array::new(&[2, 2], vec![1.0, 4.0, 5.0, 1.0]);
+        let conflicts = |threshold: f64| {
+            let quit_similarity = Some(QuitSimilarity::EuclideanThreshold(threshold));
+            let simulator = UserSimulator { embedding_dim: 2, quit_similarity, ..UserSimulator::default() };
+            simulator
+                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+                .unwrap()
+                .too_similar(0, &[1])
+        };
+        assert!(!conflicts(4.99) && !conflicts(5.0) && conflicts(5.01));
+    }
+
+    #[test]
+    fn a_world_remembers_whose_distances_it_has() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
+        let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
+        let quit_similarity = Some(QuitSimilarity::Threshold(0.5));
+        let simulator = UserSimulator {
+            embedding_dim: 2,
+            distance: DistanceBy::Genres,
+            quit_similarity,
+            ..UserSimulator::default()
+        };
+        let own = simulator.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        assert_eq!(own.distances, DistancesFrom::Catalogue);
+        assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+        assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
+        let sharing = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
+        let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
+        let columns = sharing.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        assert_eq!(columns.distances, DistancesFrom::Own);
+        let shared = sharing.complete(Some(&columns), &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        assert_eq!(shared.distances, DistancesFrom::Shared { digest: columns.distances_digest() });
+        assert_eq!(shared.distances_digest(), columns.distances_digest());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("world");
+        pipeline::Artifact::write(&shared, &path).unwrap();
+        assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
+        let error = simulator.complete(Some(&own), &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
+        assert!(error.starts_with("`simulator.distance` is set, but `distances` brings its own"), "{error}");
+    }
+
+    #[test]
+    fn a_horizon_that_a_catalogue_cannot_fill_without_repeats_is_refused() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let complete = |horizon: usize, repeats: Repeats| {
+            let simulator = UserSimulator { embedding_dim: 2, horizon, repeats, ..UserSimulator::default() };
+            simulator
+                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+                .map(|world| world.rules.repeats)
+        };
+        for repeats in [Repeats::Masked, Repeats::MaskedFixedLength] {
+            assert_eq!(complete(2, repeats).unwrap(), repeats);
+            let error = complete(3, repeats).unwrap_err().to_string();
+            assert!(
+                error.starts_with("a catalogue of 3 items cannot fill 3 turns") && error.contains("help: "),
+                "{error}"
+            );
+        }
+        assert!(complete(30, Repeats::Allowed).is_ok());
+    }
+
+    #[test]
+    fn a_rule_of_categories_needs_some_and_is_the_audiences_own() {
+        let reward = Array::new(&[2, 3], vec![5.0, 5.0, 1.0, 1.0, 1.0, 5.0]);
+        let genres = ["a", "b", "b"].map(|name| vec![name.to_owned()]).to_vec();
+        let items = Items { genres, id: vec![String::new(); 3], ..Items::default() };
+        let simulator =
+            |max_same_category| UserSimulator { embedding_dim: 2, max_same_category, ..UserSimulator::default() };
+        let error = simulator(Some(0))
+            .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
+        let judge = simulator(Some(0)).complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
+        let sharing = |above| {
+            simulator(above)
+                .complete(Some(&judge), &items, &Users::default(), reward.clone(), &cx())
+                .unwrap()
+                .rules
+                .max_same_category
+        };
+        assert_eq!((sharing(None), sharing(Some(1))), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_euclidean_threshold_is_for_columns_only() {
+        let quit_similarity = Some(QuitSimilarity::EuclideanThreshold(6.0));
+        let simulator = UserSimulator { quit_similarity, distance: DistanceBy::Text, ..UserSimulator::default() };
+        assert_eq!(simulator.check().unwrap_err().0, "simulator.quit_similarity.euclidean_threshold");
+    }
+
+    #[test]
+    fn a_share_outside_its_range_is_refused() {
+        let simulator =
+            UserSimulator { quit_similarity: Some(QuitSimilarity::SimilarFraction(1.5)), ..UserSimulator::default() };
+        assert_eq!(simulator.check().unwrap_err().0, "simulator.quit_similarity.similar_fraction");
+    }
+}
