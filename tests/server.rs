@@ -327,7 +327,7 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
     let one = [
         "stages.demos.with.users=1",
         "stages.world.with.simulator.horizon=1",
-        "stages.demos.with.actor={\"write\":{\"tries\":2,\"ground\":{\"embedding\":-1}}}",
+        "stages.demos.with.actor={\"write\":{\"max_attempts\":2,\"ground\":{\"embedding\":-1}}}",
     ];
     let sets: Vec<&str> = one.iter().flat_map(|set| ["--set", set]).collect();
     project.ok(&[&["run", "x.yaml", "demos"], &sets[..]].concat()).says(&["1 in 1 episodes", "spent"]);
