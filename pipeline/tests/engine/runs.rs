@@ -39,11 +39,11 @@ fn the_list_says_what_is_at_work_and_what_was_killed() {
     let line = project.ok("runs");
     assert!(line.contains("  slow  running  20") && line.contains("0 hit, 0 ran, 0 failed"), "{line}");
     let shown = project.ok("runs last");
-    assert!(shown.contains("\nslow   running        –") && shown.contains("\nafter  not started  0.00 s"), "{shown}");
-    assert!(project.ok("inspect last").contains("\nslow   running        –"), "{}", project.ok("inspect last"));
+    assert!(shown.contains("\nslow   running      –") && shown.contains("\nafter  not started  0.00 s"), "{shown}");
+    assert!(project.ok("inspect last").contains("\nslow   running      –"), "{}", project.ok("inspect last"));
     run.kill();
     assert!(project.ok("runs").contains("  slow  killed  20"), "{}", project.ok("runs"));
-    assert!(project.ok("runs last").contains("\nslow   killed         –"), "{}", project.ok("runs last"));
+    assert!(project.ok("runs last").contains("\nslow   killed       –"), "{}", project.ok("runs last"));
     project.ok("run x.yaml");
     assert!(project.ok("runs").lines().nth(1).unwrap().contains("  slow  ok      20"));
 }
