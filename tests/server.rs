@@ -161,7 +161,7 @@ fn a_limit_of_calls_stops_the_run_with_code_5_and_a_higher_one_goes_on() {
         rows
     };
     assert_eq!(steps("demos.demonstrations"), steps("again.demonstrations"));
-    let other = project.run(&["run", "x.yaml", "again", "--set", "stages.again.with.candidates=4"]).ends_with(1);
+    let other = project.run(&["run", "x.yaml", "again", "--set", "stages.again.with.n_candidates=4"]).ends_with(1);
     other.says(&["recorded calls answers the request {\"context\":[", "help: replay with the settings"]);
 }
 
