@@ -21,6 +21,7 @@ mod resume;
 mod schema;
 mod server;
 mod smoke;
+mod snapshots;
 mod source;
 mod texts;
 mod versions;

@@ -106,6 +106,44 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
     assert!(error.contains("`low.world` was made with `world.world`") && !error.contains("has no place"), "{error}");
 }
 
+const SHARED: &str = "\
+name: shared
+stages:
+  a:
+    use: rl.iql
+    with:
+      optimizer:
+        momentum: 0.9
+        schedule: linaer
+  b:
+    use: rl.ppo
+    with: { optimizer: { learning_rate: -0.1 } }
+  c: { use: rl.dqn, with: { gamma: 1.5, optimizer: { max_grad_nrm: 2 } } }
+";
+
+#[test]
+fn a_setting_that_all_learners_share_is_shown_in_its_block() {
+    let run = Project::new().config(SHARED).run(&["plan", "x.yaml"]).ends_with(2);
+    for (place, words, mark, help) in [
+        (
+            "x.yaml:7:9",
+            "unknown key `momentum` in `optimizer`",
+            "────────",
+            "`optimizer` takes `learning_rate`, `weight_decay`, `max_grad_norm`, `schedule`",
+        ),
+        ("x.yaml:8:19", "`linaer` is no choice for `optimizer.schedule`", "───┬──", "did you mean `linear`?"),
+        ("x.yaml:11:41", "`optimizer.learning_rate`: a learning rate is above 0", "────", "Learning rate of AdamW"),
+        ("x.yaml:12:36", "`gamma`: a discount lies between 0 and 1", "───", "Discount γ"),
+        ("x.yaml:12:54", "unknown key `max_grad_nrm` in `optimizer`", "──────┬─────", "did you mean `max_grad_norm`?"),
+    ] {
+        let error = run.stderr.split("\n\n").find(|error| error.contains(&format!("{place}]")));
+        let error = error.unwrap_or_else(|| panic!("nothing at {place} in:\n{}", run.stderr));
+        for part in [words, mark, help] {
+            assert!(error.contains(part), "no {part:?} in:\n{error}");
+        }
+    }
+}
+
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();

@@ -121,7 +121,7 @@ fn text_of(path: &Path) -> Result<String, Diagnostic> {
     let bytes = std::fs::read(path).map_err(|error| {
         let fault = Diagnostic::nowhere(format!("cannot read the experiment `{}`: {error}", path.display()));
         match error.kind() {
-            std::io::ErrorKind::NotFound => fault.help("`apprentice init` writes an experiment to begin with"),
+            std::io::ErrorKind::NotFound => fault.help("`apprentice init` writes an experiment to start from"),
             std::io::ErrorKind::IsADirectory => fault.help("it is a folder: give the path of an experiment file in it"),
             _ => fault.help("see that you may read it, or give the path of another file"),
         }
@@ -186,7 +186,7 @@ fn experiment(
     if !matches!(root.data, tree::Data::Map(_)) {
         let found = if root.is_null() { "the file is empty".into() } else { format!("the file is {}", root.noun()) };
         let fault = Diagnostic::at(start, format!("an experiment is a mapping with `name` and `stages`; {found}"));
-        errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
+        errors.push(fault.help("`apprentice init` writes an experiment to start from"));
         return None;
     }
     let rows = Rows::of(catalog);
@@ -203,7 +203,7 @@ fn experiment(
         None => {
             if !document::has_typo_of(&root, "stages", document::TOP_KEYS) {
                 let fault = Diagnostic::at(start, "the experiment has no `stages`");
-                errors.push(fault.help("`apprentice init` writes an experiment to begin with"));
+                errors.push(fault.help("`apprentice init` writes an experiment to start from"));
             }
             Vec::new()
         }

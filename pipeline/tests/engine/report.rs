@@ -99,7 +99,7 @@ fn of_a_run_that_failed_it_is_said_and_the_last_good_one_offered() {
     let good = project.runs().pop().unwrap();
     assert_eq!(project.run("run x.yaml").code, 1);
     assert!(
-        ended().contains(&format!("ended as `failed`; `apprentice report {good}` tells the last one")),
+        ended().contains(&format!("ended as `failed`; `apprentice report {good}` shows the last one")),
         "{}",
         ended()
     );

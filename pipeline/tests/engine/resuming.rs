@@ -85,7 +85,7 @@ fn a_unit_that_takes_longer_than_the_grace_of_a_scheduler_is_left() {
     std::io::Read::read_to_string(&mut talk, &mut shown).unwrap();
     let first = "SIGTERM: stopping after the current unit, or in the middle of it in 10 s\n";
     assert!(
-        shown.starts_with(first) && shown.contains("\nstopped in the middle of a unit; finished ones are"),
+        shown.starts_with(first) && shown.contains("\nstopped in the middle of a unit; finished units are"),
         "{shown}"
     );
     assert_eq!(project.ran(""), ["after", "slow"]);

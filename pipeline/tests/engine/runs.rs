@@ -39,11 +39,11 @@ fn the_list_says_what_is_at_work_and_what_was_killed() {
     let line = project.ok("runs");
     assert!(line.contains("  slow  running  20") && line.contains("0 hit, 0 ran, 0 failed"), "{line}");
     let shown = project.ok("runs last");
-    assert!(shown.contains("\nslow   at work        –") && shown.contains("\nafter  not started  0.00 s"), "{shown}");
-    assert!(project.ok("inspect last").contains("\nslow   at work        –"), "{}", project.ok("inspect last"));
+    assert!(shown.contains("\nslow   running      –") && shown.contains("\nafter  not started  0.00 s"), "{shown}");
+    assert!(project.ok("inspect last").contains("\nslow   running      –"), "{}", project.ok("inspect last"));
     run.kill();
     assert!(project.ok("runs").contains("  slow  killed  20"), "{}", project.ok("runs"));
-    assert!(project.ok("runs last").contains("\nslow   killed         –"), "{}", project.ok("runs last"));
+    assert!(project.ok("runs last").contains("\nslow   killed       –"), "{}", project.ok("runs last"));
     project.ok("run x.yaml");
     assert!(project.ok("runs").lines().nth(1).unwrap().contains("  slow  ok      20"));
 }
@@ -81,7 +81,7 @@ fn old_runs_are_shown_first_and_forgotten_when_told_to() {
     assert!(pinned.ends_with("  pinned\n"), "{pinned}");
     let plan = project.ok("runs --prune --keep 1");
     assert!(plan.starts_with(&ids[1]) && plan.contains(&ids[2]), "{plan}");
-    assert!(plan.ends_with("2 runs would be forgotten, 2 stay; `--apply` does it\n"), "{plan}");
+    assert!(plan.ends_with("2 runs would be forgotten, 2 stay; `--apply` forgets them\n"), "{plan}");
     assert_eq!(project.runs(), ids);
     assert!(project.ok("runs --prune --older-than 1h").starts_with("0 runs would be forgotten"));
     assert!(project.ok("runs --prune --keep 1 --apply").contains("2 runs forgotten, 2 stay"));

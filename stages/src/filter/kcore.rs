@@ -249,6 +249,6 @@ stages:
         assert_eq!((core.users.id, core.items.id), (names("a"), names("wy")));
         let error = run(4, 1).err().unwrap().to_string();
         assert!(error.contains("nothing is left of 8 interactions"), "{error}");
-        assert_eq!(KCore { min_per_user: 1, min_per_item: 0 }.check().unwrap_err().0, "items");
+        assert_eq!(KCore { min_per_user: 1, min_per_item: 0 }.check().unwrap_err().0, "min_per_item");
     }
 }

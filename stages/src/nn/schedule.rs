@@ -28,7 +28,7 @@ impl Schedule {
         match self {
             Self::Constant => learning_rate,
             Self::Linear => linear(learning_rate, last, update, updates),
-            Self::Cosine => last + (learning_rate - last) * 0.5 * (1.0 + (PI * passed(update, updates)).cos()),
+            Self::Cosine => last + (learning_rate - last) * 0.5 * (1.0 + (PI * elapsed(update, updates)).cos()),
         }
     }
 }
@@ -36,11 +36,11 @@ impl Schedule {
 /// From `first` to `last` in a straight line over `updates`; `last` from then on. `update` counts from 0.
 #[must_use]
 pub fn linear(first: f64, last: f64, update: u64, updates: u64) -> f64 {
-    first + (last - first) * passed(update, updates)
+    first + (last - first) * elapsed(update, updates)
 }
 
 /// The part of a training that is over, in [0, 1].
-fn passed(update: u64, updates: u64) -> f64 {
+fn elapsed(update: u64, updates: u64) -> f64 {
     if updates == 0 { 1.0 } else { (update as f64 / updates as f64).min(1.0) }
 }
 

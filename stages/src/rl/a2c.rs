@@ -1,4 +1,4 @@
-//! Advantage actor-critic over whole episodes, with imitation beside it.
+//! Advantage actor-critic over whole episodes, with a behaviour-cloning loss.
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL;  R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n});  A = (R − V(s) − mean) / deviation
 //! L = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²) + λ·L_imit
@@ -166,14 +166,14 @@ impl<'c> Learner<'c> {
         ("policy", self.network.params(), &mut self.adam)
     }
 
-    /// Plays a batch with the present policy.
+    /// Plays a batch with the current policy.
     pub fn collect(&self, world: &World, iteration: u64) -> Result<Batch> {
         let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[self.config.seed, 0xa2c, iteration]);
         Batch::play(world, &student, self.config.episodes_per_update, self.config.network.window, draw)
     }
 
-    /// One update: play, reward, learn. `reward` is told the batch and the policy that played it.
+    /// One update: play, reward, learn. `reward` computes the rewards of a batch from the policy that played it.
     pub fn update(
         &mut self,
         world: &World,

@@ -1,6 +1,6 @@
 //! Returns and advantages of whole episodes, for learners with a critic.
 
-/// R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n}) within each episode; beyond its end nothing is worth anything. `rewards [S]`,
+/// R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n}) within each episode; beyond its end the value is 0. `rewards [S]`,
 /// `values [S]` in the rewards' unit, `lengths` of the episodes → `[S]`. Mnih et al. 2016, algorithm S3.
 #[must_use]
 pub fn n_step_returns(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f64, n_step: usize) -> Vec<f32> {
@@ -19,7 +19,7 @@ pub fn n_step_returns(rewards: &[f32], values: &[f32], lengths: &[usize], gamma:
     returns
 }
 
-/// A_t = Σ_k (γλ)ᵏ δ_{t+k}, δ_t = r_t + γ·V(s_{t+1}) − V(s_t), within each episode; beyond its end nothing is worth anything.
+/// A_t = Σ_k (γλ)ᵏ δ_{t+k}, δ_t = r_t + γ·V(s_{t+1}) − V(s_t), within each episode; beyond its end the value is 0.
 /// Shapes as in [`n_step_returns`]. Schulman et al. 2016 (arXiv 1506.02438), eq. 16.
 #[must_use]
 pub fn generalised_advantages(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f64, lambda: f64) -> Vec<f32> {

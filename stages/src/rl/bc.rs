@@ -175,7 +175,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
-            // What a state is worth is no part of copying.
+            // Behaviour cloning has no value loss.
             frozen: &["critic."],
             refused: vec![(with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size")],
             online: false,

@@ -52,7 +52,7 @@ impl BcDataset {
         Ok(pairs)
     }
 
-    /// Pairs for a learner that imitates beside learning: those of [`BcDataset::new`] where `bc_coef` is above 0.
+    /// Pairs for a learner with a behaviour-cloning loss: those of [`BcDataset::new`] where `bc_coef` is above 0.
     ///
     /// # Errors
     /// When there is something to imitate by, but nothing to imitate; and see [`BcDataset::new`]: weights of other steps are
@@ -78,14 +78,14 @@ impl BcDataset {
         }
     }
 
-    /// What a learner's weight of imitation wants connected.
+    /// The port that a weight of the behaviour-cloning loss requires.
     #[must_use]
     pub fn requirement(bc_coef: f64) -> Option<Requirement> {
         (bc_coef > 0.0).then(|| Requirement {
             setting: "bc_coef",
             port: "demonstrations",
             connected: true,
-            why: format!("it is {bc_coef}, so there must be something to imitate"),
+            why: format!("it is {bc_coef}, so demonstrations are required"),
             help: "connect demonstrations, or set `bc_coef: 0`",
         })
     }

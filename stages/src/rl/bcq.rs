@@ -1,14 +1,14 @@
-//! Discrete batch-constrained Q-learning on demonstrations alone: Q-learning that never asks what nobody would do.
+//! Discrete batch-constrained Q-learning on demonstrations alone: the maximum over actions is restricted to likely ones.
 //!
 //! allowed(s) = {a : G(a|s) ≥ τ·max_b G(b|s)};  a′ = argmax_{a ∈ allowed(s′)} Q(s′, a);  y = r + γ·Q̄(s′, a′)
 //! L_Q = mean(huber((Q(s, a_demo) − y)/unit)), with the unit of the value head
 //! L_G = −mean(log G(a_demo|s)) + c·mean(z²), with z the logits of G
 //!
 //! Fujimoto et al. 2019 (*Benchmarking batch deep reinforcement learning algorithms*, arXiv 1910.01708, algorithm 1).
-//! Q says which items are good and is wrong about those that the log has not; the behaviour network G says which ones people
-//! were shown in such a state, and τ how usual an item must be: at 0 this is Q-learning, at 1 it copies. The policy takes the
+//! Q is wrong about items that are absent from the log. The behaviour network G gives the probability of an item in the log, and
+//! τ how likely an item must be: at 0 this is Q-learning, at 1 behaviour cloning. The policy takes the
 //! best allowed item by Q, when it learns and when it is served; its file holds both networks. Published: τ 0.3, c 0.01,
-//! Huber's loss, the target renewed every 8,000 steps, Adam with 6.25e-5. As in the release for states that are vectors, the
+//! Huber's loss, the target updated every 8,000 steps, Adam with 6.25e-5. As in the release for states that are vectors, the
 //! networks share nothing; Q is dueling, as in `rl.dqn`. Left out: the small share of random items when it acts.
 
 use std::collections::BTreeMap;
@@ -152,8 +152,8 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// mean(z²) over the items that may be shown: `logits [N, I]`, `shown [N, I]` of 1 and 0 → scalar. What is masked has a logit that
-/// nobody learned.
+/// mean(z²) over the items that may be shown: `logits [N, I]`, `shown [N, I]` of 1 and 0 → scalar. The logit of a masked item is
+/// a constant.
 fn mean_square(logits: &Tensor, shown: Option<&Tensor>) -> candle_core::Result<Tensor> {
     match shown {
         None => logits.sqr()?.mean_all(),
@@ -190,7 +190,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
-            // What a state is worth is no part of copying.
+            // Behaviour cloning has no value loss.
             frozen: &["behaviour.critic."],
             refused: vec![
                 (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
@@ -202,7 +202,7 @@ mod tests {
         });
     }
 
-    /// At first what pays more has a third of the chance of what was frequent.
+    /// In the log the better items have a third of the probability of the frequent ones.
     #[test]
     fn it_prefers_what_paid_among_what_was_usual() {
         let returns = |action_threshold: f64| returns_after_good_and_frequent(&Bcq { action_threshold, ..solver() });

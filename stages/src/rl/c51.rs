@@ -4,7 +4,7 @@
 //! a* = argmax_a Q(s_{t+n}, a);  m = Φ(Σ_{k<n} γᵏ r_{t+k} + γⁿ·Z̄(s_{t+n}, a*));  L = −mean(Σ_k m_k·log p_k(s, a))
 //!
 //! Bellemare et al. 2017 (*A distributional perspective on reinforcement learning*, arXiv 1707.06887, algorithm 1); Φ shares what
-//! falls between two atoms. a* is chosen by the network that learns and priced by the slow copy, as in `rl.dqn` (van Hasselt
+//! falls between two atoms. a* is chosen by the online network and evaluated by the target network, as in `rl.dqn` (van Hasselt
 //! et al. 2016); episodes, exploration and replay are those of `rl.dqn`, too. Published: 51 atoms from −10 to 10, γ 0.99, ε
 //! falling to 0.01, Adam with 2.5e-4. Here the ends are the smallest and the largest return that the training world's
 //! rewards allow, unless they are set. Left out: noisy networks, priorities, dueling.
@@ -143,7 +143,7 @@ impl C51 {
         let low = self.v_min.unwrap_or(f64::from(least) * turns);
         let mut high = self.v_max.unwrap_or(f64::from(most) * turns);
         if least == 0.0 && most == 0.0 && self.v_max.is_none() {
-            // Nothing is paid for anything; one atom would be no distribution.
+            // All rewards are 0; a single atom is not a distribution.
             high = low + 1.0;
         }
         ensure!(
@@ -266,7 +266,7 @@ mod tests {
             ..C51::default()
         };
         assert_keeps_the_contract(&ContractCase {
-            // The target is renewed and the replay forgets within the few updates.
+            // The target is updated and the buffer drops episodes within the few iterations.
             short: C51 {
                 n_iterations: 5,
                 episodes_per_update: 4,
@@ -281,7 +281,7 @@ mod tests {
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
-            // The mean of a distribution is what a state is worth.
+            // The value of a state is the mean of a distribution, not the critic.
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut C51| c.omega = 2.0), "omega"),
@@ -332,6 +332,6 @@ mod tests {
         assert_eq!(ends(&set, &world), (-1.0, 2.0));
         let crossed = C51 { v_min: Some(9.0), ..config };
         let error = crossed.support(&world).unwrap_err().to_string();
-        assert!(error.starts_with("returns from 9 to 7.5 are no row of atoms\nhelp: set `lowest_return`"), "{error}");
+        assert!(error.starts_with("returns from 9 to 7.5 are no row of atoms\nhelp: set `v_min`"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What every learner keeps: it solves its small worlds, resumes to the same bytes, gives equal bytes on one thread and on
+//! The contract of every learner: it solves its small worlds, resumes to the same bytes, gives equal bytes on one thread and on
 //! two, moves every parameter, refuses settings by their name, and names a reward that is no number.
 
 use std::collections::BTreeMap;

@@ -5,10 +5,10 @@
 //! L_Q = ½·mean((Q(s, a_demo) − r − γ·Σ_b π(b|s′)·Q̄(s′, b))²)
 //!
 //! Wang et al. 2020 (arXiv 2006.15134, algorithm 1; `mean` of its advantages). Unlike in `rl.iql`, Q is that of
-//! the policy that is learned, and is asked about items that nobody took in a state, though only as far as π takes them.
-//! Published: β 1, w_max 20, targets renewed every 100 steps, Adam with 1e-4. The items are discrete, so both sums are exact
+//! the policy that is learned, and is evaluated at items that are absent from the log, weighted by their probability under π.
+//! Published: β 1, w_max 20, targets updated every 100 steps, Adam with 1e-4. The items are discrete, so both sums are exact
 //! where the paper draws four actions. Left out: the distributional critic (Q is dueling as in `rl.dqn`), the `max` of the
-//! advantages, the slow copy of π in the target (the present π chooses, the slow Q̄ prices), and CRR's policy at serving time
+//! advantages, the target network of π (targets use the current π and Q̄), and CRR's policy at serving time
 //! that re-weighs by Q.
 
 use std::collections::BTreeMap;
@@ -31,13 +31,13 @@ use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
-/// Which demonstrated steps are copied.
+/// The weight of a demonstrated step by its advantage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Filter {
-    /// Those that are better than what the policy does, all alike: the paper's `CRR binary`.
+    /// Weight 1 for an advantage above 0, else 0: the paper's `CRR binary`.
     Binary,
-    /// All, the better the more: the paper's `CRR exp`.
+    /// Weight exp(A/β), bounded by `max_weight`: the paper's `CRR exp`.
     Exponential(Exponential),
 }
 
@@ -69,7 +69,7 @@ impl Filter {
         match self {
             Self::Binary => advantages.gt(0.0)?.to_dtype(advantages.dtype()),
             Self::Exponential(Exponential { advantage_temperature, max_weight }) => {
-                exponential_weights(advantages, 1.0 / advantage_temperature, *max_weight)
+                exponential_weights(advantages, *advantage_temperature, *max_weight)
             }
         }
     }
@@ -234,7 +234,7 @@ mod tests {
                 solver: Crr { filter, ..solver() },
                 updates: 5,
                 inputs: |world, demonstrations| Offline { world, demonstrations },
-                // What a state is worth is told by the other network.
+                // Q is another network.
                 frozen: &["critic."],
                 refused: vec![
                     (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),

@@ -15,11 +15,11 @@ pub struct Demonstration {
     pub user: u32,
     /// The items, at least one and at most as many as the horizon.
     pub items: Vec<u32>,
-    /// What the world paid: a part of the states.
+    /// Rewards of the world, which are part of the states.
     pub rewards: Vec<f32>,
     /// The same with the rules' penalty for leaving, if they have one: what is learned from.
     pub training_rewards: Vec<f32>,
-    /// Whether nothing comes after the last item; else the episode was only cut off, and the state after it is worth something.
+    /// Whether the episode ended with its last item. If not, it was truncated, and the state after it has a value.
     pub terminal: bool,
 }
 
@@ -54,7 +54,7 @@ impl Demonstration {
                 );
                 ensure!(
                     step.reward.is_finite(),
-                    "{}: the reward of item {item} is {}, which is not finite\nhelp: look at the world that paid it",
+                    "{}: the reward of item {item} is {}, which is not finite\nhelp: look at the world that computed it",
                     place(),
                     step.reward
                 );

@@ -6,7 +6,7 @@
 //! Mnih et al. 2015 (*Human-level control through deep reinforcement learning*, algorithm 1); double: van Hasselt et al. 2016
 //! (arXiv 1509.06461, eq. 4); dueling: Wang et al. 2016 (arXiv 1511.06581, eq. 9); n-step returns are not corrected for what
 //! the policy would do now, as in Rainbow (arXiv 1710.02298). The task is of finite horizon and the state holds the
-//! progress, so nothing is worth anything after the last turn, whether the user left or was cut off. Left out: priorities in
+//! progress, so the value after the last turn is 0, whether the user left or the horizon was reached. Left out: priorities in
 //! the replay, distributions of returns, noisy networks, and imitation (see `rl.cql` for learning from demonstrations).
 
 use std::collections::BTreeMap;
@@ -190,7 +190,7 @@ mod tests {
             ..Dqn::default()
         };
         assert_keeps_the_contract(&ContractCase {
-            // The target is renewed and the replay forgets within the few updates.
+            // The target is updated and the buffer drops episodes within the few iterations.
             short: Dqn {
                 n_iterations: 5,
                 episodes_per_update: 4,

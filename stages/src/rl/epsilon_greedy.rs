@@ -1,4 +1,4 @@
-//! How learners of values explore.
+//! ε-greedy exploration.
 
 use anyhow::Result;
 use rand::RngExt;

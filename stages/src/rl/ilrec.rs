@@ -1,16 +1,16 @@
 //! IL-Rec's joint loop: a discriminator, weights of the demonstrations and a policy, learned together on mixed replay.
 //!
-//! Each round plays with π (B_env), teaches the discriminator, weighs the demonstrations anew and takes one step on
+//! Each iteration plays with π (B_env), updates the discriminator, computes the weights of the demonstrations and takes one step on
 //! L = L_RL(B_env ∪ B_demo) + λ·L_imit(B_demo), with
 //!   r = (1 − ω)·r̂ + ω·r_IRL,  r_IRL = −log(1 − D_E(s, a)) ≥ 0
 //!   L_D = −mean_demo(log D_E) − mean_π(log(1 − D_E)), with smoothed labels
 //!   w = w_env^α · (D_E/(1 − D_E))^(κ·(1−α)), mean 1 over all demonstrations;  L_imit = −mean(w·log π(a|s))
 //!   L_RL = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²), as in `rl.a2c`;
-//!   for demonstrated steps A = max(R − V, 0) / deviation, and R of one that was only cut off goes on with V of the state after it
+//!   for demonstrated steps A = max(R − V, 0) / deviation, and R of a truncated one is bootstrapped with V of the state after it
 //!
 //! Zhang et al. 2025 (arXiv 2510.13229); the discriminator is GAIL's (arXiv 1606.03476, eq. 17), as in the released code. At ω = 0 the
-//! learned reward pays nothing, as released; at ω = 1 the world's pays nothing: pure inverse RL. Unlike the release, the discriminator
-//! is taught in every round, all demonstrations are weighed, and their share of a batch stays what is stated. Advantages of
+//! learned reward is not used, as released; at ω = 1 the world's is not: pure inverse RL. Unlike the release, the discriminator is
+//! updated in every iteration, all demonstrations have weights, and their fraction of a batch is constant. Advantages of
 //! demonstrated steps are cut at 0 from below, as in self-imitation learning (Oh et al. 2018, arXiv 1806.05635, eq. 2): to be
 //! pushed away from what the policy no longer does has no bound. Left out: AIRL's form and other reward forms (see `irl`), which
 //! a policy can learn from through `rl.a2c`; w_env comes from an `irl` stage, for it depends on the demonstrations alone.
@@ -97,7 +97,7 @@ impl Default for WeightsConfig {
 pipeline::ports! {
     /// What is learned from.
     pub struct Inputs {
-        /// The training world; never the judging one.
+        /// The training world, never the evaluation world.
         world: World,
         /// What the expert did in it.
         demonstrations: Demonstrations,

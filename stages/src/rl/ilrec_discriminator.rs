@@ -1,4 +1,4 @@
-//! The policy's opponent in `rl.ilrec`: what it is taught with, round by round, and what it pays.
+//! The discriminator of `rl.ilrec`: its training, and its reward.
 //!
 //! L_D = −mean_demo(ŵ·log D_E) − mean_π(log(1 − D_E)), D_E = P(expert) = σ(logit), with smoothed labels and a replay of the last
 //! rounds' played steps (Ho and Ermon 2016, arXiv 1606.03476, eq. 17); one step of it is [`DiscriminatorTrainer`]'s, as in `irl`.
@@ -61,7 +61,7 @@ impl<'w> IlRecDiscriminator<'w> {
         })
     }
 
-    /// Adds a round's played steps and learns from what is kept; the last batch's outcome. `weights [N]` are the demonstrated
+    /// Adds the played steps of a round and updates the discriminator; the metrics of the last batch. `weights [N]` are the demonstrated
     /// steps', and count where the settings say so; `[round, rounds]` is the number of this round, from 0, and of all.
     pub fn learn(&mut self, batch: &Batch, weights: &[f32], [round, rounds]: [u64; 2]) -> Result<DiscriminatorMetrics> {
         self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);

@@ -1,25 +1,25 @@
-//! What learners read that read the same.
+//! Inputs that several learners share.
 
 use crate::artifact::{Demonstrations, RewardModel, Weights, World};
 
 pipeline::ports! {
     /// Of a learner that plays in a world.
     pub struct Online {
-        /// The training world; never the judging one.
+        /// The training world, never the evaluation world.
         world: World,
-        /// r_IRL, wanted where `omega` is above 0.
+        /// r_IRL, required where `omega` is above 0.
         reward: Option<RewardModel>,
     }
 }
 
 pipeline::ports! {
-    /// Of a learner that plays in a world and imitates beside it.
+    /// Of a learner that plays in a world and has a behaviour-cloning loss.
     pub struct OnlineWithDemos {
-        /// The training world; never the judging one.
+        /// The training world, never the evaluation world.
         world: World,
-        /// r_IRL, wanted where `omega` is above 0.
+        /// r_IRL, required where `omega` is above 0.
         reward: Option<RewardModel>,
-        /// What to imitate, wanted where `bc_coef` is above 0.
+        /// Of the behaviour-cloning loss, required where `bc_coef` is above 0.
         demonstrations: Option<Demonstrations>,
         /// How much each demonstrated step counts; 1 without.
         weights: Option<Weights>,
@@ -29,9 +29,9 @@ pipeline::ports! {
 pipeline::ports! {
     /// Of a learner that has a log, and never plays.
     pub struct Offline {
-        /// The training world, for its vectors; it is never asked.
+        /// The training world, for its user and item vectors only.
         world: World,
-        /// The log: states, items and the rewards that were paid.
+        /// The log: states, items and rewards.
         demonstrations: Demonstrations,
     }
 }

@@ -1,15 +1,15 @@
-//! Implicit Q-learning on demonstrations alone: no step is taken in a world, and no value is asked of an item that nobody took.
+//! Implicit Q-learning on demonstrations alone: no step is taken in a world, and Q is evaluated at demonstrated items only.
 //!
 //! L_V = mean(|τ − 1[u < 0]|·u²),  u = (Q̄(s, a_demo) − V(s))/unit, with the unit of the value head
 //! L_Q = ½·mean((Q(s, a_demo) − r − γ·V(s′))²)
 //! L_π = −mean(min(exp((Q̄(s, a_demo) − V(s))/β), w_max)·log π(a_demo|s))
 //!
-//! Kostrikov, Nair and Levine 2022 (arXiv 2110.06169, eq. 5, 6 and 7). V is the τ-expectile of what the demonstrated items of
-//! a state are worth: at τ = ½ their mean, so that the policy is one step of improvement on whoever demonstrated; towards 1
+//! Kostrikov, Nair and Levine 2022 (arXiv 2110.06169, eq. 5, 6 and 7). V is the τ-expectile of the values of the demonstrated
+//! items of a state: at τ = ½ their mean, so that the policy is one step of improvement on whoever demonstrated; towards 1
 //! the best of them, so that good parts of different episodes are joined. Published: τ 0.7 and 1/β 3 (locomotion), τ 0.9 and
 //! 1/β 10 (mazes), weights cut at 100, γ 0.99, Adam with 3e-4. π and V share the vectors of the last items and how they are read,
 //! Q has a network of its own, dueling as in `rl.dqn`; the policy's softmax takes the place of the paper's Gaussian. Left out:
-//! the smaller of two Qs, and targets that follow a little at each step (they are renewed every `target_update_interval`).
+//! the smaller of two Qs, and Polyak averaging of the targets (they are copied every `target_update_interval` steps).
 
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ impl PolicyLearner for Learner<'_> {
         let (choice, values) = self.policy.evaluate_actions(&observed, &transitions.actions)?;
         let advantages = ((&q_target / unit)? - &values)?;
         let weights =
-            exponential_weights(&(advantages.detach() * unit)?, 1.0 / config.advantage_temperature, config.max_weight)?;
+            exponential_weights(&(advantages.detach() * unit)?, config.advantage_temperature, config.max_weight)?;
         let value = expectile_loss(&advantages, config.expectile)?;
         let imitation = weighted_loss(&choice.log_prob, &weights)?;
         let error = bellman_loss(&self.values.online(&transitions.now)?.q, &actions, &targets)?;
@@ -156,7 +156,7 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// mean(|τ − 1[u < 0]|·u²): `above [N]`, how far what was done is worth more than the state → scalar; Kostrikov et al. 2022,
+/// mean(|τ − 1[u < 0]|·u²): `advantages [N]` → scalar; Kostrikov et al. 2022,
 /// eq. 5.
 pub fn expectile_loss(advantages: &Tensor, expectile: f64) -> candle_core::Result<Tensor> {
     let (better, worse) = (advantages.relu()?, advantages.neg()?.relu()?);
@@ -221,7 +221,7 @@ mod tests {
         assert_finite_differences(&advantages, |advantages| expectile_loss(advantages, 0.7));
     }
 
-    /// Two items were shown in one state and paid 1 and 3: its worth goes from their mean towards the better one.
+    /// Two items of one state have the rewards 1 and 3: V lies between their mean and the larger one.
     #[test]
     fn an_expectile_lies_between_the_mean_and_the_best() {
         let rewards = [1.0, 3.0];

@@ -9,14 +9,14 @@ use super::Outputs;
 use crate::artifact::{Array, Curves, PolicyFile, TensorFile, World};
 use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState};
 
-/// What one update saw, by the name of its curve. The first is shown beside the progress bar.
+/// Metrics of one update, by the name of their curve. The progress bar shows the first.
 pub type UpdateMetrics = Vec<(&'static str, f64)>;
 
 /// Networks with their optimisers, by name.
 pub type Modules<'l> = Vec<(&'static str, &'l Params, &'l mut AdamW)>;
 
 /// Something that becomes a policy, update by update. Update k draws all that is random from (seed, purpose, k), so that
-/// networks, optimisers and what is kept beside them are the whole state.
+/// networks, optimisers and the extra state are the whole state.
 pub trait PolicyLearner {
     /// Learns once; `number` counts from 0.
     fn update(&mut self, number: u64) -> Result<UpdateMetrics>;
@@ -24,10 +24,10 @@ pub trait PolicyLearner {
     /// The policy so far, as its file's content.
     fn policy(&self) -> Result<TensorFile>;
 
-    /// What is trained.
+    /// The networks with their optimisers.
     fn modules(&mut self) -> Modules<'_>;
 
-    /// What else the next update needs: a replay, a target network.
+    /// Other state that the next update needs: a replay buffer, a target network.
     fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         Ok(BTreeMap::new())
     }
@@ -44,13 +44,13 @@ pub struct TrainingPlan {
     pub kind: &'static str,
     /// Updates in all.
     pub updates: u64,
-    /// What an update is called beside the bar.
+    /// The unit of the progress bar.
     pub unit: &'static str,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
 }
 
-/// Goes on from the last checkpoint to the end of the plan. A policy that ends with the parameters that it began with says so.
+/// Trains from the last checkpoint to the end of the plan. A policy whose parameters did not change is marked as untrained.
 pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &World, cx: &Context) -> Result<Outputs> {
     let training = TrainingCheckpoints::open(cx, "checkpoints", plan.checkpoint_every)?;
     let initial = learner.policy()?.arrays;

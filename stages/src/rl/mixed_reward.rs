@@ -1,4 +1,4 @@
-//! What learners that act are paid: r = (1 − ω)·r̂ + ω·r_IRL.
+//! The reward of online learners: r = (1 − ω)·r̂ + ω·r_IRL.
 
 use anyhow::Result;
 use pipeline::Requirement;
@@ -29,7 +29,7 @@ impl<'w> MixedReward<'w> {
         Ok(Self { omega, learned })
     }
 
-    /// What a learner's ω wants connected.
+    /// The port that ω requires.
     #[must_use]
     pub fn requirement(omega: f64) -> Option<Requirement> {
         (omega > 0.0).then(|| Requirement {

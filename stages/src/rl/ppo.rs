@@ -1,4 +1,4 @@
-//! Proximal policy optimisation over whole episodes, with imitation beside it.
+//! Proximal policy optimisation over whole episodes, with a behaviour-cloning loss.
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL;  A_t = Σ_k (γλ)ᵏ δ_{t+k}, R = A + V;  ρ = π(a|s)/π_old(a|s)
 //! L = −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)) − c_H·H(π) + c_V·mean((V − R)²) + λ_imit·L_imit
@@ -190,7 +190,7 @@ impl PolicyLearner for Learner<'_> {
 }
 
 impl Learner<'_> {
-    /// Plays a round and prices its steps.
+    /// Plays the episodes of an iteration and computes their advantages.
     fn play(&self, number: u64) -> Result<Rollout> {
         let config = self.config;
         let student = PolicyAgent { network: &self.network, sample: true };

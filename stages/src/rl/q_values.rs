@@ -1,4 +1,4 @@
-//! Q-values of the student's two heads, and the slow copy that their targets are read from.
+//! Q-values of the policy network's two heads, and their target network.
 //!
 //! Q(s, a) = V(s) + A(s, a) − mean_a′ A(s, a′), the mean over what may be shown, with A the logits and V the value head in the critic's unit (Wang et al. 2016,
 //! arXiv 1511.06581, eq. 9). So the item of the highest Q is the one of the highest logit, and a policy of a Q-learner is
@@ -51,8 +51,8 @@ impl QValues {
         self.values(&self.network, observation)
     }
 
-    /// R + γᵐ·Q̄(s′, argmax_a Q(s′, a)), `[N]`, in the unit of rewards and without a gradient: the network chooses, the target
-    /// prices (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
+    /// R + γᵐ·Q̄(s′, argmax_a Q(s′, a)), `[N]`, in the unit of rewards and without a gradient: the online network chooses
+    /// and the target network evaluates (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
     pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
         let best = self.online(&transitions.next)?.best;
         transitions.td_target(&gather_q(&self.target(&transitions.next)?.q, &best)?)

@@ -5,7 +5,7 @@
 //!
 //! Williams 1992 (*Simple statistical gradient-following algorithms for connectionist reinforcement learning*), whose reinforcement
 //! baseline is b. Left out: a learned baseline V(s), which is `rl.a2c` with `n_step` of the horizon.
-//! It is the shortest learner and the one to copy for a new one, see "Adding a learner" in `README.md` beside it.
+//! It is the shortest learner; a new one begins as a copy of it (see "Adding a learner" in `README.md`).
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;

@@ -1,4 +1,4 @@
-//! Episodes that are kept to learn from again.
+//! The replay buffer of whole episodes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,7 @@ use crate::env::Observation;
 struct StoredEpisode {
     user: u32,
     items: Vec<u32>,
-    /// What the world paid: a part of the states.
+    /// Rewards of the world, which are part of the states.
     rewards: Vec<f32>,
     /// What is learned from: the world's rewards or a mix.
     training_rewards: Vec<f32>,
@@ -25,7 +25,7 @@ struct StoredEpisode {
     terminal: bool,
 }
 
-/// The last episodes, whole, so that states and n-step returns are made when they are wanted and take no room.
+/// The last episodes. States and n-step returns are computed when a batch is sampled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayBuffer {
     capacity: usize,
@@ -71,7 +71,7 @@ impl ReplayBuffer {
         Self { capacity, empty: Observation::of(world, window), horizon, padding, episodes: VecDeque::new() }
     }
 
-    /// All demonstrated episodes, with the rewards that they were paid. What comes after one that was cut off is priced like any
+    /// All demonstrated episodes, with their rewards. The state after a truncated one has a value like any
     /// other state.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl ReplayBuffer {
         Ok(replay)
     }
 
-    /// Adds a batch's episodes, for which `paid [S]` is learned from, and forgets the oldest beyond the capacity.
+    /// Adds a batch's episodes, with the rewards `training_rewards [S]`, and drops the oldest beyond the capacity.
     pub fn add(&mut self, batch: &Batch, training_rewards: &[f32]) {
         let mut start = 0;
         for &length in &batch.lengths {
@@ -146,7 +146,7 @@ impl ReplayBuffer {
             found.returns.push(sum as f32);
             let (after, discount) = match last < items.len() || !terminal {
                 true => (last, gamma.powi((last - step) as i32) as f32),
-                // A world that masks repeats may have nothing left to show by then; the present state is sound.
+                // A world that masks repeats may have nothing left to show by then; the current state is valid.
                 false => (step, 0.0),
             };
             found.next.push(*user, &items[..after], &rewards[..after], self.horizon, self.padding);

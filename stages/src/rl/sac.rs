@@ -1,7 +1,7 @@
-//! Discrete soft actor-critic: a policy that is paid for what its critics expect and for staying uncertain, from a replay.
+//! Discrete soft actor-critic: a policy that maximises the critics' values and its own entropy, from a replay buffer.
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL
-//! V(s) = Σ_a π(a|s)·(min_i Q_i(s, a) − α·log π(a|s)), of the slow Q̄_i in targets
+//! V(s) = Σ_a π(a|s)·(min_i Q_i(s, a) − α·log π(a|s)), with the target networks Q̄_i in targets
 //! L_Q = Σ_i ½·mean((Q_i(s, a) − r − γ·V̄(s′))²)
 //! L_π = mean(Σ_a π(a|s)·(α·log π(a|s) − min_i Q_i(s, a))) = −mean(V(s)), Q as constants
 //! L_α = mean(α·(H(π(·|s)) − H̄)),  H̄ = c·log|A(s)|, π as a constant
@@ -10,8 +10,8 @@
 //! sums exact; α is exp of a learned number. A(s) are the items that may be shown in s, which are the whole catalogue unless
 //! the world masks repeats. Published for games of up to 18 actions: c 0.98, Adam with 3e-4, one replay of transitions. Left
 //! out: the first steps at random (a new policy draws from softmax(Q/α) of what the training world knows, see `network`), and
-//! the slow average of the targets (they are copied every `target_update_interval` steps, as in `rl.dqn`). Q is dueling as in
-//! `rl.dqn`, and nothing is worth anything after the last turn.
+//! Polyak averaging of the targets (they are copied every `target_update_interval` steps, as in `rl.dqn`). Q is dueling as in
+//! `rl.dqn`, and the value after the last turn is 0.
 
 use std::collections::BTreeMap;
 
@@ -256,7 +256,7 @@ fn number(scalar: &Tensor) -> Result<f64> {
 
 /// −Σ_a π log π: `logits [N, I]` → `[N]`, nats.
 fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
-    // The fused operator also says log π of an item, which nobody asked for here.
+    // The fused operator also returns log π of an item, which is not used here.
     Ok(action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy)
 }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            // The targets are renewed and the replay forgets within the few updates.
+            // The targets are updated and the buffer drops episodes within the few iterations.
             short: Sac {
                 n_iterations: 5,
                 episodes_per_update: 4,
@@ -314,7 +314,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
-            // What a state is worth is told by the critics.
+            // The critics are other networks.
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sac| c.omega = 2.0), "omega"),

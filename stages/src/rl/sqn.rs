@@ -1,14 +1,14 @@
-//! Self-supervised Q-learning on demonstrations alone: behaviour cloning whose encoder also has to tell what comes after.
+//! Self-supervised Q-learning on demonstrations alone: behaviour cloning whose encoder is also trained by Q-learning.
 //!
 //! L = −mean(log π(a_demo|s)) + c·mean(huber((Q(s, a_demo) − y)/unit)),  y = r + γ·Q̄(s′, argmax_a Q(s′, a))
 //!
 //! Xin et al. 2020 (*Self-supervised reinforcement learning for recommender systems*, arXiv 2006.05779, algorithm 1: SQN).
 //! Two heads read one encoding of the state: that of π, which is trained as a next-item recommender and is what is served,
-//! and that of Q, which sees the rewards and shapes what the encoder keeps of a session; it chooses nothing. Published: c 1,
+//! and that of Q, which learns from the rewards and shapes the encoder; it takes no action. Published: c 1,
 //! γ 0.5, rewards of 0.2 for a click and 1 for a purchase, Adam with 0.005 to 0.01, encoders GRU4Rec, Caser, NextItNet and
 //! SASRec (see `network.encoder`). Left out: the paper's SAC (self-supervised actor-critic, not `rl.sac`), which weighs the
-//! cross-entropy by Q (see `rl.crr`); the two Q networks that learn in turns, in place of which a slow copy prices what the
-//! present network chooses, as in `rl.dqn`; and the square, in place of which stands Huber's loss in the unit of the value head.
+//! cross-entropy by Q (see `rl.crr`); the two Q networks that learn in turns, in place of which a target network evaluates what the
+//! online network chooses, as in `rl.dqn`; and the square, in place of which stands Huber's loss in the unit of the value head.
 
 use std::collections::BTreeMap;
 
@@ -196,7 +196,7 @@ mod tests {
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
-            // What a state is worth is told by the head of Q.
+            // The value of a state comes from the head of Q.
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sqn| c.batch_size = 0), "batch_size"),

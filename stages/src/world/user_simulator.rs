@@ -78,10 +78,10 @@ impl UserSimulator {
             return wrong("horizon", "an episode has at least one turn");
         }
         if self.embedding_dim == 0 {
-            return wrong("vectors", "policies need vectors of at least one number");
+            return wrong("embedding_dim", "an embedding has at least one number");
         }
         if self.quit_below.is_some_and(|x| !x.is_finite()) {
-            return wrong("low_reward", "a reward is a finite number");
+            return wrong("quit_below", "a reward is a finite number");
         }
         if self.quit_penalty.is_some_and(|x| !x.is_finite()) {
             return wrong("quit_penalty", "a reward is a finite number");

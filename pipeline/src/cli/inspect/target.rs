@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::newest;
 use super::producers::Producers;
+use crate::diagnostic::nearest;
 use crate::exit::Failure;
 use crate::record::{self, RunFolder, RunRecord};
 use crate::spec::renamed::{Rows, WordKind};
@@ -186,8 +187,16 @@ fn say_which(entry: &Entry, name: &str, port: Option<&str>, catalog: &Catalog) -
             "the output `{old}` of `{name}` has a new name\nhelp: `{old}` is now `{new}`: ask for `{name}.{new}`"
         ));
     }
-    let outputs = entry.outputs.iter().map(|output| output.port.as_str()).collect::<Vec<_>>().join(", ");
-    Failure::usage(anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: its outputs are {outputs}"))
+    let outputs: Vec<&str> = entry.outputs.iter().map(|output| output.port.as_str()).collect();
+    let all = format!("its outputs are {}", outputs.join(", "));
+    Failure::usage(match port {
+        Some(port) => {
+            let near = nearest(port, outputs.iter().copied());
+            let help = near.map_or(all, |near| format!("did you mean `{name}.{near}`?"));
+            anyhow!("`{name}` has no output `{port}`\nhelp: {help}")
+        }
+        None => anyhow!("say which output of `{name}`, as `{name}.PORT`\nhelp: {all}"),
+    })
 }
 
 fn content(name: String, path: PathBuf, entry: Entry, output: Output) -> Content {

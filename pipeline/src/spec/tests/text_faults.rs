@@ -7,26 +7,26 @@ fn the_file_as_a_whole() {
     same(
         faults("", &[]),
         &[
-            "toy.yaml:1:1  | an experiment is a mapping with `name` and `stages`; the file is empty | `apprentice init` writes an experiment to begin with",
+            "toy.yaml:1:1  | an experiment is a mapping with `name` and `stages`; the file is empty | `apprentice init` writes an experiment to start from",
         ],
     );
     same(
         faults("# only a comment\n", &[]),
         &[
-            "toy.yaml:1:1 # only a comment | an experiment is a mapping with `name` and `stages`; the file is empty | `apprentice init` writes an experiment to begin with",
+            "toy.yaml:1:1 # only a comment | an experiment is a mapping with `name` and `stages`; the file is empty | `apprentice init` writes an experiment to start from",
         ],
     );
     same(
         faults("- a\n- b\n", &[]),
         &[
-            "toy.yaml:1:1 - a | an experiment is a mapping with `name` and `stages`; the file is a list | `apprentice init` writes an experiment to begin with",
+            "toy.yaml:1:1 - a | an experiment is a mapping with `name` and `stages`; the file is a list | `apprentice init` writes an experiment to start from",
         ],
     );
     same(faults("name: t\nstages:\n", &[]), &["toy.yaml:2:1 stages | `stages` is empty: there is nothing to run | "]);
     same(
         faults("name: t\n", &[]),
         &[
-            "toy.yaml:1:1 name: t | the experiment has no `stages` | `apprentice init` writes an experiment to begin with",
+            "toy.yaml:1:1 name: t | the experiment has no `stages` | `apprentice init` writes an experiment to start from",
         ],
     );
     same(
