@@ -128,7 +128,7 @@ def gru(p, x, mask):
 def transformer(p, shape, user, items, rewards, mask):
     of_items = linear(p, "encoder.item", items) + linear(p, "encoder.reward", rewards[:, None])
     x = np.concatenate([linear(p, "encoder.user", user[None]), of_items]) + p["encoder.place"]
-    x = blocks(p, shape, x, np.where(np.concatenate([[True], there]), 0, MASKED_LOGIT))
+    x = blocks(p, shape, x, np.where(np.concatenate([[True], mask]), 0, MASKED_LOGIT))
     return np.maximum(norm(p, "encoder.norm", x[0]), 0)
 
 
