@@ -43,11 +43,11 @@ fn experiment(judge: &str) -> String {
   policy:
     use: rl.a2c
     inputs: { world: world.world }
-    with: { iterations: 3, episodes: 8, imitation: 0 }
+    with: { n_iterations: 3, episodes_per_update: 8, bc_coef: 0 }
   score:
     use: evaluate
-    inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training: world.world }
-    with: { bootstrap: 100, exclude_history: true, controls: { constant: false } }
+    inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training_world: world.world }
+    with: { n_resamples: 100, exclude_history: true, baselines: { constant_reward: false } }
 ";
     yaml.replace("LOG", judge)
 }

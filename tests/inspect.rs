@@ -52,7 +52,7 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
                 assert!(!table["columns"].as_array().unwrap().is_empty(), "{name} has no columns");
             }
             "safetensors" => assert!(!json["content"]["tensors"].as_array().unwrap().is_empty(), "{name}"),
-            _ => assert_eq!(json["content"]["title"], "Learned policies against their controls"),
+            _ => assert_eq!(json["content"]["title"], "Learned policies and baselines"),
         }
         let by_path = project.ok(&["inspect", path.to_str().unwrap(), "--json"]).json();
         // Also of results with equal bytes, such as two empty memories.

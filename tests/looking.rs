@@ -74,7 +74,7 @@ fn filters(project: &Project) {
         "All matching rows",
     ]);
     project.run(&["inspect", "log.items", "--filter", "yaer >= 1952"]).ends_with(2).says(&[
-        "items.parquet: the filter cannot be used: there is no column `yaer`",
+        "items.parquet: invalid filter: there is no column `yaer`",
         "\n  yaer >= 1952\n  ^^^^\n",
         "help: the columns are id, title, year, genres",
     ]);

@@ -83,7 +83,7 @@ stages:
   log: { use: ingest.recbole, with: { asset: toy } }
   world: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users } }
   low: { use: world.pessimistic, inputs: { world: world.world } }
-  score: { use: evaluate, inputs: { world: low.world, train: log.interactions, training: world.world } }
+  score: { use: evaluate, inputs: { world: low.world, train: log.interactions, training_world: world.world } }
 ";
 
 #[test]
@@ -94,12 +94,12 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
         "x.yaml:7:44",
         "`low.world` is made by world.pessimistic and has no place at `score.world`",
         "─────────",
-        "help: judge in the world that it was made from",
+        "help: evaluate in the world that it was made from",
     ] {
         assert!(error.contains(part), "no {part:?} in:\n{error}");
     }
     let swapped = LOWERED
-        .replace("training: world.world", "training: low.world")
+        .replace("training_world: world.world", "training_world: low.world")
         .replace("world: low.world, train:", "world: world.world, train:");
     // A judge must not be what the training world was made from, either.
     let error = Project::new().config(&swapped).run(&["plan", "x.yaml"]).ends_with(2).stderr;
@@ -109,10 +109,10 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
 #[test]
 fn a_typo_in_a_set_is_shown_in_the_set() {
     let project = Project::smoke();
-    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epoch=3"]).ends_with(2);
-    typo.says(&["unknown key `epoch` in the config of rl.bc", "--set:1:16", "──┬──", "did you mean `epochs`?"]);
-    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.epochs=few"]).ends_with(2);
-    value.says(&["`epochs` takes a whole number", "\"few\"", "--set:1:23"]);
+    let typo = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epoch=3"]).ends_with(2);
+    typo.says(&["unknown key `n_epoch` in the config of rl.bc", "--set:1:16", "───┬───", "did you mean `n_epochs`?"]);
+    let value = project.run(&["run", "x.yaml", "--set", "stages.bc.with.n_epochs=few"]).ends_with(2);
+    value.says(&["`n_epochs` takes a whole number", "\"few\"", "--set:1:25"]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn what_is_rounded_and_what_is_left_empty_is_told() {
     told.says(&[
         "times in mine.inter",
         "1 of 2 rounded down to whole seconds",
-        "2 train, 0 test: nothing is kept back",
+        "2 train, 0 test: the test part is empty",
     ]);
     own("", "")
         .run(&["run", "x.yaml"])

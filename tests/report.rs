@@ -27,16 +27,16 @@ fn a_run_tells_what_was_run_beside_what_came_out() {
     let said = unlinked(&told);
     for part in [
         "<h1>",
-        "What was run",
+        "<b>Run</b>",
         &run,
         "apprentice run x.yaml --threads 1",
         "1 threads",
         "ingest.recbole",
         "policy@seed=1",
         "generate toy-log",
-        "&quot;epochs&quot;: 10",
-        "The judge takes its item distances from the training world",
-        "reward that is never negative",
+        "&quot;n_epochs&quot;: 10",
+        "The evaluation world takes its item distances from the training world",
+        "non-negative reward",
         "Time for one recommendation",
         "Fewer than 5 training seeds: bc (1) and a2c (2)",
         "&lt;script&gt;alert(",
@@ -67,21 +67,13 @@ fn what_was_served_keeps_its_notes(project: &Project) {
 
 fn other_forms(project: &Project, run: &str) {
     let md = project.ok(&["report", "--format", "md"]);
-    let md = md.prints(&[
-        "# smoke\n",
-        "| row | return |",
-        "| a2c | ",
-        "**Read with care**",
-        "## What was run",
-        run,
-        "````yaml\n",
-    ]);
+    let md = md.prints(&["# smoke\n", "| row | return |", "| a2c | ", "**Caveats**", "## Run", run, "````yaml\n"]);
     assert!(!md.stdout.split("````").next().unwrap().contains("<script"));
     let csv = project.ok(&["report", "--format", "csv"]).stdout;
     assert_eq!(
         csv.lines().next(),
         Some(
-            "run,experiment,stage,policy,control,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample,logged,conclusive"
+            "run,experiment,stage,policy,baseline,privileged,remark,metric,mean,low,high,seeds,episodes,cell,effective_sample_size,logged,conclusive"
         )
     );
     assert!(
@@ -97,19 +89,19 @@ fn other_forms(project: &Project, run: &str) {
 }
 
 fn side_by_side(project: &Project) {
-    project.ok(&["run", "x.yaml", "-q", "--set", "stages.bc.with.epochs=11"]);
+    project.ok(&["run", "x.yaml", "-q", "--set", "stages.bc.with.n_epochs=11"]);
     let md = project.ok(&["report", "last~1", "last", "--format", "md"]);
     md.prints(&[
         "# 2 runs side by side",
         "Run 2: ",
         "## Settings that differ",
-        "| bc | epochs | 10 | 11 |",
+        "| bc | n_epochs | 10 | 11 |",
         "## return",
         "| bc | ",
     ]);
     project.ok(&["report", "last~1", "last", "--html", "both.html"]).says(&["wrote `both.html`"]);
     let page = fs::read_to_string(project.path("both.html")).unwrap();
-    assert!(page.contains("<td>epochs</td><td>10</td><td>11</td>") && page.contains("Runs 1 and 2"), "{page}");
+    assert!(page.contains("<td>n_epochs</td><td>10</td><td>11</td>") && page.contains("Runs 1 and 2"), "{page}");
     for outside in ["http:", "https:", "<script", "@import", "url(", "src="] {
         assert!(!page.contains(outside), "`{outside}` reaches outside");
     }
@@ -117,7 +109,7 @@ fn side_by_side(project: &Project) {
     let one = project.ok(&["report", "--format", "csv"]).stdout;
     assert_eq!(csv.lines().count(), 2 * one.lines().count() - 1);
     let json = project.ok(&["report", "last~1", "last", "--json"]).json();
-    assert_eq!(json["settings"][0]["field"], "epochs");
+    assert_eq!(json["settings"][0]["field"], "n_epochs");
 }
 
 #[test]

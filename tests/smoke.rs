@@ -36,20 +36,20 @@ fn the_whole_route_runs_and_a_second_run_is_served_at_once() {
 fn a_change_runs_its_stage_and_what_depends_on_it_and_says_from_what_to_what() {
     let project = Project::smoke();
     project.ok(&["run", "x.yaml", "-q"]);
-    let changed = ["--set", "stages.bc.with.epochs=11"];
+    let changed = ["--set", "stages.bc.with.n_epochs=11"];
     let plan = project.run(&["plan", "x.yaml", "--check", changed[0], changed[1]]).ends_with(3);
-    let rows = ["policy@seed=1 hit", "score waits for bc, which will run: epochs 10 → 11"];
-    for row in ["bc will run: epochs 10 → 11"].iter().chain(&rows) {
+    let rows = ["policy@seed=1 hit", "score waits for bc, which will run: n_epochs 10 → 11"];
+    for row in ["bc will run: n_epochs 10 → 11"].iter().chain(&rows) {
         assert!(
             plan.stdout.lines().any(|line| line.split_whitespace().eq(row.split_whitespace())),
             "{row}\n{}",
             plan.stdout
         );
     }
-    project.ok(&["explain", "x.yaml", "bc", changed[0], changed[1]]).prints(&["epochs 10 → 11"]);
+    project.ok(&["explain", "x.yaml", "bc", changed[0], changed[1]]).prints(&["n_epochs 10 → 11"]);
     let run = project.ok(&["run", "x.yaml", changed[0], changed[1]]);
     run.prints(&["13 stages: 10 hits, 3 ran in "]).says(&[
-        "bc runs: epochs 10 → 11\n",
+        "bc runs: n_epochs 10 → 11\n",
         "score runs: input policies changed: bc ",
         "report runs: input metrics changed: ",
     ]);

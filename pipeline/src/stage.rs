@@ -53,7 +53,7 @@ pub struct ForbiddenSource {
 /// A setting that wants an input connected, or that has no place beside one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// The setting, as a path below `with` (`imitation`, `audience.similar`).
+    /// The setting, as a path below `with` (`simulator.quit_similarity`).
     pub setting: &'static str,
     /// The optional input.
     pub port: &'static str,

@@ -53,6 +53,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),
         StageKind::of::<rl::Ppo>(),
+        StageKind::of::<rl::Reinforce>(),
         StageKind::of::<rl::Sac>(),
         StageKind::of::<rl::Sqn>(),
         StageKind::of::<split::Split>(),

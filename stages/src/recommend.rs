@@ -1,7 +1,7 @@
-//! Answers for `apprentice recommend`: a trained policy, asked outside of any world.
+//! Serving: recommendations of a trained policy, outside of any world, for `apprentice recommend`.
 //!
-//! It is served as it is judged: greedily, and with repeats where the world that it learned in allows them, unless the history is
-//! to be excluded. What its file says of ids is all that is asked: the file answers alike wherever it lies. No quit distance is
+//! A policy is served as it is evaluated: greedily, and with repeats where its training world allows them, unless the history is
+//! excluded. Ids come from the policy file alone, so the file gives the same answers wherever it lies. Quit distances are not
 //! known here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use crate::artifact::{Ids, PolicyFile, Repeats};
 use crate::env::{Observation, states};
 use crate::nn::{MASKED_LOGIT, PolicyNetwork, policy_io};
 
-/// Questions that are decided at once.
+/// Queries per forward pass.
 const BATCH: usize = 256;
 
-/// Answers questions with the policy of a file.
+/// Answers queries with the policy of a file.
 ///
 /// # Errors
 /// [`UsageError`] where a user or an item is not known to the policy, or nothing is left to recommend.
@@ -57,9 +57,9 @@ pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
     let wanted = batch.count.min(network.config().items);
     let note = |found: usize, fresh: usize| match found {
         _ if found < wanted.min(fresh) => {
-            Some(format!("{found} instead of {wanted}: the policy takes no other in this state"))
+            Some(format!("{found} instead of {wanted}: the policy allows no other item in this state"))
         }
-        _ if found < wanted => Some(format!("{found} instead of {wanted}: what was shown is left out")),
+        _ if found < wanted => Some(format!("{found} instead of {wanted}: items of the history are excluded")),
         _ => None,
     };
     let answer = |((query, fresh), chosen): ((&RecommendQuery, usize), Vec<(u32, f32)>)| Answer {
@@ -77,12 +77,12 @@ fn left(session: &Session, items: usize) -> Result<usize, UsageError> {
         return Ok(items - shown.len());
     }
     Err(UsageError(format!(
-        "all {items} items of the policy's catalogue were shown already, and none is to be shown again\nhelp: give a shorter \
-         history, the items of this session alone"
+        "all {items} items of the policy's catalogue are in the history, which is excluded\nhelp: give a shorter history: \
+         the items of this session alone"
     )))
 }
 
-/// Says of an error which question of a file it is about.
+/// Adds to an error the place of its query in a batch file.
 fn at(query: &RecommendQuery) -> impl FnOnce(Error) -> Error {
     let place = query.place.clone();
     |error| match place {
@@ -104,7 +104,7 @@ fn best(scores: &[f32], count: usize) -> Vec<(u32, f32)> {
     ranked
 }
 
-/// A question in the policy's own numbers.
+/// A query in the policy's row numbers.
 struct Session {
     user: u32,
     history: Vec<u32>,
@@ -175,11 +175,11 @@ impl Names {
         let (items, earned) = (history.len(), query.rewards.len());
         if earned != items && (earned > 0 || network.config().encoder.reads_rewards()) {
             let help = match network.config().encoder.reads_rewards() {
-                true => "this policy reads what each item earned: give",
-                false => "this policy does not read what items earned: leave the rewards out, or give",
+                true => "this policy reads the reward of each item: give",
+                false => "this policy does not read rewards: leave them out, or give",
             };
             return Err(UsageError(format!(
-                "user {:?}: {items} items were shown and {earned} of them have a reward\nhelp: {help} as many `--reward` as \
+                "user {:?}: the history has {items} items and {earned} rewards\nhelp: {help} as many `--reward` as \
                  `--history` (in a batch `rewards`), in the same order",
                 query.user
             ))
@@ -274,7 +274,7 @@ mod tests {
         let excluding = RecommendBatch { exclude_history: true, ..batch_of("u2", &["i1", "T3"], vec![], 10) };
         let excluded = ask_in(&world(), Encoder::Window, &excluding).unwrap();
         assert_eq!(ids(&excluded), ["i0", "i2"]);
-        assert_eq!(excluded[0].note.as_deref(), Some("2 instead of 4: what was shown is left out"));
+        assert_eq!(excluded[0].note.as_deref(), Some("2 instead of 4: items of the history are excluded"));
         let mut masked = world();
         masked.rules.repeats = Repeats::Masked;
         let follows = ask_in(&masked, Encoder::Window, &batch_of("u2", &["i1", "T3"], vec![], 10)).unwrap();
@@ -287,7 +287,7 @@ mod tests {
         let excluding =
             RecommendBatch { exclude_history: true, ..batch_of("u2", &["i0", "i1", "i2", "i3"], vec![], 1) };
         let error = ask_in(&world(), Encoder::Window, &excluding).unwrap_err().to_string();
-        assert!(error.starts_with("all 4 items of the policy's catalogue were shown already"), "{error}");
+        assert!(error.starts_with("all 4 items of the policy's catalogue are in the history"), "{error}");
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         };
         assert_eq!(
             ask(&[], false),
-            (vec!["i0".into()], "1 instead of 3: the policy takes no other in this state".into())
+            (vec!["i0".into()], "1 instead of 3: the policy allows no other item in this state".into())
         );
         assert_eq!(ask(&["i0"], true).0, ["i1"]);
         assert_eq!(
@@ -369,12 +369,9 @@ mod tests {
         let ask = |encoder, history: &[&str], rewards| ask_in(&world(), encoder, &batch_of("u0", history, rewards, 1));
         let error = |encoder, rewards| ask(encoder, &["i1", "i2"], rewards).unwrap_err().to_string();
         let reads = error(Encoder::Gru(GruEncoder { hidden_size: 3 }), vec![]);
-        assert!(reads.contains("0 of them have a reward\nhelp: this policy reads what each item earned"), "{reads}");
+        assert!(reads.contains("2 items and 0 rewards\nhelp: this policy reads the reward of each item"), "{reads}");
         let ignores = error(Encoder::Window, vec![4.0]);
-        assert!(
-            ignores.contains("help: this policy does not read what items earned: leave the rewards out"),
-            "{ignores}"
-        );
+        assert!(ignores.contains("help: this policy does not read rewards: leave them out"), "{ignores}");
         assert!(ask(Encoder::Window, &["i1"], vec![]).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What a world model promises against what held-out people said.
+//! Calibration of a world model: predictions against held-out ratings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::frame;
 /// One bin of predictions of about the same size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalibrationBin {
-    /// Which model: `mean` is what the world pays; `member3` one member of an ensemble.
+    /// Which model: `mean` is the world's reward; `member3` one model of the ensemble.
     pub model: String,
     /// The bin, from 0, by rising prediction; bins hold about as many ratings each.
     pub bin: u32,

@@ -1,4 +1,4 @@
-//! What a retriever offers.
+//! The candidates of a retriever.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Candidates {
     pub items: Vec<Vec<u32>>,
     /// The score of each.
     pub scores: Vec<Vec<f32>>,
-    /// Whether whoever offers these items leaves out what the world's user would leave at.
+    /// Whether candidates at which the simulated user would quit are skipped.
     pub filter_quit_items: bool,
 }
 

@@ -25,27 +25,28 @@ pub struct Comparison {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Probability of improvement: the chance that a run and user drawn for `policy` beat one drawn for `other`, ties
+    /// The probability that a run and user drawn for `policy` beat one drawn for `other`, ties
     /// counting half (Agarwal et al. 2021, arXiv 2108.13264).
-    pub probability: f64,
+    pub probability_of_improvement: f64,
     /// Lower end of its 95 % interval.
-    pub probability_low: f64,
+    pub probability_of_improvement_low: f64,
     /// Upper end.
-    pub probability_high: f64,
+    pub probability_of_improvement_high: f64,
     /// The smaller number of training seeds (or repetitions) of the two.
     pub seeds: u32,
     /// Users that both played with.
     pub users: u32,
 }
 
-/// Parquet, one row an ordered pair of rows of the table: `policy: utf8`, `other: utf8`, `metric: utf8`, `difference: f64`, `low: f64`, `high: f64`, `probability: f64`, `probability_low: f64`, `probability_high: f64`, `seeds: u32`, `users: u32`.
+/// Parquet, one row an ordered pair of rows of the table: `policy: utf8`, `other: utf8`, `metric: utf8`, `difference: f64`, `low: f64`, `high: f64`, `probability_of_improvement: f64`, `probability_of_improvement_low: f64`, `probability_of_improvement_high: f64`, `seeds: u32`, `users: u32`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparisons(pub Vec<Comparison>);
 
 impl Artifact for Comparisons {
     const KIND: &'static str = "comparisons";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: `probability` is `probability_of_improvement`.
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
@@ -56,9 +57,18 @@ impl Artifact for Comparisons {
             ("difference", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.difference)))),
             ("low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.low)))),
             ("high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.high)))),
-            ("probability", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability)))),
-            ("probability_low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_low)))),
-            ("probability_high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_high)))),
+            (
+                "probability_of_improvement",
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_of_improvement))),
+            ),
+            (
+                "probability_of_improvement_low",
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_of_improvement_low))),
+            ),
+            (
+                "probability_of_improvement_high",
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_of_improvement_high))),
+            ),
             ("seeds", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.seeds)))),
             ("users", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.users)))),
         ];
@@ -73,9 +83,9 @@ impl Artifact for Comparisons {
         let difference = frame::column::<Float64Array>(&batch, "difference")?;
         let low = frame::column::<Float64Array>(&batch, "low")?;
         let high = frame::column::<Float64Array>(&batch, "high")?;
-        let probability = frame::column::<Float64Array>(&batch, "probability")?;
-        let probability_low = frame::column::<Float64Array>(&batch, "probability_low")?;
-        let probability_high = frame::column::<Float64Array>(&batch, "probability_high")?;
+        let probability_of_improvement = frame::column::<Float64Array>(&batch, "probability_of_improvement")?;
+        let probability_of_improvement_low = frame::column::<Float64Array>(&batch, "probability_of_improvement_low")?;
+        let probability_of_improvement_high = frame::column::<Float64Array>(&batch, "probability_of_improvement_high")?;
         let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
         let users = frame::column::<UInt32Array>(&batch, "users")?;
         let row = |row| Comparison {
@@ -85,9 +95,9 @@ impl Artifact for Comparisons {
             difference: difference.value(row),
             low: low.value(row),
             high: high.value(row),
-            probability: probability.value(row),
-            probability_low: probability_low.value(row),
-            probability_high: probability_high.value(row),
+            probability_of_improvement: probability_of_improvement.value(row),
+            probability_of_improvement_low: probability_of_improvement_low.value(row),
+            probability_of_improvement_high: probability_of_improvement_high.value(row),
             seeds: seeds.value(row),
             users: users.value(row),
         };

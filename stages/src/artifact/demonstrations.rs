@@ -1,4 +1,4 @@
-//! What a language model did, step by step, and the calls behind it.
+//! Episodes of a language model, step by step, and the calls behind them.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -17,13 +17,13 @@ use super::frame;
 /// Why an episode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Termination {
-    /// The user left because of a too similar item (`terminal`).
+    /// The user quit at an item that was too similar (`terminal`).
     Similar,
-    /// The user left because of a bad item (`terminal`).
+    /// The user quit at a low reward (`terminal`).
     LowReward,
-    /// The user left because of a category shown too often (`terminal`).
+    /// The user quit at a category that was shown too often (`terminal`).
     Category,
-    /// The user left, and nobody recorded why (`terminal`): of episodes that were played elsewhere.
+    /// The user quit for a reason that was not recorded (`terminal`): in episodes of other programs.
     Stopped,
     /// The horizon was reached (`truncated`).
     Horizon,
@@ -51,7 +51,7 @@ impl Termination {
             .find(|end| end.name() == name)
             .with_context(|| format!("`{name}` is no reason for an end"))
     }
-    /// Whether the user left, as against being cut off: no future reward may be bootstrapped.
+    /// Whether the user quit, in contrast to truncation: no future reward may be bootstrapped.
     #[must_use]
     pub fn terminal(self) -> bool {
         self != Self::Horizon
@@ -63,7 +63,7 @@ impl Termination {
 pub struct Step {
     /// The item that was recommended.
     pub item: u32,
-    /// The world's answer.
+    /// The reward.
     pub reward: f32,
     /// The candidates that the model chose from.
     pub candidates: Vec<u32>,
@@ -85,8 +85,8 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// Whether nothing comes after its last step in a world of that horizon: the user left, or there is no further turn. Else it
-    /// was only cut off.
+    /// Whether the last step is terminal in a world of that horizon: the user quit, or no turn is left. Otherwise the trajectory
+    /// was truncated early.
     #[must_use]
     pub fn terminal(&self, horizon: usize) -> bool {
         self.end.terminal() || self.steps.len() >= horizon

@@ -1,4 +1,4 @@
-//! What a policy would have returned, as far as a log of others can tell.
+//! Off-policy estimates of the reward of policies from a log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,23 +25,24 @@ pub struct Estimate {
     /// Upper end.
     pub high: f64,
     /// Kish's effective sample size (Σw)²/Σw².
-    pub effective_sample: f64,
+    pub effective_sample_size: f64,
     /// Logged interactions behind it.
     pub rows: u32,
-    /// Whether the effective sample is large enough to conclude anything.
+    /// Whether the effective sample size is large enough.
     pub conclusive: bool,
     /// Why not, or what else to know; may be empty.
     pub remark: String,
 }
 
-/// Parquet, one row a policy, cell and estimator: `policy: utf8`, `cell: utf8`, `estimator: utf8`, `value: f64`, `low: f64`, `high: f64`, `effective_sample: f64`, `rows: u32`, `conclusive: bool`, `remark: utf8`.
+/// Parquet, one row a policy, cell and estimator: `policy: utf8`, `cell: utf8`, `estimator: utf8`, `value: f64`, `low: f64`, `high: f64`, `effective_sample_size: f64`, `rows: u32`, `conclusive: bool`, `remark: utf8`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimates(pub Vec<Estimate>);
 
 impl Artifact for Estimates {
     const KIND: &'static str = "estimates";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 1;
+    /// 2: `effective_sample` is `effective_sample_size`.
+    const FORMAT: u32 = 2;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
@@ -52,7 +53,10 @@ impl Artifact for Estimates {
             ("value", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.value)))),
             ("low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.low)))),
             ("high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.high)))),
-            ("effective_sample", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.effective_sample)))),
+            (
+                "effective_sample_size",
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.effective_sample_size))),
+            ),
             ("rows", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.rows)))),
             ("conclusive", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.conclusive))))),
             ("remark", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.remark)))),
@@ -68,7 +72,7 @@ impl Artifact for Estimates {
         let value = frame::column::<Float64Array>(&batch, "value")?;
         let low = frame::column::<Float64Array>(&batch, "low")?;
         let high = frame::column::<Float64Array>(&batch, "high")?;
-        let effective_sample = frame::column::<Float64Array>(&batch, "effective_sample")?;
+        let effective_sample_size = frame::column::<Float64Array>(&batch, "effective_sample_size")?;
         let rows = frame::column::<UInt32Array>(&batch, "rows")?;
         let conclusive = frame::column::<BooleanArray>(&batch, "conclusive")?;
         let remark = frame::column::<StringArray>(&batch, "remark")?;
@@ -79,7 +83,7 @@ impl Artifact for Estimates {
             value: value.value(row),
             low: low.value(row),
             high: high.value(row),
-            effective_sample: effective_sample.value(row),
+            effective_sample_size: effective_sample_size.value(row),
             rows: rows.value(row),
             conclusive: conclusive.value(row),
             remark: remark.value(row).to_owned(),

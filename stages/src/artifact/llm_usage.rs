@@ -1,4 +1,4 @@
-//! What a language model was asked for each of its episodes.
+//! The calls and tokens of a language model, per episode.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,18 +9,16 @@ use pipeline::Artifact;
 
 use super::frame;
 
-/// What one episode took. Nothing in it was measured: requests and answers alone decide it, so it is the same where all of them
-/// came from the store.
+/// The usage of one episode. It follows from requests and responses alone, so it is the same if all responses came from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpisodeUsage {
     /// The user.
     pub user: u32,
-    /// Questions that were new with this episode. One that an earlier episode asked too counts there, so that the sum is the
-    /// number of the stage's calls.
+    /// Requests that no earlier episode made, so that the sum over episodes is the number of the stage's calls.
     pub calls: u32,
-    /// Tokens of their prompts, whole ones, as if nothing were cached; `None` where the model does not tell.
+    /// Tokens of their prompts, prefixes in a cache included; `None` if the model does not report them.
     pub tokens_read: Option<u64>,
-    /// Tokens that it wrote; `None` where the model does not tell.
+    /// Tokens of the completions; `None` if the model does not report them.
     pub tokens_written: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A table of numbers in a text file: one row a line, numbers apart by blanks.
+//! A table of numbers in a text file: one row per line, numbers separated by blanks.
 
 use std::path::Path;
 

@@ -16,18 +16,18 @@ pub const WITHOUT_REPEATS: &str = " without repeats";
 /// One cell of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// The row's name (`a2c`, `popular non-conflicting`).
+    /// The row's name (`a2c`, `popular quit-aware`).
     pub policy: String,
-    /// Whether the row is a control that the evaluation added by itself.
-    pub control: bool,
-    /// Whether it knows of the judging world what no deployed policy could.
+    /// Whether the row is a baseline that the evaluation adds by itself.
+    pub baseline: bool,
+    /// Whether it uses information of the evaluation world that a deployed policy does not have.
     pub privileged: bool,
-    /// What the row knows that a deployed policy would not, or what else a reader must know; may be empty.
+    /// What the row knows that a deployed policy would not, or what else to know; may be empty.
     pub remark: String,
     /// What was measured, a mean over seeds and users where nothing else is said:
     ///
     /// - `return_inclusive`, `length`: all steps; `return_exclusive`, `length_exclusive`: without a step at which the user left.
-    /// - `reward_each`, `reward_each_exclusive`: Σ rewards / Σ lengths of the one and the other.
+    /// - `reward_per_step`, `reward_per_step_exclusive`: Σ rewards / Σ lengths of the one and the other.
     /// - `return_iqm`: the interquartile mean of the inclusive returns of all seeds and users together.
     /// - `distinct` (items an episode), `repeat_rate` (share of an episode's steps that show an item again), `diversity` (mean
     ///   1 − 1/(1 + Δ) over the pairs of an episode's items; 0 where there is one item), `novelty` (mean −ln of the item's
@@ -36,21 +36,21 @@ pub struct Metric {
     /// - `coverage`: distinct items over all episodes of a seed / items; `coverage_per_step`: over its steps. Only seeds are in
     ///   their intervals.
     /// - `end_similar`, `end_low_reward`, …: shares of the reasons for which episodes ended; they sum to 1.
-    /// - `return_training`: what the training world would pay for the same items, and `gap`: that less `return_inclusive`. Only
+    /// - `return_training_world`: the return of the same episodes in the training world, and `gap`: that less `return_inclusive`. Only
     ///   where a training world is connected.
     ///   Of the plan of a fitted world both are of that world.
-    /// - `return_bound`: what no policy exceeds; only of the best plan. `world_rmse`, `world_correlation`: how far the rewards of
-    ///   the planned world are from the judge's, over all items of a user (Pearson's r); only of plans of fitted worlds.
+    /// - `return_bound`: an upper bound of the return of any policy; only of the planning oracle. `world_rmse`, `world_correlation`: how far the rewards of
+    ///   the planning world are from those of the evaluation world, over all items of a user (Pearson's r); only of plans of fitted worlds.
     /// - `untrained`: the share of the row's policies that have the parameters they began with; only where there is one.
-    /// - `missing`: no number (all are 0). A control that could not be made; the remark says what to connect.
+    /// - `missing`: no number (all are 0). A baseline that could not be made; the remark says what to connect.
     ///
-    /// - `calls`, `tokens_read`, `tokens_written`: what a language model was asked for an episode, see
-    ///   [`EpisodeUsage`](super::Effort); only where that is connected and all its episodes know it.
+    /// - `calls`, `prompt_tokens`, `completion_tokens`: requests and tokens of a language model per episode, see
+    ///   [`EpisodeUsage`](super::EpisodeUsage); only where that is connected and all its episodes know it.
     ///
-    /// Of policies also the lead in `return_inclusive` with the same users: `over_popular`, `over_retriever`. Where
-    /// teachers were judged, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
-    /// all of them were given. And leads over the users and turns that one teacher was given: `over_teacher` of policies over
-    /// the teacher that returns most, `over_popular` and `over_retriever` of each teacher.
+    /// Of policies also the lead in `return_inclusive` with the same users: `lead_over_popular`, `lead_over_retriever`. Where
+    /// teachers were evaluated, of every row `return_teacher_users`: the inclusive return with the users and over the turns that
+    /// all of them were given. And leads over the users and turns that one teacher was given: `lead_over_teacher` of policies over
+    /// the teacher that returns most, `lead_over_popular` and `lead_over_retriever` of each teacher.
     pub metric: String,
     /// The mean over seeds and users.
     pub mean: f64,
@@ -58,13 +58,13 @@ pub struct Metric {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Training seeds (or repetitions of a control that draws) behind it.
+    /// Training seeds (or repetitions of a random baseline) behind it.
     pub seeds: u32,
     /// Episodes behind it.
     pub episodes: u32,
 }
 
-/// Parquet, rows in the order of the table: `policy`, `control: bool`, `privileged: bool`, `remark`, `metric`, `mean: f64`,
+/// Parquet, rows in the order of the table: `policy`, `baseline: bool`, `privileged: bool`, `remark`, `metric`, `mean: f64`,
 /// `low: f64`, `high: f64`, `seeds: u32`, `episodes: u32`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics(pub Vec<Metric>);
@@ -72,14 +72,15 @@ pub struct Metrics(pub Vec<Metric>);
 impl Artifact for Metrics {
     const KIND: &'static str = "metrics";
     const EXTENSION: &'static str = "parquet";
-    const FORMAT: u32 = 2;
+    /// 3: `control` is `baseline`; rows and metrics are called by the field's words (`planning oracle`, `reward_per_step`).
+    const FORMAT: u32 = 3;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
         let float = |pick: fn(&Metric) -> f64| Arc::new(Float64Array::from_iter_values(rows.iter().map(pick)));
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
-            ("control", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.control))))),
+            ("baseline", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.baseline))))),
             ("privileged", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.privileged))))),
             ("remark", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.remark)))),
             ("metric", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric)))),
@@ -97,14 +98,14 @@ impl Artifact for Metrics {
         let text = |name| frame::column::<StringArray>(&batch, name);
         let float = |name| frame::column::<Float64Array>(&batch, name);
         let (policy, remark, metric) = (text("policy")?, text("remark")?, text("metric")?);
-        let control = frame::column::<BooleanArray>(&batch, "control")?;
+        let baseline = frame::column::<BooleanArray>(&batch, "baseline")?;
         let privileged = frame::column::<BooleanArray>(&batch, "privileged")?;
         let (mean, low, high) = (float("mean")?, float("low")?, float("high")?);
         let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
         let episodes = frame::column::<UInt32Array>(&batch, "episodes")?;
         let row = |row| Metric {
             policy: policy.value(row).to_owned(),
-            control: control.value(row),
+            baseline: baseline.value(row),
             privileged: privileged.value(row),
             remark: remark.value(row).to_owned(),
             metric: metric.value(row).to_owned(),
@@ -142,7 +143,7 @@ mod tests {
         let path = folder.path().join("metrics");
         let metric = Metric {
             policy: "a2c".into(),
-            control: false,
+            baseline: false,
             privileged: false,
             remark: String::new(),
             metric: "length".into(),

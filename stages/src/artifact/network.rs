@@ -23,19 +23,19 @@ pub struct PolicyFile(pub Network);
 pub struct Origin {
     /// The kind of stage that trained it (`rl.a2c`).
     pub learner: String,
-    /// [`World::rewards_digest`] of the world it was trained in: a policy must not be judged by what it learned from.
+    /// [`World::rewards_digest`] of the world it was trained in: a policy must not be evaluated in the world that it learned from.
     pub learned_in: String,
-    /// Turns of an episode there: what progress through a session is measured by.
+    /// The horizon there, the unit of the progress through an episode.
     pub horizon: usize,
-    /// [`World::distances_digest`] of that world: equal to the judge's where the policy was trained with the judge's distances.
+    /// [`World::distances_digest`] of that world: equal to the evaluation world's if the policy was trained with its distances.
     pub distances_digest: String,
-    /// Where that world had them from: what tells whether equal ones are a privilege. Policies of earlier programs do not say.
+    /// The source of those distances: it decides whether equal ones are a privilege. Absent in policies of earlier versions.
     #[serde(default)]
     pub distances: Option<DistancesFrom>,
-    /// Whether items may be shown again there: what it learned to do, and how it is judged and served.
+    /// Whether items may be recommended again there: the policy is evaluated and served in the same way.
     #[serde(default)]
     pub repeats: Repeats,
-    /// Whether its parameters are those that it began with, to the bit: then it has learned nothing.
+    /// Whether its parameters equal the initial ones to the bit: training changed nothing.
     #[serde(default)]
     pub untrained: bool,
 }

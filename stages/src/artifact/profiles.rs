@@ -1,4 +1,4 @@
-//! Performance profiles: how often each row returns at least so much.
+//! Performance profiles: the share of episodes of each row whose return exceeds a threshold.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How likely each rating of a log was to be given at all.
+//! The propensity of each rating of a log: the probability that it was observed.
 
 use std::path::Path;
 use std::sync::Arc;

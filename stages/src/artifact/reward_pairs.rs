@@ -14,9 +14,9 @@ use super::frame;
 pub struct RewardPair {
     /// Whose step it is: `demonstrations`, `generator`.
     pub series: String,
-    /// What the learned reward pays, on its own scale: only its order and its straight-line relation to the truth mean something.
+    /// The learned reward, on its own scale: only its order and its linear relation to the true reward are meaningful.
     pub learned: f64,
-    /// What the world pays, in units of the rating.
+    /// The world's reward, in units of the rating.
     pub true_reward: f64,
     /// Whether that world is the true one; else it is the world that the reward was learned in.
     pub of_truth: bool,

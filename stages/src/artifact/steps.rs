@@ -1,4 +1,4 @@
-//! Every step of every judged episode.
+//! Every step of every evaluated episode.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pipeline::{Artifact, IdSpaces};
 use super::frame;
 use super::{Step, Termination, Trajectory};
 
-/// The steps of one judged episode.
+/// The steps of one evaluated episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpisodeSteps {
     /// As [`Rollout::policy`](super::Rollout::policy).
@@ -21,7 +21,7 @@ pub struct EpisodeSteps {
     pub user: u32,
     /// What was recommended, oldest first.
     pub items: Vec<u32>,
-    /// What the judging world answered to each.
+    /// The reward of each in the evaluation world.
     pub rewards: Vec<f32>,
     /// Why it ended.
     pub end: Termination,

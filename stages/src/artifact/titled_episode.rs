@@ -1,8 +1,8 @@
-//! One trajectory with titles in the place of numbers, as a person would tell it.
+//! One trajectory with item titles in place of item numbers.
 
 use super::{Items, Step, Termination, Trajectory};
 
-/// An episode ready to tell.
+/// An episode with titles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TitledEpisode {
     /// The user.
@@ -20,7 +20,7 @@ pub struct TitledEpisode {
 pub struct TitledStep {
     /// What was recommended.
     pub title: String,
-    /// The world's answer.
+    /// The reward.
     pub reward: f64,
     /// Place of the chosen item among the candidates, from 1, where it is one of them.
     pub place: Option<usize>,
@@ -29,7 +29,7 @@ pub struct TitledStep {
 }
 
 impl TitledEpisode {
-    /// A trajectory told with the titles of `items`; without a catalogue, with their numbers.
+    /// A trajectory with the titles of `items`; without a catalogue, with their numbers.
     #[must_use]
     pub fn of(trajectory: &Trajectory, items: Option<&Items>) -> Self {
         Self {

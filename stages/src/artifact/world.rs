@@ -1,4 +1,4 @@
-//! A simulated audience: what each user would answer to each item, which items feel alike, and when people leave.
+//! A world: the expected reward of each user and item, item distances, and the quit rules of simulated users.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::Ids;
 use super::demonstrations::Termination;
 use super::tensors::{Array, TensorFile};
 
-/// How far back a user remembers when two items feel alike.
+/// Which recent items the quit window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowRule {
@@ -23,7 +23,7 @@ pub enum WindowRule {
 }
 
 impl WindowRule {
-    /// How many of the `t` items so far count, for a window of `n`.
+    /// The length of the window after `t` items, for a quit window of `n`.
     #[must_use]
     pub fn length(self, t: usize, n: usize) -> usize {
         match self {
@@ -34,18 +34,16 @@ impl WindowRule {
     }
 }
 
-/// Whether a user may be shown an item again.
+/// Whether an item may be recommended to a user again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Repeats {
     /// Yes (`FB` of EasyRL4Rec); the quit rules may punish it.
     #[default]
     Allowed,
-    /// No: what was shown is masked (`NX_0`).
+    /// No: items that were shown are masked (`NX_0`).
     Masked,
-    /// No, and nobody leaves: every episode lasts exactly `horizon` rounds (`NX_10` at a horizon of 10).
-    // Policies of earlier versions say it so.
-    #[serde(alias = "masked_exact_rounds")]
+    /// No, and no user quits: every episode lasts exactly `horizon` turns (`NX_10` at a horizon of 10).
     MaskedFixedLength,
 }
 
@@ -53,27 +51,26 @@ pub enum Repeats {
 /// in this order: low reward, similar, category, horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuitRules {
-    /// Turns after which the episode is cut (`truncated`, not `terminal`).
+    /// Maximum number of turns; an episode that reaches it is `truncated`, not `terminal`.
     pub horizon: usize,
-    /// Items remembered by the `similar` and the `category` rule.
+    /// Number of recent items that the `similar` and the `category` rule compare with.
     pub quit_window: usize,
     /// Which items the window holds early in an episode.
     pub window_rule: WindowRule,
-    /// Quit when an item is nearer than this to one in the window (strict); `None` turns the rule off.
+    /// Quit at an item whose distance to one in the window is below this (strict); `None` turns the rule off.
     pub distance_threshold: Option<f32>,
     /// Quit when the reward is below this; `None` turns the rule off.
     pub quit_below: Option<f32>,
-    /// Quit when a category of the item was shown more often than this in the window; `None` turns the rule off.
+    /// Quit at an item if one of its categories occurs more often than this in the window; `None` turns the rule off.
     #[serde(default)]
     pub max_same_category: Option<u32>,
-    /// Turns at the beginning at which nobody leaves: 0 in IL-Rec, 1 in BiLLP.
+    /// Number of first turns at which no user quits: 0 in IL-Rec, 1 in BiLLP.
     #[serde(default)]
     pub min_turns: usize,
-    /// What is logged for the step at which a user leaves, instead of its reward (BiLLP: −1000). Learners may see it;
-    /// metrics never do.
+    /// The training reward of the step at which a user quits, in place of its reward (BiLLP: −1000). Metrics never contain it.
     #[serde(default)]
     pub quit_penalty: Option<f32>,
-    /// Whether items may be shown again.
+    /// Whether items may be recommended again.
     #[serde(default)]
     pub repeats: Repeats,
 }
@@ -96,7 +93,7 @@ impl Default for QuitRules {
 }
 
 impl QuitRules {
-    /// An episode's rewards as learners are told them: where the user left, the penalty, if there is one, in the place of the last.
+    /// The training rewards of an episode: if the user quit and there is a penalty, it replaces the last reward.
     #[must_use]
     pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
         let mut training_rewards = rewards.to_vec();
@@ -113,13 +110,13 @@ impl QuitRules {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DistancesFrom {
-    /// From the columns of its own rewards: who has them knows something of its people.
+    /// From the columns of its own rewards: they depend on the preferences of its users.
     #[default]
     Own,
-    /// From what the catalogue says of its items, their genres or titles: no secret of any world.
+    /// From the catalogue, its genres or titles: no privileged information.
     Catalogue,
-    /// From the rewards of another world: who learns here with the distances of the judge is privileged, as the published
-    /// learners are.
+    /// From the rewards of another world. A policy that is trained with the distances of the evaluation world is privileged, as
+    /// the published learners are.
     Shared {
         /// [`World::distances_digest`] of the world they were taken from.
         digest: String,
@@ -147,18 +144,18 @@ pub struct World {
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
     pub item_vectors: Array,
-    /// How far the members of an ensemble disagree about each reward: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating.
-    /// It says what the models do not know, not how much a person's answers vary. Only of fitted worlds with several members.
+    /// Standard deviation of the ensemble's predictions: √(Σ_k (r_k − r̄)² / K), `[U, I]`, in units of the rating. It measures
+    /// epistemic uncertainty, not the variance of a user's ratings. Only of fitted worlds with several models.
     pub ensemble_std: Option<Array>,
-    /// The largest deviation of an answer that a member states, √max_k σ²_k, `[U, I]`, in units of the rating. It holds how much
-    /// answers vary, too. Only of worlds whose models state one.
+    /// The largest standard deviation that a model predicts, √max_k σ²_k, `[U, I]`, in units of the rating. It includes the
+    /// variance of the ratings. Only of worlds whose models predict one.
     pub predicted_std: Option<Array>,
-    /// What is paid beside `reward` for whatever is shown after (the last item, the one before), `[I + 1, I + 1]`, I for none; the
-    /// sum is never below 0. Only of worlds that pay for where a session has come to.
+    /// A reward that depends on the last two items alone and is added to `reward`, `[I + 1, I + 1]` by (the last item, the one
+    /// before), I for none; the sum is never below 0. Only of worlds with an entropy term (DORL).
     pub bonus: Option<Array>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
-    /// When people leave.
+    /// The quit rules.
     pub rules: QuitRules,
     /// Where `distance` comes from.
     pub distances: DistancesFrom,
@@ -191,7 +188,7 @@ impl World {
     pub fn vectors_digest(&self) -> String {
         digest(&[&self.user_vectors, &self.item_vectors])
     }
-    /// What `item` pays a user who was shown these items, oldest first.
+    /// The reward of `item` for a user who was shown these items, oldest first.
     #[must_use]
     pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
         let reward = self.reward.row(user as usize)[item as usize];
@@ -200,7 +197,7 @@ impl World {
         let back = |steps: usize| shown.len().checked_sub(steps).map_or(none, |at| shown[at] as usize);
         (reward + bonus.row(back(1))[back(2)]).max(0.0)
     }
-    /// BLAKE3 of the rewards, in hex: two worlds with equal rewards are one judge.
+    /// BLAKE3 of the rewards, in hex: worlds with equal rewards are the same evaluation world.
     #[must_use]
     pub fn rewards_digest(&self) -> String {
         match &self.bonus {
@@ -208,12 +205,12 @@ impl World {
             None => digest(&[&self.reward]),
         }
     }
-    /// BLAKE3 of the item distances, in hex: two worlds with equal distances have people leave at the same items.
+    /// BLAKE3 of the item distances, in hex: in worlds with equal distances the same items are similar.
     #[must_use]
     pub fn distances_digest(&self) -> String {
         digest(&[&self.distance])
     }
-    /// Whether anybody may leave before the horizon, under any rule.
+    /// Whether a user can quit before the horizon, under any rule.
     #[must_use]
     pub fn users_may_quit(&self) -> bool {
         let rules = &self.rules;
@@ -221,14 +218,14 @@ impl World {
         let by_any = rules.distance_threshold.is_some() || rules.quit_below.is_some() || by_category;
         by_any && rules.repeats != Repeats::MaskedFixedLength && rules.min_turns < rules.horizon
     }
-    /// Whether `item` is too near to one of `recent` under the `similar` rule.
+    /// Whether `item` is too similar to one of `recent` under the `similar` rule.
     #[must_use]
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
         let Some(threshold) = self.rules.distance_threshold else { return false };
         let row = self.distance.row(item as usize);
         recent.iter().any(|&h| row[h as usize] < threshold)
     }
-    /// Whether a category of `item` stands too often in `recent` under the `category` rule.
+    /// Whether a category of `item` occurs too often in `recent` under the `category` rule.
     #[must_use]
     pub fn too_much_of_a_category(&self, item: u32, recent: &[u32]) -> bool {
         let (Some(most), Some(categories)) = (self.rules.max_same_category, &self.categories) else { return false };

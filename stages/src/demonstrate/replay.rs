@@ -96,8 +96,8 @@ impl Stage for Replay {
 fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
     let mut episodes = Episodes::new(world, &[recorded.user]);
     let mut steps: Vec<Step> = Vec::new();
-    for choice in &recorded.steps {
-        episodes.step(&[0], &[choice.item]).with_context(|| {
+    for step in &recorded.steps {
+        episodes.step(&[0], &[step.item]).with_context(|| {
             format!(
                 "step {} cannot be replayed in this world\nhelp: record episodes in a world that masks repeats, too, or set \
                  `simulator.repeats: allowed`",
@@ -105,7 +105,7 @@ fn replayed(world: &World, recorded: &Trajectory) -> Result<Trajectory> {
             )
         })?;
         let reward = episodes.rewards(0)[steps.len()];
-        steps.push(Step { reward, ..choice.clone() });
+        steps.push(Step { reward, ..step.clone() });
         if episodes.end(0).is_some() {
             break;
         }
@@ -124,8 +124,8 @@ mod tests {
     use crate::env::cluster_world;
 
     fn recorded(user: u32, items: &[u32]) -> Trajectory {
-        let choice = |&item: &u32| Step { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
-        Trajectory { user, steps: items.iter().map(choice).collect(), end: Termination::Stopped }
+        let step = |&item: &u32| Step { item, reward: 0.5, candidates: vec![], scores: vec![], call: "c".into() };
+        Trajectory { user, steps: items.iter().map(step).collect(), end: Termination::Stopped }
     }
 
     #[test]

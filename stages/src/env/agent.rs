@@ -1,4 +1,4 @@
-//! Who recommends: one contract for controls, networks and language models' students.
+//! Agents: one contract for baselines and trained policies.
 
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,4 @@
-//! The rows that keep every table honest: policies that learn nothing.
+//! Baselines of every table: policies that learn nothing.
 
 use anyhow::{Context as _, Result};
 use rand::RngExt;
@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use super::{Agent, Episode, EpisodeAgent, Episodes, next_candidates};
 use crate::artifact::Candidates;
 
-/// Uniform over the catalogue, or over the items that do not conflict with what the user remembers (which needs the quit
-/// distances: privileged), and over the catalogue again where all do.
+/// Uniform over the catalogue, or (quit-aware) over the items at which the user does not quit, which reads the distances of the
+/// quit rules and is privileged. If the user quits at every item, it is uniform over the catalogue.
 pub struct Random {
-    /// Whether conflicting items are left out.
+    /// Whether items at which the user quits are excluded.
     pub quit_aware: bool,
 }
 
@@ -27,7 +27,7 @@ impl EpisodeAgent for Random {
     }
 }
 
-/// The best item of a fixed order that does not conflict with what the user remembers (privileged).
+/// The first item of a fixed order at which the user does not quit (privileged).
 pub struct Popular {
     /// Items, best first.
     pub order: Vec<u32>,
@@ -41,8 +41,8 @@ impl EpisodeAgent for Popular {
     }
 }
 
-/// The item of highest true reward that does not conflict, or of all where all do (privileged twice; myopic, so not a proven
-/// upper bound: that is [`plans`](super::plans)). Ties go to the lowest id.
+/// The item of highest true reward at which the user does not quit, or of all items if the user quits at each (privileged; myopic,
+/// so not an upper bound: see [`plans`](super::plans)). Ties go to the lowest id.
 pub struct GreedyOracle;
 
 impl EpisodeAgent for GreedyOracle {
@@ -64,9 +64,9 @@ impl EpisodeAgent for GreedyOracle {
     }
 }
 
-/// A retriever alone: always its first candidate.
+/// The retriever top-1: always the first candidate.
 pub struct RetrieverAgent<'a> {
-    /// What it offers to whom.
+    /// The candidates of each user.
     pub candidates: &'a Candidates,
 }
 

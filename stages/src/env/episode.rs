@@ -1,4 +1,4 @@
-//! One episode as whoever recommends and whoever answers sees it.
+//! One episode, as the agent and the user simulator see it.
 
 use anyhow::{Result, ensure};
 use rand::RngExt;
@@ -7,16 +7,16 @@ use rand_chacha::ChaCha8Rng;
 use super::similarity_mask::SimilarityMask;
 use crate::artifact::{Repeats, Termination, World};
 
-/// What happened so far to one user.
+/// The history of one user so far.
 #[derive(Clone, Copy)]
 pub struct Episode<'a> {
     pub(super) world: &'a World,
     pub(super) similarity_mask: Option<&'a SimilarityMask>,
-    /// Whose it is.
+    /// The user.
     pub user: u32,
     /// The items so far, oldest first.
     pub items: &'a [u32],
-    /// What they paid.
+    /// Their rewards.
     pub rewards: &'a [f32],
 }
 
@@ -26,7 +26,7 @@ impl<'a> Episode<'a> {
     pub fn world(&self) -> &'a World {
         self.world
     }
-    /// The items that the user still remembers under the `similar` and the `category` rule.
+    /// The recent items that the `similar` and the `category` rule compare with.
     #[must_use]
     pub fn quit_window(&self) -> &'a [u32] {
         let (rules, turn) = (&self.world.rules, self.items.len());
@@ -37,7 +37,7 @@ impl<'a> Episode<'a> {
     pub fn allowed(&self, item: u32) -> bool {
         self.world.rules.repeats == Repeats::Allowed || !self.items.contains(&item)
     }
-    /// Whether the user leaves at `item`, whatever it pays.
+    /// Whether the user quits at `item`, independent of its reward.
     #[must_use]
     pub fn user_quits_at(&self, item: u32) -> bool {
         self.quit_reason(item).is_some()
@@ -62,12 +62,12 @@ impl<'a> Episode<'a> {
         item
     }
 
-    /// Whether nobody leaves at this turn, whatever is shown.
+    /// Whether no user quits at this turn, whatever is shown.
     fn cannot_quit(&self) -> bool {
         self.items.len() < self.world.rules.min_turns || self.world.rules.repeats == Repeats::MaskedFixedLength
     }
 
-    /// Why the user leaves at `item`, whatever it pays.
+    /// Why the user quits at `item`, independent of its reward.
     fn quit_reason(&self, item: u32) -> Option<Termination> {
         if self.cannot_quit() {
             None
@@ -87,8 +87,8 @@ impl<'a> Episode<'a> {
         }
     }
 
-    /// What the user pays for `item`, and whether the episode ends with it: the rules in IL-Rec's order (bad item, similar
-    /// item), then the category, then the horizon.
+    /// The reward of `item`, and whether the episode ends with it: the rules in IL-Rec's order (low reward, similar item), then
+    /// the category, then the horizon.
     ///
     /// # Errors
     /// When the item may not be recommended: a fault of the agent.

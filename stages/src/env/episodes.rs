@@ -71,8 +71,8 @@ impl<'w> Episodes<'w> {
     pub fn end(&self, e: usize) -> Option<Termination> {
         self.ends[e]
     }
-    /// The rewards as a protocol with a `penalty` logs them: the penalty instead of the reward at which the user left. For
-    /// learners; metrics read [`rewards`](Self::rewards).
+    /// The training rewards: with a `quit_penalty` it replaces the reward of the step at which the user quit. For learners;
+    /// metrics read [`rewards`](Self::rewards).
     #[must_use]
     pub fn training_rewards(&self, e: usize) -> Vec<f32> {
         self.world.rules.training_rewards(self.rewards(e), self.ends[e])

@@ -97,16 +97,16 @@ impl<'w> Features<'w> {
         })
     }
 
-    /// All that a discriminator of either form reads, but log π: `over [B]` is true where the episode ends with that step.
-    pub fn steps(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<DiscriminatorBatch> {
-        ensure!(over.len() == actions.len(), "{} ends, {} actions", over.len(), actions.len());
-        let not_done: Vec<f32> = over.iter().map(|&over| if over { 0.0 } else { 1.0 }).collect();
+    /// All that a discriminator of either form reads, but log π: `terminal [B]` is true where the episode ends with that step.
+    pub fn steps(&self, observation: &Observation, actions: &[u32], terminal: &[bool]) -> Result<DiscriminatorBatch> {
+        ensure!(terminal.len() == actions.len(), "{} ends, {} actions", terminal.len(), actions.len());
+        let not_done: Vec<f32> = terminal.iter().map(|&terminal| if terminal { 0.0 } else { 1.0 }).collect();
         Ok(DiscriminatorBatch {
             state_actions: self.compute(observation, actions)?,
             transition: Some(TransitionStates {
                 states: self.states(observation)?,
                 next_states: self.states_after(observation, actions)?,
-                not_done: Tensor::from_vec(not_done, over.len(), &Device::Cpu)?,
+                not_done: Tensor::from_vec(not_done, terminal.len(), &Device::Cpu)?,
             }),
             log_policy: None,
         })
@@ -143,7 +143,7 @@ pub fn last_steps(lengths: &[usize]) -> Vec<bool> {
     lengths.iter().flat_map(|&length| (1..=length).map(move |step| step == length)).collect()
 }
 
-/// A learned reward, ready to be asked.
+/// A learned reward, ready for evaluation.
 pub struct LearnedReward<'w> {
     features: Features<'w>,
     discriminator: Discriminator,
@@ -181,11 +181,12 @@ impl<'w> LearnedReward<'w> {
         Ok(Self { features, discriminator })
     }
 
-    /// r_IRL(s, a, s') of B states and `actions [B]` → `[B]`, in the form and the unit that the file names; `over [B]` is true where
+    /// r_IRL(s, a, s') of B states and `actions [B]` → `[B]`, in the form and the unit that the file names; `terminal [B]` is true where
     /// the episode ends with that step, see [`last_steps`].
-    pub fn rewards(&self, observation: &Observation, actions: &[u32], over: &[bool]) -> Result<Vec<f32>> {
+    pub fn rewards(&self, observation: &Observation, actions: &[u32], terminal: &[bool]) -> Result<Vec<f32>> {
         let config = self.discriminator.config();
-        let rewards = self.discriminator.rewards(config.reward, &self.features.steps(observation, actions, over)?)?;
+        let rewards =
+            self.discriminator.rewards(config.reward, &self.features.steps(observation, actions, terminal)?)?;
         Ok((rewards / config.scale)?.to_vec1()?)
     }
 }

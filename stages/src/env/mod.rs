@@ -1,4 +1,4 @@
-//! Simulated recommendation: episodes in a [`World`](crate::artifact::World), and who plays them.
+//! Simulated recommendation: episodes in a [`World`](crate::artifact::World), and the agents that play them.
 
 mod agent;
 mod baselines;

@@ -1,4 +1,4 @@
-//! What a retriever offers next: one rule for the language model that chooses and for the control that takes the first.
+//! The next candidates of an episode: one rule for the language model that chooses and for the retriever top-1.
 
 use std::collections::BTreeSet;
 

@@ -40,7 +40,7 @@ pub fn states_for_candidates(
 pub struct PolicyAgent<'a> {
     /// The network.
     pub network: &'a dyn PolicyNetwork,
-    /// Whether it draws from π (while learning) or takes the most likely item (when judged).
+    /// Whether it draws from π (while learning) or takes the most likely item (in evaluation).
     pub sample: bool,
 }
 
@@ -51,7 +51,7 @@ impl PolicyAgent<'_> {
         let config = network.config();
         ensure!(
             config.users == users && config.items == items,
-            "the policy knows {} users and {} items, the world {users} and {items}\nhelp: judge it in a world that was made from the \
+            "the policy knows {} users and {} items, the world {users} and {items}\nhelp: evaluate it in a world that was made from the \
              ingest stage of the world it learned in",
             config.users,
             config.items

@@ -1,4 +1,4 @@
-//! A control that knows no user and no distance: the same few well-liked items, round and round.
+//! A baseline that uses no user and no distance: a cycle over a few popular items.
 
 use anyhow::{Context as _, Result, ensure};
 use rand_chacha::ChaCha8Rng;
@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Episode, EpisodeAgent};
 use crate::artifact::Interactions;
 
-/// Cycles over the `length` items with most high ratings in a log. With one more item than a user remembers, no repeat ends
+/// Cycles over the `length` items with most high ratings in a log. With one more item than the quit window holds, no repeat ends
 /// an episode. Where repeats are masked it goes down the order instead.
 pub struct PopularCycle {
     /// Items, most high ratings first; ties go to the lowest id.
@@ -26,7 +26,7 @@ impl PopularCycle {
     /// # Errors
     /// On a log with items beyond the catalogue, or an empty cycle.
     pub fn new(log: &Interactions, items: usize, at_least: f32, length: usize) -> Result<Self> {
-        ensure!(length > 0 && items > 0, "a cycle of no item\nhelp: take one more than the audience's `window`");
+        ensure!(length > 0 && items > 0, "a cycle of no item\nhelp: take one more than `quit_window`");
         let any_high = log.rating.iter().any(|&rating| rating >= at_least);
         let mut counts = vec![0_usize; items];
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {

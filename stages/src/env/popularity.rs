@@ -1,4 +1,4 @@
-//! How well items are liked by everybody together, as far as a log can tell.
+//! The popularity of items in a log.
 
 use anyhow::{Result, ensure};
 
@@ -25,7 +25,7 @@ impl Popularity {
     /// # Errors
     /// On an empty log, or one with items beyond the catalogue.
     pub fn of(log: &Interactions, items: usize, prior: f64) -> Result<Self> {
-        ensure!(!log.is_empty(), "no interaction to tell what is popular\nhelp: connect the train part of a split");
+        ensure!(!log.is_empty(), "no interaction to compute popularity from\nhelp: connect the train part of a split");
         let (mut sums, mut counts) = (vec![0.0; items], vec![0.0; items]);
         for (row, (&item, &rating)) in log.item.iter().zip(&log.rating).enumerate() {
             ensure!(

@@ -144,7 +144,7 @@ fn with_everybody(world: &World, then: &dyn Fn(&str, &dyn Agent)) {
     };
     let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 3).unwrap();
     then("random", &Random { quit_aware: false });
-    then("random non-conflicting", &Random { quit_aware: true });
+    then("random quit-aware", &Random { quit_aware: true });
     then("popular", &Popular { order: (0..items as u32).rev().collect() });
     then("oracle", &GreedyOracle);
     then("cycle", &PopularCycle::new(&log, items, 4.0, 3).unwrap());

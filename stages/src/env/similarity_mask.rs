@@ -1,4 +1,4 @@
-//! Which items feel alike, as bits: what the `similar` rule asks of every step, 32 times smaller than the distances.
+//! Which items are similar, as bits: the `similar` rule reads them at every step, and they are 32 times smaller than the distances.
 
 use crate::artifact::World;
 
@@ -29,7 +29,7 @@ impl SimilarityMask {
         Some(Self { words, bits })
     }
 
-    /// Whether `item` is alike to any of `recent`.
+    /// Whether `item` is similar to any of `recent`.
     pub fn any(&self, item: u32, recent: &[u32]) -> bool {
         let row = &self.bits[item as usize * self.words..][..self.words];
         recent.iter().any(|&h| row[h as usize / 64] >> (h % 64) & 1 == 1)

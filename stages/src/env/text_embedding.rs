@@ -1,8 +1,8 @@
 //! Items as vectors of their texts, without a model: hashed character trigrams through a seeded random projection.
 //!
 //! A text is its lower-cased title and genres; each of its trigrams (characters, blanks around words) draws, by its BLAKE3, one
-//! vector of signs; the text's vector is their sum over √(D·n), scaled to length 1 (random indexing, after Achlioptas 2003). Alike
-//! spelling gives alike vectors; meaning beyond spelling is left out, for which a language model's embeddings would be wanted.
+//! vector of signs; the text's vector is their sum over √(D·n), scaled to length 1 (random indexing, after Achlioptas 2003). Similar
+//! spelling gives similar vectors. Left out: meaning beyond spelling, which needs the embeddings of a language model.
 
 use crate::artifact::{Array, Items};
 use crate::nn::rng;

@@ -1,44 +1,43 @@
-//! Who is judged: everybody in the world, or those with a row in the log at `people`, such as the users of a test split.
+//! The evaluated users: all users of the world, or those with a row in the log at `eval_users`, such as the users of a test split.
 
 use anyhow::{Result, bail, ensure};
 
 use crate::artifact::{Demonstrations, Interactions, World};
 
-/// The judged users, ascending.
-pub(super) fn evaluated_users(world: &World, people: Option<&Interactions>) -> Result<Vec<u32>> {
-    let mut users: Vec<u32> = match people {
+/// The evaluated users, ascending.
+pub(super) fn evaluated_users(world: &World, eval_users: Option<&Interactions>) -> Result<Vec<u32>> {
+    let mut users: Vec<u32> = match eval_users {
         None => (0..world.users() as u32).collect(),
         Some(log) => log.user.clone(),
     };
     users.sort_unstable();
     users.dedup();
     ensure!(
-        people.is_none() || !users.is_empty(),
-        "the log at `people` has no row, so nobody is judged\nhelp: connect a log with the users to judge, such as the test \
-         part of a split, or leave `people` out to judge all"
+        eval_users.is_none() || !users.is_empty(),
+        "the log at `eval_users` has no row, so no user is evaluated\nhelp: connect a log of the users to evaluate, such as the test part of a split, or leave `eval_users` out to evaluate all"
     );
     if let Some(&strange) = users.last().filter(|user| **user as usize >= world.users()) {
         bail!(
-            "the log at `people` holds user {strange}, the judging world has {}\nhelp: make both from one ingest stage",
+            "the log at `eval_users` holds user {strange}, the evaluation world has {}\nhelp: make both from one ingest stage",
             world.users()
         );
     }
     Ok(users)
 }
 
-/// The teacher's episodes with those of `people`; all without a log there.
-pub(super) fn of_evaluated_users(teacher: &Demonstrations, people: Option<&[u32]>) -> Result<Demonstrations> {
-    let Some(people) = people else { return Ok(teacher.clone()) };
+/// The teacher's episodes with those of `eval_users`; all without a log there.
+pub(super) fn of_evaluated_users(teacher: &Demonstrations, eval_users: Option<&[u32]>) -> Result<Demonstrations> {
+    let Some(eval_users) = eval_users else { return Ok(teacher.clone()) };
     let trajectories: Vec<_> = teacher
         .trajectories
         .iter()
-        .filter(|trajectory| people.binary_search(&trajectory.user).is_ok())
+        .filter(|trajectory| eval_users.binary_search(&trajectory.user).is_ok())
         .cloned()
         .collect();
     ensure!(
         !trajectories.is_empty() || teacher.trajectories.is_empty(),
-        "none of its {} users is judged: none has a row in the log at `people`\nhelp: let its demonstrate stage play with more \
-         `users`, or leave `people` or `teacher` out",
+        "none of its {} users is evaluated: none has a row in the log at `eval_users`\nhelp: let its demonstrate stage play with more \
+         `users`, or leave `eval_users` or `teacher` out",
         teacher.trajectories.len()
     );
     Ok(Demonstrations { trajectories })
@@ -60,7 +59,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 6);
         assert_eq!(evaluated_users(&world, None).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(evaluated_users(&world, Some(&log(&[4, 1, 4]))).unwrap(), [1, 4]);
-        for (users, said) in [(&[][..], "has no row"), (&[1, 6], "holds user 6, the judging world has 6")] {
+        for (users, said) in [(&[][..], "has no row"), (&[1, 6], "holds user 6, the evaluation world has 6")] {
             let error = evaluated_users(&world, Some(&log(users))).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("help: "), "{error}");
         }
@@ -75,6 +74,6 @@ mod tests {
         let left = of_evaluated_users(&teacher, Some(&[0, 2])).unwrap();
         assert_eq!(left.trajectories.iter().map(|t| t.user).collect::<Vec<_>>(), [0]);
         let error = of_evaluated_users(&teacher, Some(&[1])).unwrap_err().to_string();
-        assert!(error.starts_with("none of its 2 users is judged") && error.contains("help: "), "{error}");
+        assert!(error.starts_with("none of its 2 users is evaluated") && error.contains("help: "), "{error}");
     }
 }

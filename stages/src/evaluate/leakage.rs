@@ -1,4 +1,4 @@
-//! Where what is judged comes from: nothing may have learned from its judge.
+//! The leakage check: no policy may have learned from the world that evaluates it.
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
@@ -6,41 +6,38 @@ use pipeline::Named;
 use super::{Inputs, LeakageCheck};
 use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, World};
 
-const HELP: &str = "help: judge in a world of another family, or set `judge: same_as_training` to ask how much of a result is \
-                    learning; such rows are labelled as privileged";
+const HELP: &str = "help: evaluate in a world of another family, or set `leakage_check: label`: such rows are then labelled as privileged";
 
-const HELP_VALIDATION: &str = "help: choose checkpoints in a world of its own; those that the judge chose look better in it \
-                               than elsewhere";
+const HELP_VALIDATION: &str = "help: select checkpoints in a separate world; those that the evaluation world selects look better in it than elsewhere";
 
 const HELP_PLANNED: &str =
-    "help: the row `best plan` is the plan in the judging world; connect worlds of another family here";
+    "help: the row `planning oracle` plans in the evaluation world; connect worlds of another family here";
 
-const LEARNED_HERE: &str = "privileged: learned in the world that judges it";
+const LEARNED_HERE: &str = "privileged: learned in the world that evaluates it";
 const NOT_KEPT_APART: &str =
-    "privileged: under `judge: same_as_training` nothing keeps what it learned from apart from the judge";
-const HAD_DISTANCES: &str = "privileged: trained with the judge's distances";
-const FROM_A_THIRD: &str = "privileged: its training world and the judge have their distances from a third world, so it knew \
-                            when people leave";
-const NOT_SAID: &str = "privileged as far as is known: trained with the judge's distances, and does not say whose they were; \
-                        connect its world to `training`, or train it again";
-const SHARES_DISTANCES: &str = "the judge has its training world's distances, so they agree on when people leave";
-const OF_THE_CATALOGUE: &str = "its training world and the judge have the distances of the catalogue, so they agree on when \
-                                people leave";
+    "privileged: under `leakage_check: label` its training data may include the evaluation world";
+const HAD_DISTANCES: &str = "privileged: trained with the distances of the evaluation world";
+const FROM_A_THIRD: &str = "privileged: its training world and the evaluation world have their distances from a third world, so training knew when users quit";
+const NOT_SAID: &str = "privileged as far as is known: trained with the distances of the evaluation world, whose origin its file does not record; connect its world to `training_world`, or train it again";
+const SHARES_DISTANCES: &str =
+    "the evaluation world has the distances of its training world, so both share the quit rule";
+const OF_THE_CATALOGUE: &str =
+    "its training world and the evaluation world have the distances of the catalogue, so both share the quit rule";
 
-/// What a policy knows of the judge's item distances.
+/// What a policy knows of the evaluation world's item distances.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DistanceKnowledge {
-    /// Nothing, or nobody leaves because of them.
+    /// Nothing, or no user quits because of them.
     Nothing,
-    /// What anyone can read in the catalogue.
+    /// They come from the catalogue, which is public.
     OfTheCatalogue,
-    /// What its own training world lent the judge.
+    /// The evaluation world took them from the training world.
     Lent,
-    /// What the judge alone could know.
+    /// They are the evaluation world's own.
     OfTheJudge,
-    /// What the judge has from a world that is not the training world.
+    /// Both worlds took them from a third world.
     OfAThird,
-    /// The same distances; whose they are the policy does not say.
+    /// The same distances; the policy file does not record whose they are.
     NotSaid,
 }
 
@@ -61,7 +58,7 @@ impl DistanceKnowledge {
     }
 }
 
-/// What a world is known by.
+/// The digests that identify a world.
 struct WorldDigests {
     /// [`World::rewards_digest`].
     rewards: String,
@@ -77,60 +74,60 @@ impl WorldDigests {
     }
 }
 
-/// What the judge may have in common with what policies learned from.
+/// Compares the evaluation world with the worlds from which policies learned.
 pub(super) struct LeakageAudit {
-    judge: LeakageCheck,
+    check: LeakageCheck,
     evaluation: WorldDigests,
-    /// Whether anybody leaves the judge because items are alike.
+    /// Whether the quit rule of the evaluation world uses item distances.
     similarity_quits: bool,
-    /// The world at `training`.
+    /// The world at `training_world`.
     training: Option<WorldDigests>,
 }
 
 impl LeakageAudit {
-    /// Of what is judged by `world`, where policies are said to have learned in `training`.
-    pub fn new(judge: LeakageCheck, world: &World, training: Option<&World>) -> Self {
+    /// For the evaluation world `world`, where `training_world` is the connected training world.
+    pub fn new(check: LeakageCheck, world: &World, training: Option<&World>) -> Self {
         let rules = &world.rules;
         Self {
-            judge,
+            check,
             evaluation: WorldDigests::of(world),
             similarity_quits: rules.distance_threshold.is_some() && rules.repeats != Repeats::MaskedFixedLength,
             training: training.map(WorldDigests::of),
         }
     }
 
-    /// An error where a world or policy among the inputs has the judge's rewards and may not; the validation world never may.
-    /// The engine sees to what descends from the judge; this also sees a second world with equal rewards.
+    /// An error where a world or policy among the inputs has the rewards of the evaluation world and may not; the validation world
+    /// never may. The engine checks what descends from the evaluation world; this also finds a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
         if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
-            bail!("the world at `validation` has the rewards of the judging world\n{HELP_VALIDATION}");
+            bail!("the world at `validation` has the rewards of the evaluation world\n{HELP_VALIDATION}");
         }
-        if self.judge == LeakageCheck::SameAsTraining {
+        if self.check == LeakageCheck::Label {
             return Ok(());
         }
         if self.training.as_ref().is_some_and(|training| training.rewards == self.evaluation.rewards) {
-            bail!("the world at `training` has the rewards of the judging world\n{HELP}");
+            bail!("the world at `training_world` has the rewards of the evaluation world\n{HELP}");
         }
         if let Some(planned) =
-            inputs.planned.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
+            inputs.planning_worlds.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
         {
             let name = input_label("world", planned);
-            bail!("{name} at `planned` has the rewards of the judging world\n{HELP_PLANNED}");
+            bail!("{name} at `planning_worlds` has the rewards of the evaluation world\n{HELP_PLANNED}");
         }
         for policy in &inputs.policies {
             if self.learned_from_its_evaluation(&origin(policy)?) {
-                bail!("{} learned from the rewards that judge it\n{HELP}", policy_label(policy));
+                bail!("{} learned from the rewards of the evaluation world\n{HELP}", policy_label(policy));
             }
         }
         Ok(())
     }
 
-    /// Whether a policy learned in a world with the judge's rewards.
+    /// Whether a policy learned in a world with the evaluation world's rewards.
     fn learned_from_its_evaluation(&self, origin: &Origin) -> bool {
         origin.learned_in == self.evaluation.rewards
     }
 
-    /// Whether one of these policies learned in another world than the one at `training`, if there is one.
+    /// Whether one of these policies learned in another world than the one at `training_world`.
     pub fn learned_elsewhere(&self, policies: &[(String, &Named<PolicyFile>)]) -> Result<bool> {
         let Some(training) = &self.training else { return Ok(false) };
         for (_, policy) in policies {
@@ -145,7 +142,7 @@ impl LeakageAudit {
         if !self.similarity_quits || origin.distances_digest != self.evaluation.distances {
             return DistanceKnowledge::Nothing;
         }
-        // The world at `training` speaks for a policy that does not say and learned there.
+        // The world at `training_world` tells the origin for a policy that learned there and does not record it.
         let there = |training: &&WorldDigests| {
             training.rewards == origin.learned_in && training.distances == origin.distances_digest
         };
@@ -161,7 +158,7 @@ impl LeakageAudit {
         }
     }
 
-    /// Whether what comes from there knows of the judge what it should not, and what a reader must know of that.
+    /// Whether policies of these origins are privileged, and the remarks on that.
     pub fn remarks_of(&self, origins: &[Origin]) -> (bool, Vec<&'static str>) {
         let mut rewards = false;
         let mut known: Vec<DistanceKnowledge> = Vec::new();
@@ -175,7 +172,7 @@ impl LeakageAudit {
         if rewards {
             return (true, vec![LEARNED_HERE]);
         }
-        let unguarded = self.judge == LeakageCheck::SameAsTraining;
+        let unguarded = self.check == LeakageCheck::Label;
         let remarks = unguarded.then_some(NOT_KEPT_APART).into_iter();
         let remarks = remarks.chain(known.iter().filter_map(|knowledge| knowledge.remark())).collect();
         (unguarded || known.iter().any(|knowledge| knowledge.privileged()), remarks)
@@ -187,12 +184,12 @@ pub(super) fn origin(policy: &Named<PolicyFile>) -> Result<Origin> {
     policy.value.origin().with_context(|| policy_label(policy))
 }
 
-/// A policy as messages call it.
+/// The name of a policy in messages.
 pub(super) fn policy_label(policy: &Named<PolicyFile>) -> String {
     input_label("policy", policy)
 }
 
-/// What is connected by a name, as messages call it: its kind and that.
+/// The name of an input in messages: its kind and its name.
 pub(super) fn input_label<A>(kind: &str, input_label: &Named<A>) -> String {
     match input_label.cell.as_str() {
         "" => format!("{kind} `{}`", input_label.name),

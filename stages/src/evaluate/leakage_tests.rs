@@ -5,47 +5,53 @@ use crate::artifact::{DistancesFrom, QuitRules, Repeats};
 #[test]
 fn nobody_is_judged_by_what_it_learned_from() {
     let judged = |judge, world: World| {
-        let config = Evaluate { judge, ..quick() };
+        let config = Evaluate { leakage_check: judge, ..quick() };
         run(&config, Inputs { world, teacher: Vec::new(), ..inputs() })
     };
-    let error = format!("{:#}", judged(LeakageCheck::Apart, elsewhere()).err().unwrap());
+    let error = format!("{:#}", judged(LeakageCheck::Refuse, elsewhere()).err().unwrap());
     assert!(
-        error.starts_with("policy `a2c` of seed=0 learned from the rewards that judge it\nhelp: judge in"),
+        error.starts_with("policy `a2c` of seed=0 learned from the rewards of the evaluation world\nhelp: evaluate in"),
         "{error}"
     );
-    let metrics = judged(LeakageCheck::SameAsTraining, elsewhere()).unwrap().metrics;
+    let metrics = judged(LeakageCheck::Label, elsewhere()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
-    assert!(found.privileged && found.remark.contains("learned in the world that judges it"), "{found:?}");
+    assert!(found.privileged && found.remark.contains("learned in the world that evaluates it"), "{found:?}");
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
-    let inputs = Inputs { training: Some(world()), ..inputs() };
+    let inputs = Inputs { training_world: Some(world()), ..inputs() };
     let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
-    assert!(error.starts_with("the world at `training` has the rewards of the judging world\nhelp: "), "{error}");
-    // The same distances: a privilege where they are the judge's own, and to be known where it borrowed them.
+    assert!(
+        error.starts_with("the world at `training_world` has the rewards of the evaluation world\nhelp: "),
+        "{error}"
+    );
+    // The same distances: a privilege where they are the evaluation world's own, and to be known where it borrowed them.
     let rules = Stage::no_leakage(&Evaluate::default());
     assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
 }
 
 #[test]
 fn a_judge_that_is_the_training_world_chooses_no_checkpoint_and_labels_what_learned() {
-    let same = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
+    let same = Evaluate { leakage_check: LeakageCheck::Label, ..quick() };
     let kept: Vec<&str> = Stage::no_leakage(&same).iter().map(|rule| rule.from).collect();
     assert_eq!(kept, ["validation"]);
     let error = format!("{:#}", run(&same, Inputs { validation: Some(world()), ..inputs() }).err().unwrap());
-    assert!(error.starts_with("the world at `validation` has the rewards of the judging world\nhelp: "), "{error}");
-    // A policy of another world: what it learned from besides nobody looked into.
+    assert!(error.starts_with("the world at `validation` has the rewards of the evaluation world\nhelp: "), "{error}");
+    // A policy of another world: what it learned from besides no user looked into.
     let metrics = run(&same, inputs()).unwrap().metrics;
     let found = get(&metrics, "a2c", "return_inclusive");
-    assert!(found.privileged && found.remark.contains("nothing keeps what it learned from apart"), "{found:?}");
+    assert!(
+        found.privileged && found.remark.contains("its training data may include the evaluation world"),
+        "{found:?}"
+    );
     assert!(!get(&metrics, table_rows::POPULAR_CYCLE, "return_inclusive").privileged);
 }
 
-/// Equal distances are a privilege or not by whose they are: the judge's, the training world's, a third one's.
+/// Equal distances are a privilege or not by whose they are: the evaluation world's, the training world's, a third one's.
 #[test]
 fn whose_distances_are_known_decides_what_is_privileged() {
     let digest = elsewhere().distances_digest();
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
     let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: QuitRules| {
-        let mut inputs = Inputs { teacher: Vec::new(), candidates: None, training, ..inputs() };
+        let mut inputs = Inputs { teacher: Vec::new(), candidates: None, training_world: training, ..inputs() };
         (inputs.world.distance, inputs.world.distances, inputs.world.rules) = (elsewhere().distance, judge, rules);
         for policy in &mut inputs.policies {
             let mut about: serde_json::Map<String, serde_json::Value> = policy.value.0.about().unwrap();
@@ -53,8 +59,10 @@ fn whose_distances_are_known_decides_what_is_privileged() {
             about.extend(learned.iter().map(|from| ("distances".to_owned(), serde_json::to_value(from).unwrap())));
             policy.value.0.about = serde_json::to_string(&about).unwrap();
         }
-        let config =
-            Evaluate { controls: Baselines { constant: false, cloning: false, ..Baselines::default() }, ..quick() };
+        let config = Evaluate {
+            baselines: Baselines { constant_reward: false, behaviour_cloning: false, ..Baselines::default() },
+            ..quick()
+        };
         let metrics = run(&config, inputs).unwrap().metrics;
         let found = get(&metrics, "a2c", "return_inclusive");
         (found.privileged, found.remark.clone())
@@ -62,21 +70,37 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     use DistancesFrom::{Catalogue, Own};
     let usual = || world().rules;
     let cases = [
-        (told(Own, Some(shared()), None, usual()), true, "privileged: trained with the judge's distances"),
-        (told(shared(), Some(Own), None, usual()), false, "the judge has its training world's distances"),
-        (told(shared(), Some(shared()), None, usual()), true, "privileged: its training world and the judge have"),
+        (
+            told(Own, Some(shared()), None, usual()),
+            true,
+            "privileged: trained with the distances of the evaluation world",
+        ),
+        (
+            told(shared(), Some(Own), None, usual()),
+            false,
+            "the evaluation world has the distances of its training world",
+        ),
+        (
+            told(shared(), Some(shared()), None, usual()),
+            true,
+            "privileged: its training world and the evaluation world have",
+        ),
         (
             told(Catalogue, Some(Catalogue), None, usual()),
             false,
-            "its training world and the judge have the distances of",
+            "its training world and the evaluation world have the distances of",
         ),
         (told(shared(), None, None, usual()), true, "privileged as far as is known"),
-        (told(shared(), None, Some(elsewhere()), usual()), false, "the judge has its training world's distances"),
+        (
+            told(shared(), None, Some(elsewhere()), usual()),
+            false,
+            "the evaluation world has the distances of its training world",
+        ),
     ];
     for ((privileged, remark), expected, begins) in cases {
         assert!(privileged == expected && remark.starts_with(begins), "{remark}");
     }
-    // Where nobody leaves because of them, distances tell nothing.
+    // Where no user leaves because of them, distances tell nothing.
     let exact = QuitRules { repeats: Repeats::MaskedFixedLength, ..usual() };
     assert_eq!(told(Own, Some(shared()), None, exact), (false, String::new()));
     assert_eq!(
@@ -91,10 +115,10 @@ fn a_policy_of_values_draws_nothing() {
         let mut inputs = inputs();
         let network = inputs.policies[1].value.0.clone();
         inputs.policies[1].value = PolicyFile::new(network, "rl.dqn", &elsewhere()).unwrap();
-        run(&Evaluate { act, ..quick() }, inputs)
+        run(&Evaluate { action_selection: act, ..quick() }, inputs)
     };
     assert!(of_values(ActionSelection::Greedy).is_ok());
     let error = format!("{:#}", of_values(ActionSelection::Sample).err().unwrap());
-    assert!(error.starts_with("policy `bc` of seed=0 gives values"), "{error}");
-    assert!(error.contains("help: set `act: greedy`"), "{error}");
+    assert!(error.starts_with("policy `bc` of seed=0 is value-based"), "{error}");
+    assert!(error.contains("help: set `action_selection: greedy`"), "{error}");
 }

@@ -1,16 +1,16 @@
-//! `evaluate`: every policy in a world that none of them learned from, beside the rows that keep the table honest.
+//! `evaluate`: every policy in an evaluation world from which none of them learned, beside baselines.
 //!
-//! Each user plays one episode for each training seed (each repetition of a control that draws). The rows: random, random
-//! and popular among the items that do not conflict, a cycle of popular items, the greedy oracle, the best plan there is with a
-//! bound that nobody exceeds, the retriever alone, a learner that is only paid to stay, copying alone, each language model
-//! itself, the plans of fitted worlds, then the policies. The controls are always there: a table without them can make anything look good; what could not be made is listed as missing.
+//! Each user plays one episode for each training seed (each repetition of a baseline that draws). The rows: random and random
+//! quit-aware, popular quit-aware, a cycle of popular items, the greedy oracle, the planning oracle with an upper bound of the
+//! return, retriever top-1, the learned baselines (constant reward, behaviour cloning), each language model, the plans of fitted
+//! worlds, and the policies. The baselines are in every table; a baseline that cannot be made is listed as missing.
 //!
-//! The judge and what policies learned from are never the same: the engine refuses an experiment in which a policy descends
-//! from the judging world (its item distances excepted), and this stage a policy whose training world had the judge's rewards.
+//! Evaluation world and training data are separate: the engine refuses an experiment in which a policy descends from the
+//! evaluation world (its item distances excepted), and this stage refuses a policy whose training world has its rewards.
 //!
-//! The last network of a training is judged, or one chosen by `validation`, never the best one by the judge: where a sweep made
-//! several checkpoints of each training, `checkpoint` chooses among them by that world. A mean over the last few checkpoints is
-//! left out.
+//! The last network of a training is evaluated, or the checkpoint with the highest return in a validation world, never the best
+//! one in the evaluation world: `select_over` names the swept setting whose values are checkpoints of one training. An average of
+//! the last checkpoints is left out.
 
 mod aggregates;
 mod bootstrap;
@@ -58,73 +58,73 @@ pub use trained_baselines::Baselines;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {
-    /// Seed of everything that is drawn: the random controls, sampled actions and the bootstrap.
-    pub episodes_seed: u64,
-    /// How often each control that draws plays with every user, from 1; 5 by default.
-    pub repetitions: usize,
-    /// How policies act.
-    pub act: ActionSelection,
-    /// Judges each policy a second time, in a row of its own, as `recommend --exclude-history` serves it: nothing that was shown in
-    /// an episode is shown again. Where the world masks repeats, that is the first row already. Off by default.
+    /// Seed of the random baselines, of sampled actions and of the bootstrap.
+    pub seed: u64,
+    /// Episodes of each random baseline per user, from 1; 5 by default.
+    pub n_repeats: usize,
+    /// How policies select an action from their distribution.
+    pub action_selection: ActionSelection,
+    /// Evaluates each policy a second time without repeats, in a row of its own: as `recommend --exclude-history` serves it. Where the
+    /// world masks repeats, the first row shows that already. Off by default.
     pub exclude_history: bool,
-    /// What is popular is what is rated best on average, where each item is given so many ratings at the log's mean beside its
-    /// own; 0 is the plain mean, under which one lucky rating makes an item popular.
+    /// Popularity is the mean rating of an item, shrunk towards the mean of the log by this number of pseudo-ratings; 0 is the plain
+    /// mean, under which a single high rating makes an item popular.
     pub popularity_prior: f64,
-    /// The popular cycle shows the items with most ratings of at least this, on the log's scale; 4 by default. Where no rating is
-    /// as high, it counts all.
-    pub liked: f64,
-    /// The controls that are trained here.
-    pub controls: Baselines,
-    /// Whether the judge may be what the policies learned from.
-    pub judge: LeakageCheck,
-    /// The swept field whose values are checkpoints of one training (`iterations`): of each training the one with the highest
-    /// return in the world at `validation` is judged. Without it every policy is.
-    pub checkpoint: Option<String>,
-    /// Resamples behind each interval, from 100; 2000 by default.
-    pub bootstrap: usize,
-    /// What is drawn again in a resample.
+    /// The popular cycle recommends the items with most ratings of at least this value, on the scale of the log; 4 by default. Where
+    /// no rating is as high, all ratings count.
+    pub liked_from: f64,
+    /// The baselines that are trained in this stage.
+    pub baselines: Baselines,
+    /// What happens where a policy learned from the evaluation world.
+    pub leakage_check: LeakageCheck,
+    /// The swept setting whose values are checkpoints of one training (`n_iterations`, `n_gradient_steps`): of each training the
+    /// checkpoint with the highest return in the world at `validation` is evaluated. Without it every policy is.
+    pub select_over: Option<String>,
+    /// Bootstrap resamples behind each interval, from 100; 2000 by default.
+    pub n_resamples: usize,
+    /// What a bootstrap resample draws.
     pub resampling: Resampling,
-    /// Plays with the first so many of the judged users only; with all when absent.
+    /// Evaluates with the first users only, this many; with all when absent.
     pub users: Option<usize>,
 }
 
-/// How a policy's distribution becomes an action.
+/// How a policy selects an action from its distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionSelection {
     /// The most likely item, as when serving.
     #[default]
     Greedy,
-    /// An item drawn from the distribution, as when learning. `evaluate` refuses learners of values (`rl.dqn`, `rl.cql`), which
-    /// have none; `evaluate.offpolicy` takes their best item.
+    /// An item sampled from the distribution, as during training. `evaluate` refuses value-based policies (`rl.dqn`, `rl.cql`), which
+    /// have no distribution; `evaluate.offpolicy` takes their best item.
     Sample,
 }
 
-/// Whether the judge may be what the policies learned from.
+/// What happens where a policy learned from the evaluation world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeakageCheck {
-    /// Never: such an experiment is refused.
+    /// The experiment is refused.
     #[default]
-    Apart,
-    /// For asking how much of a result is learning and how much the error of the world model. All rows that learned are
-    /// labelled as privileged, for nothing keeps what they learned from apart. A validation world is apart even so.
-    SameAsTraining,
+    Refuse,
+    /// All learned rows are labelled as privileged: for studies of how much of a result is the error of the world model. A
+    /// validation world must be separate even so.
+    Label,
 }
 
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            episodes_seed: 0,
-            repetitions: 5,
-            act: ActionSelection::Greedy,
+            seed: 0,
+            n_repeats: 5,
+            action_selection: ActionSelection::Greedy,
             exclude_history: false,
             popularity_prior: USUAL_PRIOR,
-            liked: 4.0,
-            controls: Baselines::default(),
-            judge: LeakageCheck::Apart,
-            checkpoint: None,
-            bootstrap: 2000,
+            liked_from: 4.0,
+            baselines: Baselines::default(),
+            leakage_check: LeakageCheck::Refuse,
+            select_over: None,
+            n_resamples: 2000,
             resampling: Resampling::Crossed,
             users: None,
         }
@@ -132,47 +132,47 @@ impl Default for Evaluate {
 }
 
 pipeline::ports! {
-    /// Who is judged, where.
+    /// What is evaluated, and where.
     pub struct Inputs {
-        /// The judging world; another family than the one the policies learned in.
+        /// The evaluation world: of another model family than the training world.
         world: World,
-        /// What policies could learn from; tells what is popular.
+        /// The training log, from which popularity is computed.
         train: Interactions,
-        /// The retriever, for its own row.
+        /// The candidates of the retriever, for the row `retriever top-1`.
         candidates: Option<Candidates>,
-        /// Who is judged; policies of one name are the training seeds of one row.
+        /// The policies; those of one name are the training seeds of one row.
         policies: Many<PolicyFile>,
-        /// What language models played in the judging world; each has its own row.
+        /// Episodes of language models in the evaluation world; each model has a row.
         teacher: Many<Demonstrations>,
-        /// What they were asked for that, from the same stages by the same names: calls and tokens an episode.
-        efforts: Many<LlmUsage>,
-        /// The world that the policies learned in: what it would have paid stands beside what the judge pays, and the controls
-        /// that learn do so in it.
-        training: Option<World>,
-        /// Fitted worlds whose best plans are judged, each in a row of its own: what they are worth to one who plans perfectly and
-        /// learns nothing. Worlds of one name are the seeds of one row.
-        planned: Many<World>,
-        /// The demonstrations that the policies learned from; copied for a row where no policy is a mere copy.
+        /// Calls and tokens per episode of these models, from the same stages by the same names.
+        llm_usage: Many<LlmUsage>,
+        /// The training world: its reward for the same episodes is reported beside that of the evaluation world, and the learned
+        /// baselines are trained in it.
+        training_world: Option<World>,
+        /// Fitted worlds whose optimal plans are evaluated, each in a row of its own: the return of perfect planning in that world,
+        /// without learning. Worlds of one name are the seeds of one row.
+        planning_worlds: Many<World>,
+        /// The demonstrations from which the policies learned; behaviour cloning is trained on them where no policy is of `rl.bc`.
         demonstrations: Option<Demonstrations>,
-        /// Chooses among checkpoints.
+        /// The validation world, which selects checkpoints.
         validation: Option<World>,
-        /// Only users with a row here are judged, in every row of the table; all without.
-        people: Option<Interactions>,
+        /// Only users in this log are evaluated, in every row of the table; all users where absent.
+        eval_users: Option<Interactions>,
     }
 }
 
 pipeline::ports! {
-    /// What was measured.
+    /// The results.
     pub struct Outputs {
         /// The table.
         metrics: Metrics,
-        /// Every episode behind it.
+        /// One row per evaluated episode.
         rollouts: Rollouts,
-        /// Every step of every episode.
+        /// One row per step.
         steps: Steps,
-        /// Each learned row against each other row.
+        /// Each learned row compared with each other row.
         comparisons: Comparisons,
-        /// How often each row returns at least how much.
+        /// Performance profiles.
         profiles: Profiles,
     }
 }
@@ -183,76 +183,77 @@ impl Stage for Evaluate {
     /// comparisons and profiles; the seeds of two rows are drawn apart; episodes keep whole sums and steps. 4: where a teacher's
     /// recording ran out of items, that user is compared over as many turns; the popular cycle shows no item twice where
     /// repeats are masked. 5: where every item conflicts the oracle takes the best and random draws; what conflicts knows of
-    /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training`.
+    /// spared turns; privilege goes by whose the distances are; `gap` only of policies that learned at `training_world`.
     /// 6: policies of values that are to draw are refused. 7: several teachers, and what they were asked; the controls'
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
     /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
     /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
-    const VERSION: u32 = 9;
-    const ABOUT: &'static str = "judge policies in a world they did not learn from, beside honest controls";
+    /// 10: rows, metrics and remarks are called by the field's words.
+    const VERSION: u32 = 10;
+    const ABOUT: &'static str = "evaluate policies in a world they did not learn from, beside baselines";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
-        if self.repetitions == 0 {
-            return wrong("repetitions", "a control plays at least once");
+        if self.n_repeats == 0 {
+            return wrong("n_repeats", "a random baseline plays at least one episode");
         }
-        if self.bootstrap < 100 {
-            return wrong("bootstrap", "the ends of a 95 % interval need at least 100 resamples");
+        if self.n_resamples < 100 {
+            return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
         }
         if !(self.popularity_prior >= 0.0 && self.popularity_prior.is_finite()) {
             return wrong("popularity_prior", "0 or more ratings");
         }
-        if !self.liked.is_finite() {
-            return wrong("liked", "a finite rating");
+        if !self.liked_from.is_finite() {
+            return wrong("liked_from", "a finite rating");
         }
         if self.users == Some(0) {
-            return wrong("users", "at least one user plays; leave it out to play with all");
+            return wrong("users", "at least one user; leave it out to evaluate with all");
         }
-        self.controls.check().map_err(|(path, message)| (format!("controls.{path}"), message))
+        self.baselines.check().map_err(|(path, message)| (format!("baselines.{path}"), message))
     }
 
     fn no_leakage(&self) -> Vec<NoLeakage> {
         let rule = |from| NoLeakage {
             port: "world",
             from,
-            // A world at `truth` is for irl's picture: nothing is learned from it.
+            // A world at `truth` serves the figure of learned rewards only: nothing is learned from it.
             except: &["distances", "truth"],
             drawn_from: None,
-            why: "the judge must not be what policies learned from",
-            help: "judge in a world of another family that no policy learned from, or say `judge: same_as_training` under \
-                   `with`: the rows are then labelled as privileged",
+            why: "no policy may learn from the evaluation world",
+            help: "evaluate in a world of another family from which no policy learned, or set `leakage_check: label`: the rows are then labelled as privileged",
         };
-        let mut kept: Vec<NoLeakage> = match self.judge {
-            LeakageCheck::Apart => ["policies", "training", "planned", "demonstrations"].map(rule).into(),
-            LeakageCheck::SameAsTraining => Vec::new(),
+        let mut rules: Vec<NoLeakage> = match self.leakage_check {
+            LeakageCheck::Refuse => {
+                ["policies", "training_world", "planning_worlds", "demonstrations"].map(rule).into()
+            }
+            LeakageCheck::Label => Vec::new(),
         };
-        kept.push(NoLeakage {
-            why: "what the judge chose looks better in it than elsewhere",
-            help: "choose checkpoints in a world that is neither the judge nor made with it",
+        rules.push(NoLeakage {
+            why: "checkpoints selected by the evaluation world look better in it than elsewhere",
+            help: "select checkpoints in a world that is neither the evaluation world nor made with it",
             ..rule("validation")
         });
-        kept
+        rules
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
         let world = ForbiddenSource {
             port: "world",
             made_by: "world.pessimistic",
-            why: "its rewards are lowered where its models are unsure, so what it pays is no rating of anybody",
-            help: "judge in the world that it was made from, if no policy learned there, or in one of another family; worlds made \
-                   to learn in belong at `training`",
+            why: "its rewards are lowered where its models are uncertain, so they are no estimates of ratings",
+            help: "evaluate in the world that it was made from, if no policy learned there, or in one of another family; connect worlds made for training to `training_world`",
         };
         vec![world]
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let requirement = self.checkpoint.as_ref().map(|_| Requirement {
-            setting: "checkpoint",
+        let requirement = self.select_over.as_ref().map(|_| Requirement {
+            setting: "select_over",
             port: "validation",
             connected: true,
-            why: "checkpoints are chosen in a world that is not the judge".to_owned(),
+            why: "checkpoints are selected in a validation world".to_owned(),
             help: "connect such a world, or sweep no checkpoints",
         });
         requirement.into_iter().collect()
@@ -260,17 +261,17 @@ impl Stage for Evaluate {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let people = inputs.people.as_ref();
+        let people = inputs.eval_users.as_ref();
         let all = eval_users::evaluated_users(world, people)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
-        ensure!(!users.is_empty() && world.items() > 0, "the world has nobody or nothing to play with");
-        let origins = LeakageAudit::new(self.judge, world, inputs.training.as_ref());
+        ensure!(!users.is_empty() && world.items() > 0, "the world has no user or no item");
+        let origins = LeakageAudit::new(self.leakage_check, world, inputs.training_world.as_ref());
         origins.refuse(&inputs)?;
-        if self.act == ActionSelection::Sample {
+        if self.action_selection == ActionSelection::Sample {
             value_based::refuse(&inputs.policies)?;
         }
         let people = people.map(|_| &all[..]);
-        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.efforts, users, people)?;
+        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.llm_usage, users, people)?;
         let popularity = table_rows::popular(&inputs.train, world, self)?;
         let players = Evaluator {
             config: self,
@@ -279,7 +280,7 @@ impl Stage for Evaluate {
             inputs: &inputs,
             popularity,
             teachers: &teachers,
-            measures: Measures::new(inputs.training.as_ref(), &inputs.train, world.items()),
+            measures: Measures::new(inputs.training_world.as_ref(), &inputs.train, world.items()),
             origins,
         };
         let (rows, missing) = players.play(cx)?;
@@ -288,12 +289,12 @@ impl Stage for Evaluate {
             rows.iter().flat_map(|row| &row.seed_results).map(|cell| cell.episodes.len()).sum::<usize>(),
         );
         cx.check_cancelled()?;
-        for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.judged) {
-            cx.note(&teacher.row, "played with users beyond `users`, so no row is compared on the same users");
+        for teacher in teachers.iter().filter(|teacher| !teacher.teacher_coverage.evaluated) {
+            cx.note(&teacher.row, "played with users beyond `users`, so no row is compared with it");
         }
-        let bootstrap = Bootstrap { seed: self.episodes_seed, resamples: self.bootstrap, resampling: self.resampling };
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: self.resampling };
         // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.
-        let learned = rows.iter().filter(|row| !row.control).count();
+        let learned = rows.iter().filter(|row| !row.baseline).count();
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
         let mut metrics = table::table(&rows, &bootstrap, &bar);
         metrics.0.extend(missing);

@@ -1,4 +1,5 @@
-//! Which checkpoint of a training is judged: the one that does best in a validation world, never the best by the judge.
+//! Model selection: of each training the checkpoint with the highest return in a validation world is evaluated, never the best one
+//! in the evaluation world.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ fn parted(cell: &str, field: &str) -> Option<(String, String)> {
     Some((rest.join(","), own.first()?.split_once('=')?.1.to_owned()))
 }
 
-/// An error where no policy's cell has the field: misspelt, all checkpoints would be judged as seeds.
+/// An error where no policy's cell has the field: misspelt, all checkpoints would be evaluated as seeds.
 pub(super) fn known(field: &str, policies: &[Named<PolicyFile>]) -> Result<()> {
     let swept: BTreeSet<&str> = policies
         .iter()
@@ -28,9 +29,9 @@ pub(super) fn known(field: &str, policies: &[Named<PolicyFile>]) -> Result<()> {
         .collect();
     ensure!(
         swept.contains(field),
-        "`checkpoint: {field}` names no field that is swept in the policies\nhelp: {}",
+        "`select_over: {field}` names no setting that is swept in the policies\nhelp: {}",
         match swept.is_empty() {
-            true => "they are of no sweep; leave `checkpoint` out".to_owned(),
+            true => "they are of no sweep; leave `select_over` out".to_owned(),
             false => format!("swept are {}", swept.into_iter().collect::<Vec<_>>().join(", ")),
         }
     );
@@ -63,7 +64,7 @@ pub(super) fn choose<'a>(
         "some policies of one name have a `{field}` in their cell and some have none\nhelp: give them different names"
     );
     let world = validation.with_context(|| {
-        format!("`checkpoint: {field}` chooses by a validation world\nhelp: connect one to `validation`; the judge is no choice")
+        format!("`select_over: {field}` selects by a validation world\nhelp: connect one to `validation`, which may not be the evaluation world")
     })?;
     let users: Vec<u32> = (0..world.users() as u32).collect();
     let mut chosen = Vec::new();
@@ -74,8 +75,8 @@ pub(super) fn choose<'a>(
             let network =
                 PolicyAgent::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let episodes = play(world, &users, &PolicyAgent { network: &network, sample: false }, 0)?;
-            let paid = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
-            let total: f64 = (0..episodes.len()).map(paid).sum();
+            let episode_return = |e: usize| episodes.rewards(e).iter().map(|&reward| f64::from(reward)).sum::<f64>();
+            let total: f64 = (0..episodes.len()).map(episode_return).sum();
             if best.is_none_or(|(most, ..)| total > most) {
                 best = Some((total, value, policy));
             }
@@ -85,7 +86,7 @@ pub(super) fn choose<'a>(
             chosen.push((rest, policy));
         }
     }
-    Ok((chosen, format!("checkpoint chosen in the validation world: {field} {}", values.join(", "))))
+    Ok((chosen, format!("checkpoint selected in the validation world: {field} {}", values.join(", "))))
 }
 
 #[cfg(test)]
@@ -94,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_cell_is_parted_at_the_field() {
-        let parted = |cell| parted(cell, "iterations");
-        assert_eq!(parted("iterations=50,seed=3"), Some(("seed=3".to_owned(), "50".to_owned())));
-        assert_eq!(parted("seed=3,iterations=50"), Some(("seed=3".to_owned(), "50".to_owned())));
-        assert_eq!(parted("iterations=50"), Some((String::new(), "50".to_owned())));
+        let parted = |cell| parted(cell, "n_iterations");
+        assert_eq!(parted("n_iterations=50,seed=3"), Some(("seed=3".to_owned(), "50".to_owned())));
+        assert_eq!(parted("seed=3,n_iterations=50"), Some(("seed=3".to_owned(), "50".to_owned())));
+        assert_eq!(parted("n_iterations=50"), Some((String::new(), "50".to_owned())));
         assert_eq!(parted("seed=3"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `evaluate.offpolicy`: what a policy would have earned, as far as a log of others can tell without any simulator.
+//! `evaluate.offpolicy`: off-policy estimates of the reward of a policy from a log, without a simulator.
 //!
 //! Row t of a log shows item a_t in state s_t, drawn by a logging policy μ, and the rating r_t; w_t = π(a_t|s_t) / μ(a_t|u).
 //! In units of the log's rating for one recommendation:
@@ -6,11 +6,10 @@
 //! - `ips`: Σ w r / n (Horvitz and Thompson 1952); `snips`: Σ w r / Σ w (Swaminathan and Joachims 2015, eq. 7)
 //! - `per_decision`: Σ_t (Π_{k≤t} w_k) r_t / n over episodes (Precup, Sutton and Singh 2000, eq. 4; γ = 1)
 //! - `doubly_robust`: Σ [q(s) + w·(r − r̂(u, a))] / n with q(s) = Σ_a π(a|s) r̂(u, a) (Dudík, Langford and Li 2011, eq. 2)
-//! - `direct`: Σ q(s) / n: the world model's word alone
+//! - `direct`: Σ q(s) / n: the prediction of the world model alone
 //!
 //! An episode is a run of at most `horizon` interactions of one user in the order of time. All but `per_decision` take the
-//! states as the log had them. Intervals are over users. Where few rows carry all the weight, nothing can be concluded, and
-//! the row says so. Left out: logging propensities of each single row, which no benchmark here has.
+//! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not conclusive. Left out: logging propensities of each single row, which no benchmark here has.
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stage};
@@ -35,20 +34,19 @@ const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OffPolicy {
-    /// How the items of the log were chosen.
-    pub logging: LoggingPolicy,
-    /// How policies act. The policy that draws from its distribution is estimated by default, which is not the one that a table
-    /// of greedy policies judges: `greedy` is that one, and few rows of a log show just its items. A learner of values
-    /// (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
-    pub act: ActionSelection,
-    /// Interactions of one user that make an episode, from 1; 5 by default, for products of more weights say nothing.
+    /// The policy that chose the items of the log.
+    pub logging_policy: LoggingPolicy,
+    /// How policies select an action. The default is the stochastic policy; `evaluate` evaluates the greedy one by default, whose items
+    /// appear in few rows of a log. A value-based policy (`rl.dqn`, `rl.cql`) has no distribution and is always greedy.
+    pub action_selection: ActionSelection,
+    /// Interactions of one user per episode, from 1; 5 by default, because products of more weights have too high a variance.
     pub horizon: usize,
-    /// No weight counts more than this; nothing is cut when absent. Less variance for some bias.
-    pub clip: Option<f64>,
-    /// An estimate with a smaller effective sample is not conclusive; 100 by default.
-    pub least_effective: f64,
+    /// Importance weights are clipped at this value; not clipped when absent. It trades variance for bias.
+    pub max_importance_weight: Option<f64>,
+    /// An estimate with a smaller effective sample size is not conclusive; 100 by default.
+    pub min_effective_sample_size: f64,
     /// Resamples of users behind each interval, from 100; 2000 by default.
-    pub bootstrap: usize,
+    pub n_resamples: usize,
     /// Seed of the bootstrap.
     pub seed: u64,
 }
@@ -57,10 +55,10 @@ pub struct OffPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoggingPolicy {
-    /// Each item alike, as Coat's random ratings were: μ = 1/|I|.
+    /// Uniformly at random, as Coat's random ratings: μ = 1/|I|.
     #[default]
     Uniform,
-    /// An estimate for logs of what people chose: an item's share in `train`, each item given one interaction more.
+    /// An estimate for logs of self-selected items: an item's share in `train`, with one interaction added to each item.
     Popularity,
     /// By the chances at `propensities`: one rating of a user is of an item with that pair's chance to be rated over the
     /// number of pairs that the user rated in the log that they describe, of which `log` may be a part.
@@ -70,12 +68,12 @@ pub enum LoggingPolicy {
 impl Default for OffPolicy {
     fn default() -> Self {
         Self {
-            logging: LoggingPolicy::Uniform,
-            act: ActionSelection::Sample,
+            logging_policy: LoggingPolicy::Uniform,
+            action_selection: ActionSelection::Sample,
             horizon: 5,
-            clip: None,
-            least_effective: 100.0,
-            bootstrap: 2000,
+            max_importance_weight: None,
+            min_effective_sample_size: 100.0,
+            n_resamples: 2000,
             seed: 0,
         }
     }
@@ -88,9 +86,9 @@ pipeline::ports! {
         world: World,
         /// Interactions that no policy learned from.
         log: Interactions,
-        /// What tells an item's popularity, wanted for `logging: popularity`.
+        /// What tells an item's popularity, wanted for `logging_policy: popularity`.
         train: Option<Interactions>,
-        /// How likely each pair of the log was to be rated, wanted for `logging: propensities`.
+        /// How likely each pair of the log was to be rated, wanted for `logging_policy: propensities`.
         propensities: Option<Propensities>,
         /// Who is estimated.
         policies: Many<PolicyFile>,
@@ -109,9 +107,9 @@ impl Stage for OffPolicy {
     const KIND: &'static str = "evaluate.offpolicy";
     /// 1: first. 2: propensities are shared among all that a user rated in their log; learners of values are greedy; remarks
     /// say how a policy acts.
-    /// 3: the layers of a policy are fused, so sums round otherwise.
-    const VERSION: u32 = 3;
-    const ABOUT: &'static str = "estimate from a log, without a simulator, what policies would have earned";
+    /// 3: the layers of a policy are fused, so sums round otherwise. 4: the remarks are in the field's words.
+    const VERSION: u32 = 4;
+    const ABOUT: &'static str = "estimate the reward of policies from a log, without a simulator";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -120,14 +118,14 @@ impl Stage for OffPolicy {
         if self.horizon == 0 {
             return wrong("horizon", "an episode has at least one interaction");
         }
-        if self.clip.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
-            return wrong("clip", "the largest weight is above 0");
+        if self.max_importance_weight.is_some_and(|clip| !(clip > 0.0 && clip.is_finite())) {
+            return wrong("max_importance_weight", "the largest importance weight is above 0");
         }
-        if !(self.least_effective >= 1.0 && self.least_effective.is_finite()) {
-            return wrong("least_effective", "an effective sample is 1 or more");
+        if !(self.min_effective_sample_size >= 1.0 && self.min_effective_sample_size.is_finite()) {
+            return wrong("min_effective_sample_size", "an effective sample size is 1 or more");
         }
-        if self.bootstrap < 100 {
-            return wrong("bootstrap", "the ends of a 95 % interval need at least 100 resamples");
+        if self.n_resamples < 100 {
+            return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
         }
         Ok(())
     }
@@ -139,24 +137,24 @@ impl Stage for OffPolicy {
             // Propensities tell how often was rated, not what.
             except: &["holdout", "propensities"],
             drawn_from: Some(Interactions::KIND),
-            why: "what was learned from a log looks better in it than elsewhere",
-            help: "estimate from interactions that were kept back, such as `split.test`",
+            why: "a policy that learned from a log looks better in it than elsewhere",
+            help: "estimate from held-out interactions, such as `split.test`",
         };
         ["policies", "world"].map(rule).into()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         let requirement = |port, why: &str, help| Requirement {
-            setting: "logging",
+            setting: "logging_policy",
             port,
             connected: true,
             why: why.to_owned(),
             help,
         };
-        match self.logging {
+        match self.logging_policy {
             LoggingPolicy::Uniform => vec![],
             LoggingPolicy::Popularity => {
-                vec![requirement("train", "it must know what is popular", "connect the train part of the split")]
+                vec![requirement("train", "it needs the popularity of items", "connect the train part of the split")]
             }
             LoggingPolicy::Propensities => {
                 vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
@@ -175,7 +173,7 @@ impl Stage for OffPolicy {
             let network =
                 PolicyAgent::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let act = self.acts(policy)?;
-            let logged = episodes.logged_rows(&network, world, &propensity, act, self.clip)?;
+            let logged = episodes.logged_rows(&network, world, &propensity, act, self.max_importance_weight)?;
             estimates.extend(self.estimates(policy, act, &logged));
             bar.inc(1);
         }
@@ -186,24 +184,24 @@ impl Stage for OffPolicy {
 impl OffPolicy {
     /// How a policy acts: values are no logits of a distribution.
     fn acts(&self, policy: &Named<PolicyFile>) -> Result<ActionSelection> {
-        Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.act })
+        Ok(if gives_values(policy)? { ActionSelection::Greedy } else { self.action_selection })
     }
 
     /// μ(a|u) of each row.
     fn propensity(&self, inputs: &Inputs, episodes: &Episodes) -> Result<Vec<f64>> {
         let items = inputs.world.items();
-        match self.logging {
+        match self.logging_policy {
             LoggingPolicy::Uniform => Ok(vec![1.0 / items as f64; episodes.log.item.len()]),
             LoggingPolicy::Popularity => {
                 let train = inputs.train.as_ref().context(
-                    "`logging: popularity` needs to know what is popular\nhelp: connect the train part of the split to `train`",
+                    "`logging_policy: popularity` needs the popularity of items\nhelp: connect the train part of the split to `train`",
                 )?;
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
-                    "`logging: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
+                    "`logging_policy: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
                 )?;
                 let mut rated = vec![0.0; inputs.world.users()];
                 // A part drawn from the log has its items as likely as the whole, not more so.
@@ -224,14 +222,14 @@ impl OffPolicy {
         let users = by_user(logged);
         let grids: [[ScoreMatrix; 2]; 5] =
             std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
-        let bootstrap = Bootstrap { seed: self.seed, resamples: self.bootstrap, resampling: Resampling::Crossed };
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: Resampling::Crossed };
         let found = bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
             // Without any weight in a resample nothing was earned either.
             grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(f64::MIN_POSITIVE)).collect()
         });
         let sizes = effective(logged);
         let estimate = |k: usize| {
-            let enough = sizes[k] >= self.least_effective;
+            let enough = sizes[k] >= self.min_effective_sample_size;
             let model_alone = ESTIMATORS[k] == "direct";
             Estimate {
                 policy: policy.name.clone(),
@@ -240,7 +238,7 @@ impl OffPolicy {
                 value: found[k].mean,
                 low: found[k].low,
                 high: found[k].high,
-                effective_sample: sizes[k],
+                effective_sample_size: sizes[k],
                 rows: logged.len() as u32,
                 conclusive: enough && !model_alone,
                 remark: self.remark(act, enough, model_alone),
@@ -251,26 +249,24 @@ impl OffPolicy {
 
     fn remark(&self, act: ActionSelection, enough: bool, model_alone: bool) -> String {
         let acts = match act {
-            ActionSelection::Greedy => "takes its likeliest item",
-            ActionSelection::Sample => "draws its actions",
+            ActionSelection::Greedy => "selects its most likely item",
+            ActionSelection::Sample => "samples its actions",
         };
         if model_alone {
-            return format!("{acts}; the world model's word alone: no logged rating enters");
+            return format!("{acts}; the prediction of the world model alone: no logged rating enters");
         }
-        let drawn = match self.logging {
-            LoggingPolicy::Uniform => "alike",
+        let drawn = match self.logging_policy {
+            LoggingPolicy::Uniform => "uniformly",
             LoggingPolicy::Popularity => "by their share in `train`, an estimate",
             LoggingPolicy::Propensities => "by their propensities",
         };
-        let mut remark = format!("{acts}; items of the log taken as drawn {drawn}");
-        if let Some(clip) = self.clip {
-            remark += &format!("; weights cut at {clip}");
+        let mut remark = format!("{acts}; logging policy: items drawn {drawn}");
+        if let Some(clip) = self.max_importance_weight {
+            remark += &format!("; importance weights clipped at {clip}");
         }
         if !enough {
-            remark += &format!(
-                "; not conclusive: the effective sample is below {}, a few rows carry the weight",
-                self.least_effective
-            );
+            remark +=
+                &format!("; not conclusive: the effective sample size is below {}", self.min_effective_sample_size);
         }
         remark
     }
@@ -296,10 +292,7 @@ struct Episodes {
 
 impl Episodes {
     fn of(log: &Interactions, world: &World, horizon: usize) -> Result<Self> {
-        ensure!(
-            !log.is_empty(),
-            "the log has no row\nhelp: connect interactions that were kept back, such as `split.test`"
-        );
+        ensure!(!log.is_empty(), "the log has no row\nhelp: connect held-out interactions, such as `split.test`");
         let (users, items) = (world.users(), world.items());
         for (row, (&user, &item)) in log.user.iter().zip(&log.item).enumerate() {
             ensure!(
@@ -325,7 +318,7 @@ impl Episodes {
         network: &dyn PolicyNetwork,
         world: &World,
         propensity: &[f64],
-        act: ActionSelection,
+        action_selection: ActionSelection,
         clip: Option<f64>,
     ) -> Result<Vec<LoggedRow>> {
         let window = network.config().window;
@@ -342,7 +335,7 @@ impl Episodes {
             let logits = network.logits(&states(network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
             for (row, logits) in rows.zip(logits.chunks_exact(world.items())) {
                 let (user, item) = (self.log.user[row], self.log.item[row] as usize);
-                let chances = match act {
+                let chances = match action_selection {
                     ActionSelection::Greedy => greedy(logits),
                     ActionSelection::Sample => softmax(logits),
                 };

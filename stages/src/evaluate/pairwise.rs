@@ -23,7 +23,7 @@ struct Pair<'a> {
 /// Each policy and teacher against each other row; with a teacher only its users and turns are compared. Each policy
 /// and teacher moves `bar` by one.
 pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Comparisons {
-    let learned = |row: &Row| !row.control;
+    let learned = |row: &Row| !row.baseline;
     let mut found: Vec<Comparison> = Vec::new();
     for (x, row) in rows.iter().enumerate().filter(|(_, row)| learned(row)) {
         for (y, other) in rows.iter().enumerate().filter(|(y, _)| *y != x) {
@@ -58,7 +58,11 @@ fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
         vec![draws[0].mean(x) - draws[1].mean(y), improvement_of.improvement(&draws[0], &draws[1])]
     });
     let Interval { mean: difference, low, high } = found[0];
-    let Interval { mean: probability, low: probability_low, high: probability_high } = found[1];
+    let Interval {
+        mean: probability_of_improvement,
+        low: probability_of_improvement_low,
+        high: probability_of_improvement_high,
+    } = found[1];
     let [policy, other] = pair.rows.map(|(_, row)| row.name.clone());
     Comparison {
         policy,
@@ -67,9 +71,9 @@ fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
         difference,
         low,
         high,
-        probability,
-        probability_low,
-        probability_high,
+        probability_of_improvement,
+        probability_of_improvement_low,
+        probability_of_improvement_high,
         seeds: x.len().min(y.len()) as u32,
         users: x[0].len() as u32,
     }
@@ -83,9 +87,9 @@ fn mirrored(known: &Comparison) -> Comparison {
         difference: -known.difference,
         low: -known.high,
         high: -known.low,
-        probability: 1.0 - known.probability,
-        probability_low: 1.0 - known.probability_high,
-        probability_high: 1.0 - known.probability_low,
+        probability_of_improvement: 1.0 - known.probability_of_improvement,
+        probability_of_improvement_low: 1.0 - known.probability_of_improvement_high,
+        probability_of_improvement_high: 1.0 - known.probability_of_improvement_low,
         ..known.clone()
     }
 }

@@ -1,7 +1,7 @@
-//! Rows that plan: the best that there is in the judging world, and what planning as well in a fitted world is worth there.
+//! Rows that plan: the optimal plan of the evaluation world, and the optimal plans of fitted worlds evaluated there.
 //!
-//! What is lost between the best plan and the plan of a fitted world is lost by that world alone: nothing was explored, no
-//! network stood between, and the plan is the best that the world can tell. What a learner loses beyond that is its own.
+//! The difference between the two is the error of the fitted world alone: it involves no exploration and no network. What a
+//! learner loses beyond that is its own error.
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::progress::Bar;
@@ -17,25 +17,28 @@ use crate::env::{Plan, PlanAgent, plans};
 /// What the name of a plan's row begins with; the world's follows.
 pub(super) const PLAN: &str = "plan of ";
 
-const ALONE: &str = "the best plan of that world, without any learning: what is lost is lost by the world";
+const ALONE: &str =
+    "the optimal plan of that world, without learning: the difference to the planning oracle is the error of the world";
 
 impl Evaluator<'_> {
-    /// What nobody can do better than, and the bound that says so.
+    /// The planning oracle, with an upper bound of the return.
     pub fn best_plan(&self, cx: &Context, bar: &Bar) -> Result<Row> {
         let plans = self.plans(self.world, PLANNING_ORACLE, cx)?;
         let proven = proven(&plans);
-        cx.note(PLANNING_ORACLE, format!("{proven}; nobody returns more than {:.4} on average", mean_bound(&plans)));
-        let remark = format!("privileged: knows the judging rewards and distances and plans whole episodes; {proven}");
+        cx.note(PLANNING_ORACLE, format!("{proven}; upper bound of the mean return {:.4}", mean_bound(&plans)));
+        let remark = format!(
+            "privileged: knows rewards and distances of the evaluation world and plans whole episodes; {proven}"
+        );
         let follow = PlanAgent::new(self.world.users(), self.users, &plans);
-        let mut row = self.control(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
+        let mut row = self.baseline_row(PLANNING_ORACLE, &remark, &follow, 1, bar)?;
         row.extra = vec![("return_bound", vec![plans.iter().map(|plan| plan.bound).collect()])];
         Ok(row)
     }
 
-    /// The plans of the worlds at `planned`, worlds of one name in one row.
+    /// The plans of the worlds at `planning_worlds`, worlds of one name in one row.
     pub fn planned(&self, cx: &Context, bar: &Bar) -> Result<Vec<Row>> {
         let mut groups: Vec<(&str, Vec<&Named<World>>)> = Vec::new();
-        for world in &self.inputs.planned {
+        for world in &self.inputs.planning_worlds {
             match groups.iter_mut().find(|(name, _)| *name == world.name) {
                 Some((_, seed_results)) => seed_results.push(world),
                 None => groups.push((&world.name, vec![world])),
@@ -49,7 +52,7 @@ impl Evaluator<'_> {
         let (mut seed_results, mut all) = (Vec::new(), Vec::new());
         for world in worlds {
             cx.check_cancelled()?;
-            let remarks_of = || format!("{} at `planned`", input_label("world", world));
+            let remarks_of = || format!("{} at `planning_worlds`", input_label("world", world));
             let (cell, plans) = self.of_world(&name, world, cx, bar).with_context(remarks_of)?;
             seed_results.push(cell);
             all.extend(plans);
@@ -71,7 +74,7 @@ impl Evaluator<'_> {
         let extra = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
         Ok(Row {
             name,
-            control: false,
+            baseline: false,
             privileged,
             remark: remarks.join("; "),
             seed_results,
@@ -85,12 +88,12 @@ impl Evaluator<'_> {
         let (users, items) = (self.world.users(), self.world.items());
         ensure!(
             (own.users(), own.items()) == (users, items),
-            "it has {} users and {} items, the judge {users} and {items}\nhelp: make both from one ingest stage",
+            "it has {} users and {} items, the evaluation world {users} and {items}\nhelp: make both from one ingest stage",
             own.users(),
             own.items()
         );
         let plans = self.plans(own, row, cx)?;
-        // The gap of a plan is to what its own world promised.
+        // The gap of a plan is to the return in its own world.
         let measures = Measures::new(Some(own), &self.inputs.train, items);
         let follow = PlanAgent::new(users, self.users, &plans);
         Ok((measures.cell(&world.cell, &self.played(&follow, 0, bar)?), plans))
@@ -102,14 +105,14 @@ impl Evaluator<'_> {
     }
 }
 
-/// For how many of its users a plan is known to be the best.
+/// For how many of its users a plan is proven optimal.
 fn proven(plans: &[Plan]) -> String {
     let exact = plans.iter().filter(|plan| plan.exact()).count();
     match exact == plans.len() {
-        true => format!("proven to be the best with all {exact} users"),
+        true => format!("proven optimal for all {exact} users"),
         false => {
             let gap = mean_bound(plans) - plans.iter().map(|plan| plan.value).sum::<f64>() / plans.len() as f64;
-            format!("proven to be the best with {exact} of {} users, on average within {gap:.3}", plans.len())
+            format!("proven optimal for {exact} of {} users, on average within {gap:.3} of the bound", plans.len())
         }
     }
 }
@@ -119,17 +122,17 @@ fn mean_bound(plans: &[Plan]) -> f64 {
 }
 
 /// √ of the mean squared difference of one user's rewards.
-fn rmse(own: &[f32], judge: &[f32]) -> f64 {
-    let squares: f64 = own.iter().zip(judge).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+fn rmse(own: &[f32], evaluation: &[f32]) -> f64 {
+    let squares: f64 = own.iter().zip(evaluation).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     (squares / own.len() as f64).sqrt()
 }
 
 /// Pearson's r over the items of one user; 0 where one of both is the same for all items.
-fn correlation(own: &[f32], judge: &[f32]) -> f64 {
+fn correlation(own: &[f32], evaluation: &[f32]) -> f64 {
     let mean = |row: &[f32]| row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
-    let (a, b) = (mean(own), mean(judge));
+    let (a, b) = (mean(own), mean(evaluation));
     let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
-    for (&x, &y) in own.iter().zip(judge) {
+    for (&x, &y) in own.iter().zip(evaluation) {
         let (x, y) = (f64::from(x) - a, f64::from(y) - b);
         both += x * y;
         first += x * x;
@@ -164,7 +167,7 @@ mod tests {
         reversed.reward.data.iter_mut().for_each(|reward| *reward = 4.0 - *reward);
         let planned =
             vec![at("half", "seed=0", elsewhere()), at("reversed", "", reversed), at("half", "seed=1", elsewhere())];
-        let metrics = run(&quick(), Inputs { planned, ..inputs() }).unwrap().metrics;
+        let metrics = run(&quick(), Inputs { planning_worlds: planned, ..inputs() }).unwrap().metrics;
         let mean = |row, metric| get(&metrics, row, metric).mean;
         // Four turns, one remembered: 5 4 5, and 5 once more.
         assert!(
@@ -172,11 +175,11 @@ mod tests {
                 && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
         );
         let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
-        assert!(best.control && best.privileged && best.remark.contains("the best with all 6 users"), "{best:?}");
+        assert!(best.baseline && best.privileged && best.remark.contains("proven optimal for all 6 users"), "{best:?}");
         // Half of every reward is as good to plan in, and promises half.
         let half = get(&metrics, "plan of half", "return_inclusive");
-        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.control && !half.privileged, "{half:?}");
-        assert!(near(mean("plan of half", "return_training"), 9.5) && near(mean("plan of half", "gap"), -9.5));
+        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.baseline && !half.privileged, "{half:?}");
+        assert!(near(mean("plan of half", "return_training_world"), 9.5) && near(mean("plan of half", "gap"), -9.5));
         assert!((mean("plan of half", "world_correlation") - 1.0).abs() < 1e-6);
         assert!(near(mean("plan of reversed", "return_inclusive"), 3.0 + 4.0 + 3.0 + 3.0));
         assert!((mean("plan of reversed", "world_correlation") + 1.0).abs() < 1e-6);
@@ -187,18 +190,21 @@ mod tests {
         let error = |planned| {
             format!(
                 "{:#}",
-                run(&quick(), Inputs { planned: vec![at("w", "seed=1", planned)], ..inputs() }).err().unwrap()
+                run(&quick(), Inputs { planning_worlds: vec![at("w", "seed=1", planned)], ..inputs() }).err().unwrap()
             )
         };
         let same = error(world());
         assert!(
-            same.starts_with("world `w` of seed=1 at `planned` has the rewards of the judging world\nhelp: "),
+            same.starts_with(
+                "world `w` of seed=1 at `planning_worlds` has the rewards of the evaluation world\nhelp: "
+            ),
             "{same}"
         );
         let small = error(cluster_world(&[5.0], 2, 1, 4, 6));
-        assert!(small.starts_with("world `w` of seed=1 at `planned`: it has 6 users and 2 items"), "{small}");
-        let allowed = Evaluate { judge: LeakageCheck::SameAsTraining, ..quick() };
-        let metrics = run(&allowed, Inputs { planned: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
+        assert!(small.starts_with("world `w` of seed=1 at `planning_worlds`: it has 6 users and 2 items"), "{small}");
+        let allowed = Evaluate { leakage_check: LeakageCheck::Label, ..quick() };
+        let metrics =
+            run(&allowed, Inputs { planning_worlds: vec![at("w", "", world())], ..inputs() }).unwrap().metrics;
         assert!(get(&metrics, "plan of w", "return_inclusive").privileged);
     }
 }

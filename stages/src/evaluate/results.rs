@@ -11,19 +11,19 @@ use crate::env::Episodes;
 pub(super) struct Row {
     pub name: String,
     /// Whether the evaluation added it by itself.
-    pub control: bool,
-    /// Whether it knows of the judging world what no deployed policy could.
+    pub baseline: bool,
+    /// Whether it uses information of the evaluation world that a deployed policy does not have.
     pub privileged: bool,
     pub remark: String,
     /// One a training seed or repetition; all play with the same users in the same order.
     pub seed_results: Vec<SeedResult>,
-    /// Of a teacher: with whom others can be compared with it, and how far.
+    /// Of a teacher: the users and turns over which others can be compared with it.
     pub teacher_coverage: Option<TeacherCoverage>,
     /// Quantities of this row alone, by their names in the table: one number a cell and user.
     pub extra: Vec<(&'static str, ScoreMatrix)>,
 }
 
-/// The episodes of one training seed, or of one repetition of a control that draws.
+/// The episodes of one training seed, or of one repetition of a baseline that draws.
 pub(super) struct SeedResult {
     /// As [`Rollout::cell`].
     pub name: String,
@@ -40,7 +40,7 @@ pub(super) struct Episode {
     pub user: u32,
     /// Oldest first.
     pub items: Vec<u32>,
-    /// What the judging world answered.
+    /// The rewards of the evaluation world.
     pub rewards: Vec<f32>,
     pub inclusive: f64,
     /// Without the last reward, where the user left at it.
@@ -49,14 +49,14 @@ pub(super) struct Episode {
     pub diversity: f64,
     pub novelty: f64,
     pub top_category: Option<f64>,
-    /// What the training world would have paid for the same items.
+    /// Return of the same items in the training world.
     pub training: Option<f64>,
-    /// What a language model was asked for it.
+    /// The usage of a language model for it.
     pub effort: Option<EpisodeUsage>,
     pub end: Termination,
 }
 
-/// What episodes are measured by.
+/// Computes the metrics of episodes.
 pub(super) struct Measures<'a> {
     training: Option<&'a World>,
     /// −ln of each item's share in the train log.
@@ -74,15 +74,15 @@ impl<'a> Measures<'a> {
         Self { training, novelty: counts.iter().map(|count| f64::ln(all / count)).collect() }
     }
 
-    /// What was played. An episode that nobody ended was cut by its player.
+    /// The episodes that were played. An episode that no user ended was truncated by its player.
     pub fn cell(&self, name: &str, episodes: &Episodes) -> SeedResult {
-        let judged: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
-        let shown: BTreeSet<u32> = judged.iter().flat_map(|episode| &episode.items).copied().collect();
-        let steps: usize = judged.iter().map(|episode| episode.items.len()).sum();
+        let evaluated: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
+        let shown: BTreeSet<u32> = evaluated.iter().flat_map(|episode| &episode.items).copied().collect();
+        let steps: usize = evaluated.iter().map(|episode| episode.items.len()).sum();
         let distinct = shown.len() as f64;
         SeedResult {
             name: name.to_owned(),
-            episodes: judged,
+            episodes: evaluated,
             coverage: distinct / episodes.world().items() as f64,
             coverage_per_step: distinct / steps as f64,
         }
@@ -93,7 +93,7 @@ impl<'a> Measures<'a> {
         let (items, rewards) = (episodes.items(e), episodes.rewards(e));
         let end = episodes.end(e).unwrap_or(Termination::Horizon);
         let sum = |rewards: &[f32]| rewards.iter().map(|&reward| f64::from(reward)).sum();
-        let paid = |training: &World| {
+        let training_return = |training: &World| {
             items.iter().map(|&item| f64::from(training.reward.row(user as usize)[item as usize])).sum()
         };
         Episode {
@@ -106,7 +106,7 @@ impl<'a> Measures<'a> {
             diversity: diversity(world, items),
             novelty: items.iter().map(|&item| self.novelty[item as usize]).sum::<f64>() / items.len() as f64,
             top_category: top_category(world, items),
-            training: self.training.map(paid),
+            training: self.training.map(training_return),
             effort: None,
             end,
         }
@@ -156,13 +156,13 @@ impl Row {
                 cell: cell.name.clone(),
                 user: episode.user,
                 length: episode.items.len() as u32,
-                inclusive: episode.inclusive,
-                exclusive: episode.exclusive,
-                distinct: episode.distinct,
+                return_inclusive: episode.inclusive,
+                return_exclusive: episode.exclusive,
+                distinct_items: episode.distinct,
                 diversity: episode.diversity,
                 novelty: episode.novelty,
                 top_category: episode.top_category,
-                training: episode.training,
+                return_training_world: episode.training,
                 end: episode.end,
             })
         })
@@ -209,7 +209,7 @@ mod tests {
             [
                 (Termination::Horizon, 14.0, 14.0, 9.0, 3.0),
                 (Termination::Similar, 10.0, 5.0, 10.0, 1.0),
-                // Cut by its player after one turn: nobody left.
+                // Cut by its player after one turn: no user left.
                 (Termination::Horizon, 5.0, 5.0, 5.0, 1.0),
             ]
         );

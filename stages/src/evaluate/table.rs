@@ -1,4 +1,4 @@
-//! From judged rows to the numbers of the table.
+//! From evaluated rows to the numbers of the table.
 
 use pipeline::progress::Bar;
 
@@ -12,7 +12,7 @@ use crate::artifact::{Metric, Metrics, Termination};
 /// What one episode adds to a mean.
 pub(super) type Measure = fn(&Episode) -> f64;
 
-/// The same, where not every episode knows it.
+/// The same, where not every episode has it.
 type OptionalMeasure = fn(&Episode) -> Option<f64>;
 
 /// Quantities that are means over seeds and users.
@@ -21,7 +21,7 @@ const MEANS: [(&str, Measure); 12] = [
     ("return_exclusive", |e| e.exclusive),
     ("length", Episode::length),
     ("length_exclusive", Episode::continued),
-    ("distinct", |e| f64::from(e.distinct)),
+    ("distinct_items", |e| f64::from(e.distinct)),
     ("repeat_rate", |e| 1.0 - f64::from(e.distinct) / e.length()),
     ("diversity", |e| e.diversity),
     ("novelty", |e| e.novelty),
@@ -32,21 +32,23 @@ const MEANS: [(&str, Measure); 12] = [
 ];
 
 /// Σ top / Σ bottom.
-const RATIOS: [(&str, Measure, Measure); 2] =
-    [("reward_each", |e| e.inclusive, Episode::length), ("reward_each_exclusive", |e| e.exclusive, Episode::continued)];
+const RATIOS: [(&str, Measure, Measure); 2] = [
+    ("reward_per_step", |e| e.inclusive, Episode::length),
+    ("reward_per_step_exclusive", |e| e.exclusive, Episode::continued),
+];
 
-/// Quantities that only some episodes know; a row has them where all its episodes do.
+/// Quantities that only some episodes have; a row has them where all its episodes do.
 const OPTIONAL: [(&str, OptionalMeasure); 6] = [
     ("top_category", |e| e.top_category),
-    ("return_training", |e| e.training),
+    ("return_training_world", |e| e.training),
     ("gap", |e| Some(e.training? - e.inclusive)),
     ("calls", |e| Some(f64::from(e.effort?.calls))),
-    ("tokens_read", |e| Some(e.effort?.tokens_read? as f64)),
-    ("tokens_written", |e| Some(e.effort?.tokens_written? as f64)),
+    ("prompt_tokens", |e| Some(e.effort?.tokens_read? as f64)),
+    ("completion_tokens", |e| Some(e.effort?.tokens_written? as f64)),
 ];
 
 /// The rows that others are measured against, by the name of the lead over them.
-const LEADS: [(&str, &str); 2] = [("over_popular", POPULAR_QUIT_AWARE), ("over_retriever", RETRIEVER_TOP_1)];
+const LEADS: [(&str, &str); 2] = [("lead_over_popular", POPULAR_QUIT_AWARE), ("lead_over_retriever", RETRIEVER_TOP_1)];
 
 /// The table of `rows`, which all but the teachers' play with the same users in the same order; each moves `bar` by one.
 pub(super) fn table(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Metrics {
@@ -80,7 +82,7 @@ impl RowMetrics<'_> {
                 means.push((name, row.seed_results.iter().map(value).collect()));
             }
         }
-        if !row.control && row.teacher_coverage.is_none() {
+        if !row.baseline && row.teacher_coverage.is_none() {
             let leads = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
             means.extend(leads.map(|(name, other)| (name, lead(row, other, |e| e.inclusive))));
         }
@@ -106,17 +108,17 @@ impl RowMetrics<'_> {
     /// The inclusive return with the users and over the turns that all teachers were given, and leads over those of one.
     fn on_teacher_users(&mut self, rows: &[Row]) {
         let row = self.row;
-        let judged: Vec<&TeacherCoverage> = rows
+        let evaluated: Vec<&TeacherCoverage> = rows
             .iter()
             .filter_map(|row| row.teacher_coverage.as_ref())
-            .filter(|teacher_coverage| teacher_coverage.judged)
+            .filter(|teacher_coverage| teacher_coverage.evaluated)
             .collect();
-        // A teacher that played with others shares no ground with anybody.
-        let apart = row.teacher_coverage.as_ref().is_some_and(|teacher_coverage| !teacher_coverage.judged);
-        if let Some(ground) = SharedUsers::of(&judged).filter(|_| !apart) {
+        // A teacher that played with other users shares no users with other rows.
+        let apart = row.teacher_coverage.as_ref().is_some_and(|teacher_coverage| !teacher_coverage.evaluated);
+        if let Some(ground) = SharedUsers::of(&evaluated).filter(|_| !apart) {
             self.means(&[("return_teacher_users", ground.grid(row))], ground.users());
         }
-        let teacher = if row.control {
+        let teacher = if row.baseline {
             None
         } else {
             row.teacher_coverage.as_ref().map_or_else(|| best_teacher(rows), |_| Some(row))
@@ -128,7 +130,7 @@ impl RowMetrics<'_> {
             return;
         };
         let leads: Vec<(&str, ScoreMatrix)> = match row.teacher_coverage {
-            None => vec![("over_teacher", ground.lead(row, teacher))],
+            None => vec![("lead_over_teacher", ground.lead(row, teacher))],
             Some(_) => {
                 let others = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
                 others.map(|(name, other)| (name, ground.lead(row, other))).collect()
@@ -149,7 +151,7 @@ impl RowMetrics<'_> {
     fn ratios(&mut self, episodes: &[usize]) {
         let grids = RATIOS.map(|(_, top, bottom)| [top, bottom].map(|of| grid(self.row, episodes, of)));
         let intervals = self.bootstrap.intervals(&self.side(), episodes.len(), |draws| {
-            // Where nobody stayed for a single step, no reward was paid either.
+            // Where no user stayed for a single step, no reward was paid either.
             grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(1.0)).collect()
         });
         for ((name, ..), interval) in RATIOS.iter().zip(intervals) {
@@ -172,7 +174,7 @@ impl RowMetrics<'_> {
         let (row, seeds) = (self.row, self.row.seed_results.len());
         self.metrics.push(Metric {
             policy: row.name.clone(),
-            control: row.control,
+            baseline: row.baseline,
             privileged: row.privileged,
             remark: row.remark.clone(),
             metric: metric.to_owned(),

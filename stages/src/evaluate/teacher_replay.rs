@@ -1,4 +1,4 @@
-//! The language model as a row: its episodes are played again, so that nothing is taken on trust.
+//! The language model as a row: its recorded episodes are replayed and checked against the evaluation world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,9 +35,10 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
         let actions: Vec<u32> = live.iter().map(|&e| played[e].steps[step].item).collect();
         episodes.step(&live, &actions)?;
         for &e in &live {
-            let (told, found) = (played[e].steps[step].reward, *episodes.rewards(e).last().context("a step was made")?);
-            if told != found {
-                let what = format!("step {step} of episode {e} was paid {told}, this world pays {found}");
+            let (recorded, found) =
+                (played[e].steps[step].reward, *episodes.rewards(e).last().context("a step was made")?);
+            if recorded != found {
+                let what = format!("step {step} of episode {e} has reward {recorded}, this world gives {found}");
                 bail!("{}", elsewhere(&what));
             }
         }
@@ -54,12 +55,12 @@ pub(super) fn replay<'w>(world: &'w World, demonstrations: &Demonstrations) -> R
 
 fn elsewhere(what: &str) -> String {
     format!(
-        "played in another world than the judging one: {what}\nhelp: connect `teacher` to a demonstrate stage \
-         whose `world` is the one that judges"
+        "played in another world than the evaluation world: {what}\nhelp: connect `teacher` to a demonstrate stage \
+         whose `world` is the evaluation world"
     )
 }
 
-/// How many turns the teacher was given with whom: only over as many can others be compared with it.
+/// The number of turns of the teacher with each user, over which other rows are compared with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TurnLimits {
     /// With most.
@@ -107,13 +108,13 @@ mod tests {
     #[test]
     fn episodes_are_played_again_and_a_shorter_cut_is_seen() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
-        let told = Demonstrations {
+        let recorded = Demonstrations {
             trajectories: vec![
                 trajectory(2, &[(0, 5.0), (1, 5.0)], Termination::Similar),
                 trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon),
             ],
         };
-        let episodes = replay(&world, &told).unwrap();
+        let episodes = replay(&world, &recorded).unwrap();
         assert_eq!((episodes.end(0), episodes.end(1)), (Some(Termination::Similar), None));
         assert_eq!(turns(&episodes), TurnLimits { most: 3, fewer: BTreeMap::new() });
     }
@@ -121,20 +122,20 @@ mod tests {
     #[test]
     fn a_user_whose_items_ran_out_is_compared_over_as_many_turns() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 3);
-        let mut told = Demonstrations {
+        let mut recorded = Demonstrations {
             trajectories: vec![
                 trajectory(2, &[(0, 5.0), (2, 4.0)], Termination::Horizon),
                 trajectory(1, &[(0, 5.0)], Termination::Horizon),
                 trajectory(0, &[(0, 5.0), (1, 5.0)], Termination::Similar),
             ],
         };
-        let given = |told: &Demonstrations| {
-            let turns = turns(&replay(&world, told).unwrap());
+        let given = |recorded: &Demonstrations| {
+            let turns = turns(&replay(&world, recorded).unwrap());
             [2, 1, 0].map(|user| turns.with(user))
         };
-        assert_eq!(given(&told), [2, 1, 2]);
-        told.trajectories[2] = trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon);
-        assert_eq!(given(&told), [2, 1, 3]);
+        assert_eq!(given(&recorded), [2, 1, 2]);
+        recorded.trajectories[2] = trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon);
+        assert_eq!(given(&recorded), [2, 1, 3]);
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
         let error = |trajectories| replay(&world, &Demonstrations { trajectories }).err().unwrap().to_string();
         let cases = [
-            (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 was paid 3, this world pays 5"),
+            (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 has reward 3, this world gives 5"),
             (trajectory(3, &[(0, 5.0)], Termination::Horizon), "episode 0 is of user 3"),
             (trajectory(0, &[(4, 5.0)], Termination::Horizon), "episode 0 shows item 4"),
             (trajectory(0, &[(0, 5.0), (1, 5.0), (2, 4.0)], Termination::Horizon), "goes on after step 2"),

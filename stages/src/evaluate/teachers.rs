@@ -1,8 +1,8 @@
-//! The language models of a table: what their rows are called, what they were asked, and on what ground others are compared with
+//! The language models of a table: names of their rows, their usage, and the users and steps on which other rows are compared with
 //! them.
 //!
-//! A model is slow, so it plays with few users and perhaps fewer turns. A row is compared with it over the users and turns that
-//! the model was given, and two models over those that both were given.
+//! A model is slow, so it plays with few users and perhaps fewer turns. A row is compared with it over its
+//! users and turns, and two models over those of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,26 +21,26 @@ pub(super) const TEACHER: &str = "teacher (LLM)";
 
 /// One language model with the episodes it played.
 pub(super) struct Teacher<'w> {
-    /// What its row is called.
+    /// The name of its row.
     pub row: String,
     pub episodes: Episodes<'w>,
-    /// What it was asked, an entry an episode; `None` where that is not connected.
+    /// Its usage, one entry per episode; `None` where that is not connected.
     pub efforts: Option<Vec<EpisodeUsage>>,
     pub teacher_coverage: TeacherCoverage,
 }
 
-/// With whom a teacher played and how many turns it was given.
+/// The users and the turn limits of a teacher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TeacherCoverage {
     /// In its own order.
     pub users: Vec<u32>,
     pub turns: TurnLimits,
-    /// Whether every one of these users is judged; else nothing is compared with it.
-    pub judged: bool,
+    /// Whether every one of these users is evaluated; else nothing is compared with it.
+    pub evaluated: bool,
 }
 
-/// The teachers among the inputs, their episodes played again in `world`. `users` are judged; `people` are those that may be,
-/// where a log says so.
+/// The teachers among the inputs, their episodes replayed in `world`. `users` are evaluated; `people` are those of the log at
+/// `eval_users`.
 pub(super) fn teachers<'w>(
     world: &'w World,
     told: &[Named<Demonstrations>],
@@ -50,7 +50,7 @@ pub(super) fn teachers<'w>(
 ) -> Result<Vec<Teacher<'w>>> {
     if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same_source(teacher, effort))) {
         bail!(
-            "the efforts of {} are of no teacher\nhelp: connect the same stages by the same names to `teacher` and `efforts`",
+            "the LLM usage of {} belongs to no teacher\nhelp: connect the same stages by the same names to `teacher` and `llm_usage`",
             quoted(lost)
         );
     }
@@ -63,8 +63,8 @@ pub(super) fn teachers<'w>(
         };
         let (episodes, efforts) = replayed().with_context(|| format!("teacher {}", quoted(named)))?;
         let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
-        let judged = own.iter().all(|user| users.binary_search(user).is_ok());
-        let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), judged };
+        let evaluated = own.iter().all(|user| users.binary_search(user).is_ok());
+        let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), evaluated };
         Ok(Teacher { row, episodes, efforts, teacher_coverage })
     };
     names(told)?.into_iter().zip(told).map(teacher).collect()
@@ -75,7 +75,7 @@ fn same_source<A, B>(one: &Named<A>, other: &Named<B>) -> bool {
     (&one.name, &one.cell) == (&other.name, &other.cell)
 }
 
-/// An input as messages call it.
+/// The name of an input in messages.
 fn quoted<A>(named: &Named<A>) -> String {
     match named.cell.as_str() {
         "" => format!("`{}`", named.name),
@@ -83,14 +83,14 @@ fn quoted<A>(named: &Named<A>) -> String {
     }
 }
 
-/// What each of the episodes took.
+/// The usage of each episode.
 fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsage>> {
     let known: BTreeMap<u32, EpisodeUsage> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
     let of = |e: usize| {
         let user = episodes.user(e);
         known.get(&user).copied().with_context(|| {
             format!(
-                "its efforts know nothing of the episode of user {user}\nhelp: connect the `efforts` of the stage whose \
+                "its LLM usage has no entry for the episode of user {user}\nhelp: connect the `llm_usage` of the stage whose \
                  `demonstrations` are at `teacher`"
             )
         })
@@ -117,7 +117,7 @@ fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
         bail!(
-            "two teachers would have the row `{twice}`\nhelp: give them other names: `teacher: {{ small: …, large: … }}`"
+            "two teachers would share the row `{twice}`\nhelp: give them other names: `teacher: {{ small: …, large: … }}`"
         );
     }
     Ok(names)
@@ -128,10 +128,10 @@ fn names(teachers: &[Named<Demonstrations>]) -> Result<Vec<String>> {
 pub(super) struct SharedUsers(Vec<(u32, usize)>);
 
 impl SharedUsers {
-    /// `None` where one of them played with users who are not judged, where they have no user in common, or without teachers.
+    /// `None` where one of them played with users who are not evaluated, where they have no user in common, or without teachers.
     pub fn of(teachers: &[&TeacherCoverage]) -> Option<Self> {
         let (first, others) = teachers.split_first()?;
-        if teachers.iter().any(|teacher| !teacher.judged) {
+        if teachers.iter().any(|teacher| !teacher.evaluated) {
             return None;
         }
         let others: Vec<(BTreeSet<u32>, &TurnLimits)> =
@@ -187,7 +187,7 @@ mod tests {
 
     fn teacher_coverage(users: &[u32], most: usize, fewer: &[(u32, usize)]) -> TeacherCoverage {
         let turns = TurnLimits { most, fewer: fewer.iter().copied().collect() };
-        TeacherCoverage { users: users.to_vec(), turns, judged: true }
+        TeacherCoverage { users: users.to_vec(), turns, evaluated: true }
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         let alike = [("small", "seed=1"), ("large", "seed=1"), ("large", "seed=2")];
         assert_eq!(of(&alike).unwrap(), ["teacher small seed=1", "teacher large seed=1", "teacher seed=2"]);
         let error = of(&[("a=1", ""), ("b", "a=1")]).unwrap_err().to_string();
-        assert!(error.starts_with("two teachers would have the row `teacher a=1`\nhelp: "), "{error}");
+        assert!(error.starts_with("two teachers would share the row `teacher a=1`\nhelp: "), "{error}");
         assert!(of(&[]).unwrap().is_empty());
     }
 
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(SharedUsers::of(&[&one, &other]), Some(SharedUsers(vec![(4, 1), (1, 5), (2, 3)])));
         assert_eq!(SharedUsers::of(&[&other, &one]), Some(SharedUsers(vec![(1, 5), (2, 3), (4, 1)])));
         assert_eq!(SharedUsers::of(&[&one, &teacher_coverage(&[3], 9, &[])]), None, "nobody in common");
-        assert_eq!(SharedUsers::of(&[&one, &TeacherCoverage { judged: false, ..other }]), None);
+        assert_eq!(SharedUsers::of(&[&one, &TeacherCoverage { evaluated: false, ..other }]), None);
         assert_eq!(SharedUsers::of(&[]), None);
     }
 }

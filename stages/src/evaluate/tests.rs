@@ -75,23 +75,23 @@ pub(super) fn inputs() -> Inputs {
         candidates: Some(candidates),
         policies,
         teacher: vec![teacher("teacher", "", trajectories)],
-        efforts: Vec::new(),
-        training: None,
-        planned: Vec::new(),
+        llm_usage: Vec::new(),
+        training_world: None,
+        planning_worlds: Vec::new(),
         demonstrations: None,
         validation: None,
-        people: None,
+        eval_users: None,
     }
 }
 
 pub(super) fn run(config: &Evaluate, inputs: Inputs) -> Result<Outputs> {
-    // The controls that are trained leave checkpoints, from which no other test may go on.
+    // The baselines that are trained leave checkpoints, from which no other test may go on.
     let folder = tempfile::tempdir().unwrap();
     config.run(inputs, &Context::detached(folder.path()))
 }
 
 pub(super) fn quick() -> Evaluate {
-    Evaluate { bootstrap: 200, ..Evaluate::default() }
+    Evaluate { n_resamples: 200, ..Evaluate::default() }
 }
 
 pub(super) fn get<'a>(metrics: &'a Metrics, policy: &str, metric: &str) -> &'a Metric {
@@ -123,9 +123,12 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     // What could not be made is listed behind them.
     assert_eq!(names, [&played[..], &[CONSTANT_REWARD, BEHAVIOUR_CLONING]].concat());
     let lacking = get(&metrics, CONSTANT_REWARD, "missing");
-    assert!(lacking.control && lacking.episodes == 0 && lacking.remark.contains("connect `training`"), "{lacking:?}");
+    assert!(
+        lacking.baseline && lacking.episodes == 0 && lacking.remark.contains("connect `training_world`"),
+        "{lacking:?}"
+    );
     let count = |row| get(&metrics, row, "return_inclusive");
-    let seen = |row| (count(row).control, count(row).seeds, count(row).episodes);
+    let seen = |row| (count(row).baseline, count(row).seeds, count(row).episodes);
     assert_eq!(seen(RANDOM), (true, 5, 30));
     assert_eq!(seen(POPULAR_QUIT_AWARE), (true, 1, 6));
     assert_eq!(seen(teachers::TEACHER), (false, 1, 2));
@@ -133,7 +136,7 @@ fn the_rows_stand_in_order_with_their_seeds_and_remarks() {
     assert!(count(POPULAR_QUIT_AWARE).remark.starts_with("privileged") && count(POPULAR_QUIT_AWARE).privileged);
     assert!(!count(POPULAR_CYCLE).privileged && !count("a2c").privileged);
     assert!(
-        count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 turns of 4")
+        count(teachers::TEACHER).remark.contains("2 users") && count(teachers::TEACHER).remark.contains("2 of 4 steps")
     );
     assert_eq!(count("a2c").remark, "");
 }
@@ -161,7 +164,8 @@ fn numbers_are_those_by_hand() {
     assert!(near(mean(POPULAR_CYCLE, "return_inclusive"), 14.0) && near(mean(POPULAR_CYCLE, "repeat_rate"), 0.5));
     assert!(near(mean(GREEDY_ORACLE, "return_inclusive"), 18.0) && near(mean(GREEDY_ORACLE, "coverage"), 2.0 / 6.0));
     assert!(
-        near(mean(POPULAR_QUIT_AWARE, "return_inclusive"), 14.0) && near(mean(POPULAR_QUIT_AWARE, "reward_each"), 3.5)
+        near(mean(POPULAR_QUIT_AWARE, "return_inclusive"), 14.0)
+            && near(mean(POPULAR_QUIT_AWARE, "reward_per_step"), 3.5)
     );
     assert_eq!(get(&metrics, GREEDY_ORACLE, "return_inclusive").low, mean(GREEDY_ORACLE, "return_inclusive"));
     // Retriever: 5 + 4 + 3 + 5 in four turns, or 5 + 5 in two of which the second drives away.
@@ -169,11 +173,11 @@ fn numbers_are_those_by_hand() {
         ("return_inclusive", 13.5),
         ("return_exclusive", 11.0),
         ("length", 3.0),
-        ("reward_each", 4.5),
+        ("reward_per_step", 4.5),
         ("length_exclusive", 2.5),
-        ("reward_each_exclusive", 11.0 / 2.5),
+        ("reward_per_step_exclusive", 11.0 / 2.5),
         ("return_iqm", 13.5),
-        ("distinct", 3.0),
+        ("distinct_items", 3.0),
         ("repeat_rate", 0.0),
         ("coverage_per_step", 4.0 / 18.0),
         ("coverage", 4.0 / 6.0),
@@ -217,14 +221,15 @@ fn the_teacher_is_compared_on_its_users_and_turns_only() {
     // The retriever's first two turns: 5 + 5 with user 3, 5 + 4 with user 0.
     assert!(near(mean(RETRIEVER_TOP_1, "return_teacher_users"), 9.5));
     assert!(
-        near(mean(teachers::TEACHER, "over_retriever"), -1.0) && near(mean(teachers::TEACHER, "over_popular"), 1.5)
+        near(mean(teachers::TEACHER, "lead_over_retriever"), -1.0)
+            && near(mean(teachers::TEACHER, "lead_over_popular"), 1.5)
     );
     assert_eq!(get(&metrics, RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     let (own, teacher) = (mean("a2c", "return_teacher_users"), mean(teachers::TEACHER, "return_teacher_users"));
-    assert!(near(mean("a2c", "over_teacher"), own - teacher));
-    // A teacher who played beyond the judged users is judged alone.
+    assert!(near(mean("a2c", "lead_over_teacher"), own - teacher));
+    // A teacher who played beyond the evaluated users is evaluated alone.
     let few = run(&Evaluate { users: Some(3), ..quick() }, inputs()).unwrap().metrics;
-    assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "over_teacher"));
+    assert!(few.0.iter().all(|metric| metric.metric != "return_teacher_users" && metric.metric != "lead_over_teacher"));
     assert!(near(get(&few, teachers::TEACHER, "return_inclusive").mean, 8.5));
 }
 
@@ -236,7 +241,7 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         |of: &dyn Fn(&crate::artifact::Rollout) -> f64| rows.iter().map(|r| of(r)).sum::<f64>() / rows.len() as f64;
     let stayed =
         |r: &crate::artifact::Rollout| f64::from(r.length) - f64::from(u8::from(r.end != Termination::Horizon));
-    let mut returns: Vec<f64> = rows.iter().map(|r| r.inclusive).collect();
+    let mut returns: Vec<f64> = rows.iter().map(|r| r.return_inclusive).collect();
     returns.sort_by(f64::total_cmp);
     let cut = returns.len() / 4;
     let middle = &returns[cut..returns.len() - cut];
@@ -249,17 +254,17 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
     };
     let over_cells = |of: &dyn Fn(&str) -> f64| cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len() as f64;
     let from_steps: f64 = played.iter().flat_map(|p| &p.rewards).map(|&r| f64::from(r)).sum();
-    assert!(near(from_steps, rows.iter().map(|r| r.inclusive).sum()), "steps and episodes of {row}");
+    assert!(near(from_steps, rows.iter().map(|r| r.return_inclusive).sum()), "steps and episodes of {row}");
     let mut found = vec![
-        ("return_inclusive", mean(&|r| r.inclusive)),
-        ("return_exclusive", mean(&|r| r.exclusive)),
+        ("return_inclusive", mean(&|r| r.return_inclusive)),
+        ("return_exclusive", mean(&|r| r.return_exclusive)),
         ("length", mean(&|r| f64::from(r.length))),
         ("length_exclusive", mean(&stayed)),
-        ("reward_each", mean(&|r| r.inclusive) / mean(&|r| f64::from(r.length))),
-        ("reward_each_exclusive", mean(&|r| r.exclusive) / mean(&stayed)),
+        ("reward_per_step", mean(&|r| r.return_inclusive) / mean(&|r| f64::from(r.length))),
+        ("reward_per_step_exclusive", mean(&|r| r.return_exclusive) / mean(&stayed)),
         ("return_iqm", middle.iter().sum::<f64>() / middle.len() as f64),
-        ("distinct", mean(&|r| f64::from(r.distinct))),
-        ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct) / f64::from(r.length))),
+        ("distinct_items", mean(&|r| f64::from(r.distinct_items))),
+        ("repeat_rate", mean(&|r| 1.0 - f64::from(r.distinct_items) / f64::from(r.length))),
         ("diversity", mean(&|r| r.diversity)),
         ("novelty", mean(&|r| r.novelty)),
         ("end_similar", mean(&|r| f64::from(u8::from(r.end == Termination::Similar)))),
@@ -269,18 +274,20 @@ fn recomputed(rollouts: &Rollouts, steps: &Steps, row: &str, items: f64) -> Vec<
         ("coverage", over_cells(&|cell| shown(cell).0 / items)),
         ("coverage_per_step", over_cells(&|cell| shown(cell).0 / shown(cell).1)),
     ];
-    if rows.iter().all(|r| r.training.is_some()) {
-        found.push(("return_training", mean(&|r| r.training.unwrap())));
-        found.push(("gap", mean(&|r| r.training.unwrap() - r.inclusive)));
+    if rows.iter().all(|r| r.return_training_world.is_some()) {
+        found.push(("return_training_world", mean(&|r| r.return_training_world.unwrap())));
+        found.push(("gap", mean(&|r| r.return_training_world.unwrap() - r.return_inclusive)));
     }
     found
 }
 
 #[test]
 fn every_figure_can_be_computed_again_from_the_files() {
-    let outputs =
-        run(&Evaluate { act: ActionSelection::Sample, ..quick() }, Inputs { training: Some(elsewhere()), ..inputs() })
-            .unwrap();
+    let outputs = run(
+        &Evaluate { action_selection: ActionSelection::Sample, ..quick() },
+        Inputs { training_world: Some(elsewhere()), ..inputs() },
+    )
+    .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     outputs.rollouts.write(&at("rollouts")).unwrap();
@@ -299,13 +306,13 @@ fn every_figure_can_be_computed_again_from_the_files() {
             assert!(near(found.mean, expected), "{metric} of {row}: {} for {expected}", found.mean);
             of_row.retain(|name| *name != metric);
         }
-        // Leads are differences of those, and no episode tells what nobody exceeds.
-        let of_others = |m: &&str| m.starts_with("over_") || ["return_teacher_users", "return_bound"].contains(m);
+        // Leads are differences of those, and the bound is in no episode.
+        let of_others = |m: &&str| m.starts_with("lead_over_") || ["return_teacher_users", "return_bound"].contains(m);
         assert!(of_row.iter().all(of_others), "{of_row:?}");
     }
     for policy in ["a2c", "bc"] {
         let mean = |row, metric| get(&metrics, row, metric).mean;
-        for (metric, other) in [("over_popular", POPULAR_QUIT_AWARE), ("over_retriever", RETRIEVER_TOP_1)] {
+        for (metric, other) in [("lead_over_popular", POPULAR_QUIT_AWARE), ("lead_over_retriever", RETRIEVER_TOP_1)] {
             let lead = mean(policy, "return_inclusive") - mean(other, "return_inclusive");
             assert!(near(mean(policy, metric), lead));
         }
@@ -317,34 +324,34 @@ fn every_figure_can_be_computed_again_from_the_files() {
 #[test]
 fn what_the_training_world_would_have_paid_stands_beside() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Evaluate { controls: Baselines { iterations: 2, seeds: 2, ..Baselines::default() }, ..quick() };
+    let config = Evaluate { baselines: Baselines { n_iterations: 2, seeds: 2, ..Baselines::default() }, ..quick() };
     let inputs = Inputs {
-        training: Some(elsewhere()),
+        training_world: Some(elsewhere()),
         demonstrations: inputs().teacher.pop().map(|told| told.value),
         ..inputs()
     };
     let metrics = config.run(inputs, &Context::detached(folder.path())).unwrap().metrics;
     let mean = |row, metric| get(&metrics, row, metric).mean;
-    assert!(near(mean(GREEDY_ORACLE, "return_training"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
-    // Both learned controls were made, with a row for each seed's users.
+    assert!(near(mean(GREEDY_ORACLE, "return_training_world"), 9.0) && near(mean(GREEDY_ORACLE, "gap"), -9.0));
+    // Both learned baselines were made, with a row for each seed's users.
     for row in [CONSTANT_REWARD, BEHAVIOUR_CLONING] {
         let found = get(&metrics, row, "return_inclusive");
-        assert!(found.control && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
+        assert!(found.baseline && !found.privileged && found.seeds == 2 && found.episodes == 12, "{found:?}");
     }
     assert!(metrics.0.iter().all(|metric| metric.metric != "missing"));
 }
 
 #[test]
 fn only_the_people_are_judged_in_every_row() {
-    // The teacher played with users 3 and 0; of them only 3 is judged, and so is user 5.
+    // The teacher played with users 3 and 0; of them only 3 is evaluated, and so is user 5.
     let log = Interactions { user: vec![5, 3, 5], item: vec![0; 3], rating: vec![4.0; 3], timestamp: vec![0; 3] };
-    let out = run(&quick(), Inputs { people: Some(log), ..inputs() }).unwrap();
+    let out = run(&quick(), Inputs { eval_users: Some(log), ..inputs() }).unwrap();
     assert!(out.rollouts.0.iter().all(|rollout| [3, 5].contains(&rollout.user)));
     let episodes = |row, metric| get(&out.metrics, row, metric).episodes;
     assert_eq!(episodes(POPULAR_QUIT_AWARE, "return_inclusive"), 2);
     assert_eq!((episodes(teachers::TEACHER, "return_inclusive"), episodes("a2c", "return_teacher_users")), (1, 2));
     // User 3 is odd: offered 0 and 1, it leaves at the second turn, where the teacher was paid for 0 and 2.
-    assert!(near(get(&out.metrics, teachers::TEACHER, "over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
+    assert!(near(get(&out.metrics, teachers::TEACHER, "lead_over_retriever").mean, (5.0 + 4.0) - (5.0 + 5.0)));
     let versus = |a: &str, b: &str| {
         let found = out.comparisons.0.iter().find(|c| c.policy == a && c.other == b).unwrap();
         (found.users, found.metric.clone())
@@ -366,16 +373,20 @@ fn rows_are_compared_on_the_same_users() {
     let found = pair("a2c", GREEDY_ORACLE);
     assert!(near(found.difference, mean("a2c", "return_inclusive") - mean(GREEDY_ORACLE, "return_inclusive")));
     assert_eq!((found.seeds, found.users, found.metric.as_str()), (1, 6, "return_inclusive"));
-    assert!(found.probability_low <= found.probability && found.probability <= found.probability_high);
+    assert!(
+        found.probability_of_improvement_low <= found.probability_of_improvement
+            && found.probability_of_improvement <= found.probability_of_improvement_high
+    );
     // The teacher with user 3: 9 for 10 of the retriever; with user 0: 8 for 9. Never better.
     let found = pair(teachers::TEACHER, RETRIEVER_TOP_1);
-    assert_eq!((found.difference, found.low, found.high, found.probability), (-1.0, -1.0, -1.0, 0.0));
+    assert_eq!((found.difference, found.low, found.high, found.probability_of_improvement), (-1.0, -1.0, -1.0, 0.0));
     assert_eq!((found.users, found.metric.as_str()), (2, "return_teacher_users"));
     // From the other side everything is turned.
     let (there, back) = (pair("a2c", "bc"), pair("bc", "a2c"));
     assert!(near(there.difference, -back.difference) && near(there.low, -back.high));
     assert!(
-        near(there.probability, 1.0 - back.probability) && near(there.probability_high, 1.0 - back.probability_low)
+        near(there.probability_of_improvement, 1.0 - back.probability_of_improvement)
+            && near(there.probability_of_improvement_high, 1.0 - back.probability_of_improvement_low)
     );
 
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
@@ -391,37 +402,41 @@ fn rows_are_compared_on_the_same_users() {
 fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let mut third = elsewhere();
     third.reward.data[0] += 0.25;
-    let config = Evaluate { controls: Baselines { constant: false, ..Baselines::default() }, ..quick() };
-    let metrics = run(&config, Inputs { training: Some(third), ..inputs() }).unwrap().metrics;
+    let config = Evaluate { baselines: Baselines { constant_reward: false, ..Baselines::default() }, ..quick() };
+    let metrics = run(&config, Inputs { training_world: Some(third), ..inputs() }).unwrap().metrics;
     assert!(metrics.0.iter().all(|metric| metric.policy != "a2c" || metric.metric != "gap"));
     assert!(get(&metrics, "a2c", "return_inclusive").remark.contains("learned in another world than the one at"));
     get(&metrics, GREEDY_ORACLE, "gap");
     let small = cluster_world(&[5.0], 2, 1, 4, USERS);
-    let alone = Inputs { training: Some(small), policies: Vec::new(), ..inputs() };
+    let alone = Inputs { training_world: Some(small), policies: Vec::new(), ..inputs() };
     let error = format!("{:#}", run(&config, alone).err().unwrap());
-    assert!(error.starts_with("the world at `training` has 6 users and 2 items, the judge 6 and 6\nhelp: "), "{error}");
+    assert!(
+        error
+            .starts_with("the world at `training_world` has 6 users and 2 items, the evaluation world 6 and 6\nhelp: "),
+        "{error}"
+    );
 }
 
 #[test]
 fn settings_that_say_nothing_are_refused() {
-    let misspelt = Evaluate { checkpoint: Some("iteration".into()), ..quick() };
+    let misspelt = Evaluate { select_over: Some("iteration".into()), ..quick() };
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
-    assert_eq!(error, "`checkpoint: iteration` names no field that is swept in the policies\nhelp: swept are seed");
-    let idle = Baselines { iterations: 0, ..Baselines::default() };
-    let (path, message) = Evaluate { controls: idle.clone(), ..quick() }.check().unwrap_err();
-    assert!(path == "controls.iterations" && message.contains("never updated"), "{message}");
-    assert!(Evaluate { controls: Baselines { constant: false, ..idle }, ..quick() }.check().is_ok());
+    assert_eq!(error, "`select_over: iteration` names no setting that is swept in the policies\nhelp: swept are seed");
+    let idle = Baselines { n_iterations: 0, ..Baselines::default() };
+    let (path, message) = Evaluate { baselines: idle.clone(), ..quick() }.check().unwrap_err();
+    assert!(path == "baselines.n_iterations" && message.contains("never updated"), "{message}");
+    assert!(Evaluate { baselines: Baselines { constant_reward: false, ..idle }, ..quick() }.check().is_ok());
 }
 
 #[test]
 fn checkpoints_are_chosen_by_the_validation_world() {
     let checkpoint = |iterations: u64, seed: u64| Named {
         name: "a2c".into(),
-        cell: format!("iterations={iterations},seed={seed}"),
+        cell: format!("n_iterations={iterations},seed={seed}"),
         value: policy(&world(), 10 * seed + iterations),
     };
     let policies = vec![checkpoint(1, 0), checkpoint(2, 0), checkpoint(1, 1), checkpoint(2, 1)];
-    let config = Evaluate { checkpoint: Some("iterations".into()), ..quick() };
+    let config = Evaluate { select_over: Some("n_iterations".into()), ..quick() };
     let with = |validation| Inputs { policies: policies.clone(), validation, ..inputs() };
     let error = format!("{:#}", run(&config, with(None)).err().unwrap());
     assert!(error.contains("help: connect one to `validation`"), "{error}");
@@ -431,7 +446,7 @@ fn checkpoints_are_chosen_by_the_validation_world() {
     let outputs = run(&config, with(Some(barren))).unwrap();
     let found = get(&outputs.metrics, "a2c", "return_inclusive");
     assert_eq!(found.seeds, 2);
-    assert_eq!(found.remark, "checkpoint chosen in the validation world: iterations 1, 1");
+    assert_eq!(found.remark, "checkpoint selected in the validation world: n_iterations 1, 1");
     assert!(outputs.rollouts.0.iter().any(|r| r.policy == "a2c" && r.cell == "seed=1"));
 }
 
@@ -439,7 +454,8 @@ fn checkpoints_are_chosen_by_the_validation_world() {
 fn equal_bytes_on_one_and_on_two_threads() {
     let bytes = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let outputs = pool.install(|| run(&Evaluate { act: ActionSelection::Sample, ..quick() }, inputs()).unwrap());
+        let outputs =
+            pool.install(|| run(&Evaluate { action_selection: ActionSelection::Sample, ..quick() }, inputs()).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let (metrics, rollouts) = (folder.path().join("metrics"), folder.path().join("rollouts"));
         outputs.metrics.write(&metrics).unwrap();
@@ -460,18 +476,15 @@ fn what_cannot_be_judged_is_named() {
         format!("{:#}", run(&quick(), inputs).err().unwrap())
     };
     let shallow = error(|inputs| inputs.candidates.as_mut().unwrap().items[5].truncate(3));
-    assert!(
-        shallow.starts_with("user 5's list of candidates holds 3 items for episodes of 4 turns\nhelp: set `top_k`"),
-        "{shallow}"
-    );
+    assert!(shallow.starts_with("user 5 has 3 candidates for episodes of 4 steps\nhelp: set `top_k`"), "{shallow}");
     let others = error(|inputs| inputs.candidates.as_mut().unwrap().items.truncate(2));
-    assert!(others.starts_with("the candidates are of 2 users, the world of 6"), "{others}");
+    assert!(others.starts_with("the candidates are for 2 users, the world has 6"), "{others}");
     let strange = error(|inputs| inputs.candidates.as_mut().unwrap().items[1][0] = 6);
-    assert!(strange.starts_with("user 1's list of candidates names item 6"), "{strange}");
+    assert!(strange.starts_with("the candidates of user 1 name item 6"), "{strange}");
     let name = error(|inputs| inputs.policies[1].name = "greedy oracle".into());
     assert!(name.starts_with("a policy cannot be called `greedy oracle`"), "{name}");
     let smaller = error(|inputs| inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9));
-    assert!(smaller.contains("the candidates are of 6 users, the world of 9"), "{smaller}");
+    assert!(smaller.contains("the candidates are for 6 users, the world has 9"), "{smaller}");
     let policy = error(|inputs| {
         inputs.world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 9);
         inputs.candidates = None;

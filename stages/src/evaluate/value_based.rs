@@ -1,6 +1,6 @@
 //! Policies of learners of values, which draw nothing.
 //!
-//! The scores of `rl.dqn`, `rl.cql` and others are values in the unit of rewards: their softmax is a policy that nobody learned,
+//! The scores of `rl.dqn`, `rl.cql` and others are values in the unit of rewards: their softmax is a policy that no user learned,
 //! and it would change with the unit. What was learned is to take the best item. Rejected: to draw by the ε with which `rl.dqn` explored,
 //! which is a setting of its training, and `rl.cql` has none.
 
@@ -23,8 +23,7 @@ pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
     for policy in policies {
         ensure!(
             !gives_values(policy)?,
-            "{} gives values, no distribution to draw from, and `act` is `sample`\nhelp: set `act: greedy`, or judge the policies \
-             of {} in a stage of their own",
+            "{} is value-based and has no distribution to sample from, but `action_selection` is `sample`\nhelp: set `action_selection: greedy`, or evaluate the policies of {} in a separate stage",
             policy_label(policy),
             VALUE_BASED.join(", ")
         );

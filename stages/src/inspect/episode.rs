@@ -1,7 +1,7 @@
-//! One episode as a conversation: what the model was told and asked, what it chose among, what came of it.
+//! One episode as a conversation: prompts, candidates, the choice of the model and the reward.
 //!
-//! The titles come from the catalogue and the prompts from the calls that lie beside the demonstrations; without them the
-//! items are numbers and only the choices are told. Of judged episodes `rollouts` holds one row each, `steps` each step.
+//! The titles come from the catalogue and the prompts from the calls that lie beside the demonstrations; without them
+//! the items are numbers and only the choices are shown. Of evaluated episodes `rollouts` holds one row each, `steps` each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -71,7 +71,7 @@ fn demonstrated(path: &Path, index: usize, request: &Request, out: &mut dyn Writ
     write(&conversation(&trajectory, None, index, request)?, request, out)
 }
 
-/// The steps of judged episodes.
+/// The steps of evaluated episodes.
 fn evaluated_steps(path: &Path) -> Result<Vec<EpisodeSteps>> {
     let steps = catch_panics(|| Steps::read(path).map_err(|error| format!("{error:#}")));
     Ok(steps.map_err(|error| super::damaged("its episodes cannot be read", error))?.0)
@@ -85,9 +85,9 @@ fn no_episodes() -> anyhow::Error {
 #[derive(Debug, Serialize)]
 struct Turn {
     step: usize,
-    /// What the model was told since the last turn.
-    told: Vec<String>,
-    /// What it was asked besides.
+    /// What was added to the context since the last turn.
+    messages: Vec<String>,
+    /// Calls of other roles in this turn.
     role_calls: TurnRoleCalls,
     /// The words that its choice completes.
     cue: Option<String>,
@@ -110,7 +110,7 @@ struct Candidate {
 #[derive(Debug, Serialize)]
 struct Conversation {
     episode: usize,
-    /// The row of the table whose episode this is; absent where it was not judged.
+    /// The row of the table whose episode this is; absent where it was not evaluated.
     policy: Option<String>,
     /// Its seed or the like; empty where there is only one.
     cell: Option<String>,
@@ -123,7 +123,7 @@ struct Conversation {
     terminal: bool,
     model: Option<String>,
     turns: Vec<Turn>,
-    /// What it was asked at the end.
+    /// Calls of other roles at the end.
     last: Vec<RoleCall>,
 }
 
@@ -139,7 +139,7 @@ fn conversation(
     let told_by = related(request, Calls::KIND);
     let calls = told_by.map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
-    // Who is judged may be no language model, and his episodes are not those of the stage that asked one.
+    // An evaluated policy may be no language model, and its episodes are not those of the stage that called one.
     let efforts = related(request, LlmUsage::KIND).filter(|_| played.is_none());
     let (mut role_calls, last) = role_calls(trajectory, index, told_by, efforts)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
@@ -186,12 +186,12 @@ fn turns(
         let texts = request.as_ref().and_then(|request| request["context"].as_array()).into_iter().flatten();
         let context: Vec<String> = texts.filter_map(|text| text.as_str().map(ToOwned::to_owned)).collect();
         // The conversation only grows, but for the window that moves on: what is still there was told already.
-        let told = context.iter().filter(|text| !before.contains(text)).cloned().collect();
+        let messages = context.iter().filter(|text| !before.contains(text)).cloned().collect();
         before = context;
         let scores = step.scores.iter().map(|&score| Some(score)).chain(std::iter::repeat(None));
         Turn {
             step: number,
-            told,
+            messages,
             role_calls: std::mem::take(&mut role_calls[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
             candidates: titled
@@ -213,10 +213,10 @@ fn tell(page: &mut TextOutput, told: &Conversation) {
     let safe = |text: &str| escape::shown(text.trim_end(), TEXT);
     let end = match told.end {
         "similar" => "the user left: too similar",
-        "low_reward" => "the user left: a bad item",
+        "low_reward" => "the user left: low reward",
         "category" => "the user left: too much of a category",
         "stopped" => "the user left",
-        _ => "cut off at the horizon",
+        _ => "reached the horizon",
     };
     let steps = counted(told.turns.len() as u64, "step");
     let whose = told.policy.as_ref().map_or(String::new(), |policy| {
@@ -228,19 +228,19 @@ fn tell(page: &mut TextOutput, told: &Conversation) {
     if let Some(model) = &told.model {
         page.line(&format!("the model is {}", safe(model)));
     }
-    // Who is judged may be no language model.
+    // An evaluated policy may be no language model.
     let speaker = if told.policy.is_some() { "policy" } else { "model" };
     for turn in &told.turns {
         page.heading(&format!("step {}", turn.step));
         // What the planner was told comes before its thought, and the thought is then told to the actor.
-        let mut untold: Vec<&String> = turn.told.iter().collect();
+        let mut unread: Vec<&String> = turn.messages.iter().collect();
         for role_call in &turn.role_calls.before {
-            let (told, rest) = untold.into_iter().partition(|text| role_call.context.contains(text));
-            untold = rest;
-            transcript_lines(page, told);
+            let (read, rest) = unread.into_iter().partition(|text| role_call.context.contains(text));
+            unread = rest;
+            transcript_lines(page, read);
             asked(page, role_call);
         }
-        transcript_lines(page, untold);
+        transcript_lines(page, unread);
         for (place, candidate) in turn.candidates.iter().enumerate() {
             let mark = if turn.place == Some(place + 1) { "→" } else { " " };
             let score = candidate.score.map_or(String::new(), |score| format!("  ({score:.3})"));
@@ -270,7 +270,7 @@ fn transcript_lines(page: &mut TextOutput, texts: Vec<&String>) {
 
 /// A question beside the recommendations, and its answer.
 fn asked(page: &mut TextOutput, role_call: &RoleCall) {
-    page.line(&format!("  asked  {}", escape::shown(&role_call.cue, TEXT)));
+    page.line(&format!("  prompt {}", escape::shown(&role_call.cue, TEXT)));
     let reply = || role_call.answer["reply"].as_str().map(ToOwned::to_owned);
     let said = words(&role_call.answer).or_else(reply).unwrap_or_else(|| role_call.answer.to_string());
     said.trim().lines().for_each(|line| page.line(&format!("  model  {}", escape::shown(line, TEXT))));
@@ -282,7 +282,7 @@ fn words(answer: &Value) -> Option<String> {
     text.map(ToOwned::to_owned)
 }
 
-/// A judged episode: its row, and its steps where they lie beside.
+/// An evaluated episode: its row, and its steps where they lie beside.
 fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
     let mut found = None;
     let all = Selection::new(&Request::default(), source.schema(), true)?;
@@ -305,14 +305,14 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
     match output_style(request.format)? {
         Some(output_style) => {
             let mut page = TextOutput::new(output_style);
-            page.title(&format!("episode {index} of {}", counted(source.rows(), "judged episode")));
+            page.title(&format!("episode {index} of {}", counted(source.rows(), "evaluated episode")));
             let rows: Vec<_> =
                 fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
-            page.table("Outcome", &["what", "value"], &[], &rows);
+            page.table("Outcome", &["column", "value"], &[], &rows);
             match &told {
                 Some(told) => tell(&mut page, told),
                 None => page.line(
-                    " Its steps are not in the file: `rollouts` keeps one row an episode, `steps` beside it each step.",
+                    " Its steps are not in this file: `rollouts` has one row per episode, `steps` one row per step.",
                 ),
             }
             Ok(out.write_all(page.text.as_bytes())?)

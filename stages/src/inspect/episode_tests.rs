@@ -119,12 +119,12 @@ fn what_the_other_roles_were_asked_stands_where_it_happened() {
     let first = "\
 step 0
   user   Choose well.
-  asked  Thought on what is next:
+  prompt Thought on what is next:
   model  Something\\u{1b}[2J loud.
   user   Thought: Something loud.
   offer   1. Heat";
     assert!(text.contains(first), "{text}");
-    let last = "at the end\n  asked  What should be done otherwise:\n  model  Vary.\n  model  More.\n";
+    let last = "at the end\n  prompt What should be done otherwise:\n  model  Vary.\n  model  More.\n";
     assert!(text.ends_with(last), "{text}");
     // The same by the calls.
     let related = ["demonstrations", "items", "efforts"];
@@ -173,19 +173,19 @@ fn a_judged_episode_is_told_step_by_step() {
         cell: played.cell.clone(),
         user: played.user,
         length: played.items.len() as u32,
-        inclusive: 8.0,
-        exclusive: 4.0,
-        distinct: 1,
+        return_inclusive: 8.0,
+        return_exclusive: 4.0,
+        distinct_items: 1,
         diversity: 0.0,
         novelty: 0.0,
         top_category: None,
-        training: None,
+        return_training_world: None,
         end: played.end,
     };
     let rollouts = folder.0.path().join("rollouts");
     Rollouts(steps.0.iter().map(outcome).collect()).write(&rollouts).unwrap();
     let mut request = folder.request(0, Format::Table);
-    assert!(inspected(&rollouts, &request).contains("Its steps are not in the file"));
+    assert!(inspected(&rollouts, &request).contains("Its steps are not in this file"));
     request.related.push(RelatedFile { kind: "steps".into(), path: path.clone() });
     let text = inspected(&rollouts, &request);
     assert!(text.contains("a2c") && text.contains(title) && text.contains("world  Heat (1995): 4.00"), "{text}");

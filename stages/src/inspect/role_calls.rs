@@ -1,8 +1,8 @@
-//! What the roles beside the actor were asked in an episode: the prompts and answers of planner, critic and reflector, and the
-//! tries of an actor that named nothing, put between the turns where they happened.
+//! Calls of the roles beside the actor in an episode: prompts and answers of planner, critic and reflector, and failed attempts of
+//! the actor, placed between the turns where they happened.
 //!
-//! The calls of a stage stand in the order of their first use, episode by episode, and its efforts say how many each has. So the
-//! calls of one episode lie together; one that an earlier episode asked too lies there, and is not told again.
+//! The calls of a stage stand in the order of their first use, episode by episode, and its usage says how many each has. So the
+//! calls of one episode lie together; one that an earlier episode made too lies there, and is not repeated.
 
 use std::path::Path;
 
@@ -13,41 +13,41 @@ use serde_json::Value;
 
 use crate::artifact::{Call, Calls, LlmUsage, Trajectory};
 
-/// One call that was no recommendation.
+/// One call that did not recommend.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct RoleCall {
-    /// What the model was told, oldest first.
+    /// The context of the call, oldest first.
     #[serde(skip)]
     pub context: Vec<String>,
-    /// What it went on from.
+    /// The prompt that the model continued.
     pub cue: String,
     /// The answer as it came.
     pub answer: Value,
 }
 
-/// The asides of one turn.
+/// The role calls of one turn.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct TurnRoleCalls {
     /// Before it recommended.
     pub before: Vec<RoleCall>,
-    /// Once it saw what came of it.
+    /// After its reward was known.
     pub after: Vec<RoleCall>,
 }
 
-/// The asides of each turn of the episode `index`, and what was asked at its end; nothing where the efforts are not known.
+/// The role calls of each turn of the episode `index`, and those at its end; none where the usage is not known.
 pub(super) fn role_calls(
     trajectory: &Trajectory,
     index: usize,
     calls: Option<&Path>,
-    efforts: Option<&Path>,
+    usage: Option<&Path>,
 ) -> Result<(Vec<TurnRoleCalls>, Vec<RoleCall>)> {
     let mut turns = vec![TurnRoleCalls::default(); trajectory.steps.len()];
     let mut last = Vec::new();
-    let (Some(calls), Some(efforts)) = (calls, efforts) else { return Ok((turns, last)) };
-    let efforts = LlmUsage::read(efforts).context("read the efforts")?.0;
-    let count = |effort: &crate::artifact::EpisodeUsage| effort.calls as usize;
-    let first = efforts.iter().take(index).map(count).sum::<usize>();
-    let own = efforts.get(index).map_or(0, count);
+    let (Some(calls), Some(usage)) = (calls, usage) else { return Ok((turns, last)) };
+    let usage = LlmUsage::read(usage).context("read the LLM usage")?.0;
+    let count = |episode: &crate::artifact::EpisodeUsage| episode.calls as usize;
+    let first = usage.iter().take(index).map(count).sum::<usize>();
+    let own = usage.get(index).map_or(0, count);
     let mut turn = 0;
     for call in Calls::rows(calls, first..first + own).context("read the calls")?.0 {
         let chosen = trajectory.steps.iter().skip(turn).position(|step| step.call == call.key);
@@ -111,10 +111,10 @@ mod tests {
         ];
         let calls = Calls(calls.into());
         let effort = |user, calls| EpisodeUsage { user, calls, tokens_read: None, tokens_written: None };
-        let efforts = LlmUsage(vec![effort(1, 1), effort(2, 9), effort(3, 1)]);
-        let (calls_at, efforts_at) = (folder.path().join("calls"), folder.path().join("efforts"));
+        let usage = LlmUsage(vec![effort(1, 1), effort(2, 9), effort(3, 1)]);
+        let (calls_at, efforts_at) = (folder.path().join("calls"), folder.path().join("usage"));
         calls.write(&calls_at).unwrap();
-        efforts.write(&efforts_at).unwrap();
+        usage.write(&efforts_at).unwrap();
         let step = |call: &str| Step { item: 0, reward: 1.0, candidates: vec![], scores: vec![], call: call.into() };
         let trajectory = Trajectory { user: 2, steps: vec![step("act 0"), step("act 1")], end: Termination::Horizon };
         let (turns, last) = role_calls(&trajectory, 1, Some(&calls_at), Some(&efforts_at)).unwrap();

@@ -91,8 +91,8 @@ impl AdversarialTrainer<'_> {
         if self.policy.omega != default.omega {
             return wrong("policy.omega", "set `omega` of this stage instead");
         }
-        if self.policy.iterations != default.iterations {
-            return wrong("policy.iterations", "the generator makes `rounds` times `generator_updates` updates");
+        if self.policy.n_iterations != default.n_iterations {
+            return wrong("policy.n_iterations", "the generator makes `rounds` times `generator_updates` updates");
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ impl AdversarialTrainer<'_> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let config = A2c {
-            iterations: self.rounds * self.generator_updates,
+            n_iterations: self.rounds * self.generator_updates,
             omega: self.omega,
             seed: self.generator_seed(),
             ..self.policy.clone()
@@ -157,7 +157,7 @@ impl AdversarialTrainer<'_> {
         let bar = cx.bar("rounds", Some(self.rounds), "rounds");
         bar.inc(done);
         for round in done..self.rounds {
-            let demonstrations = (config.imitation > 0.0).then_some(&pairs);
+            let demonstrations = (config.bc_coef > 0.0).then_some(&pairs);
             let mut returns = (0.0, 0.0);
             for step in 0..self.generator_updates {
                 let discriminator = &trainer.discriminator;
@@ -182,7 +182,7 @@ impl AdversarialTrainer<'_> {
                 returns = (progress.episode_return, progress.length);
             }
             // New episodes, with update numbers beyond those of the training.
-            replay.push(Transitions::generated(generator.collect(world, config.iterations + round)?));
+            replay.push(Transitions::generated(generator.collect(world, config.n_iterations + round)?));
             if replay.len() > settings.buffer_rounds {
                 replay.remove(0);
             }
@@ -197,6 +197,7 @@ impl AdversarialTrainer<'_> {
             let weights = Tensor::from_vec(weights, expert.actions.len(), &device)?;
             let (mut loss, mut accuracy) = (0.0, 0.0);
             let steps = settings.n_updates.unwrap_or(DEFAULT_DISCRIMINATOR_STEPS);
+            trainer.begin_round(round, self.rounds);
             for step in 0..steps {
                 // The accuracy limit is applied between rounds only.
                 let metrics = trainer.update((&expert_batch, &weights), &generated, [round, step], f64::INFINITY)?;

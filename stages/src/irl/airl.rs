@@ -28,10 +28,10 @@ pub struct Airl {
     pub rounds: u64,
     /// Generator updates in each round.
     pub generator_updates: u64,
-    /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.imitation` is 0.
+    /// Share ω of r_IRL in the generator's reward, in [0, 1]; 1 is AIRL itself, where `policy.bc_coef` is 0.
     pub omega: f64,
-    /// The form of the generator's reward: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy: 0`, or `f` with
-    /// `policy.entropy` equal to `omega`.
+    /// The form of the generator's reward: `log_d_minus_log_one_minus_d` (f − log π) or another form of D with `policy.entropy_coef: 0`, or `f` with
+    /// `policy.entropy_coef` equal to `omega`.
     pub reward: RewardForm,
     /// Whether g reads the state only, as the theorem on disentangled rewards assumes; else state and action.
     pub state_only: bool,
@@ -42,9 +42,9 @@ pub struct Airl {
     pub discriminator: DiscriminatorSettings,
     /// Weights of the demonstrated steps.
     pub weights: WeightingConfig,
-    /// The generator; its `omega` and `iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
+    /// The generator; its `omega` and `n_iterations` are set by this stage, each round is a checkpoint, and its `gamma` is the γ of f.
     /// Without any setting it has no entropy bonus and does not imitate; where one is set, those left out are rl.a2c's, so say
-    /// `imitation: 0` and `entropy: 0` too.
+    /// `bc_coef: 0` and `entropy_coef: 0` too.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
     pub seed: u64,
@@ -61,7 +61,7 @@ impl Default for Airl {
             normalize_reward: false,
             discriminator: DiscriminatorSettings::default(),
             weights: WeightingConfig::default(),
-            policy: A2c { entropy: 0.0, imitation: 0.0, ..A2c::default() },
+            policy: A2c { entropy_coef: 0.0, bc_coef: 0.0, ..A2c::default() },
             seed: 0,
         }
     }
@@ -103,14 +103,14 @@ impl Stage for Airl {
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, message: &str| Err((path.to_owned(), message.to_owned()));
         self.trainer().check()?;
-        let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy);
+        let (f, bonus) = (self.reward == RewardForm::F, self.policy.entropy_coef);
         if !f && bonus != 0.0 {
             let message =
                 "this reward holds −log π already: a bonus counts the entropy twice. Set it to 0, or `reward: f`";
-            return wrong("policy.entropy", message);
+            return wrong("policy.entropy_coef", message);
         }
         if f && (bonus - self.omega).abs() > 1e-12 {
-            return wrong("policy.entropy", "`reward: f` is learned with an entropy bonus equal to `omega`");
+            return wrong("policy.entropy_coef", "`reward: f` is learned with an entropy bonus equal to `omega`");
         }
         if f && self.normalize_reward {
             return wrong("normalize_reward", "f is in nats, like the entropy bonus, and cannot be normalised");
@@ -132,7 +132,7 @@ mod tests {
     use crate::nn::training::assert_resumes_exactly;
 
     fn small() -> Airl {
-        let policy = A2c { episodes: 4, ..Airl::default().policy };
+        let policy = A2c { episodes_per_update: 4, ..Airl::default().policy };
         Airl { rounds: 5, discriminator: brief(2), policy, ..Airl::default() }
     }
 
@@ -141,7 +141,7 @@ mod tests {
         let of_f = Airl {
             reward: RewardForm::F,
             state_only: true,
-            policy: A2c { episodes: 4, entropy: 1.0, ..A2c::default() },
+            policy: A2c { episodes_per_update: 4, entropy_coef: 1.0, ..A2c::default() },
             ..small()
         };
         for stage in [Airl { normalize_reward: true, ..small() }, of_f] {
@@ -167,7 +167,7 @@ mod tests {
             (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
         };
         // One update, so that the variance is that of one batch of about 400 steps, whose deviation of f is estimated again by the next 400.
-        let policy = A2c { episodes: 80, ..Airl::default().policy };
+        let policy = A2c { episodes_per_update: 80, ..Airl::default().policy };
         let stage = Airl { rounds: 1, generator_updates: 1, normalize_reward: true, policy, ..small() };
         let folder = tempfile::tempdir().unwrap();
         let outputs = stage.run(cycle(), &Context::detached(folder.path())).unwrap();
@@ -185,15 +185,15 @@ mod tests {
     #[test]
     fn by_default_nothing_but_airl_moves_the_generator() {
         let Airl { omega, policy, .. } = Airl::default();
-        assert_eq!((omega, policy.imitation, policy.entropy), (1.0, 0.0, 0.0));
+        assert_eq!((omega, policy.bc_coef, policy.entropy_coef), (1.0, 0.0, 0.0));
     }
 
     #[test]
     fn entropy_is_counted_once() {
         let refused = |stage: Airl| stage.check().unwrap_err().0;
-        let bonus = |entropy: f64| A2c { entropy, ..A2c::default() };
-        assert_eq!(refused(Airl { policy: bonus(0.01), ..Airl::default() }), "policy.entropy");
-        assert_eq!(refused(Airl { reward: RewardForm::F, ..Airl::default() }), "policy.entropy");
+        let bonus = |entropy_coef: f64| A2c { entropy_coef, ..A2c::default() };
+        assert_eq!(refused(Airl { policy: bonus(0.01), ..Airl::default() }), "policy.entropy_coef");
+        assert_eq!(refused(Airl { reward: RewardForm::F, ..Airl::default() }), "policy.entropy_coef");
         let f = Airl { reward: RewardForm::F, policy: bonus(1.0), ..Airl::default() };
         f.check().unwrap();
         assert_eq!(refused(Airl { normalize_reward: true, ..f }), "normalize_reward");

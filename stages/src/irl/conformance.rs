@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::gail::tests::{brief, cycle};
 use super::{Airl, Gail, Inputs, Outputs};
 use crate::env::{LearnedReward, last_steps};
-use crate::nn::{DiscriminatorSettings, RewardForm, rng};
+use crate::nn::{DiscriminatorSettings, Optimizer, RewardForm, rng};
 use crate::rl::{A2c, BcDataset};
 
 /// The demonstrations show one item of each cluster; the other items have the same reward in the world, but the expert does not choose
@@ -32,21 +32,21 @@ fn assert_likes_the_expert<S: Stage<Inputs = Inputs, Outputs = Outputs>>(stage: 
 }
 
 fn settings() -> DiscriminatorSettings {
-    DiscriminatorSettings { n_updates: Some(15), learning_rate: 0.01, ..brief(2) }
+    DiscriminatorSettings { n_updates: Some(15), optimizer: Optimizer::with_learning_rate(0.01), ..brief(2) }
 }
 
 #[test]
 fn gail_pays_what_the_expert_does_in_every_form() {
     for reward in [RewardForm::NegLogOneMinusD, RewardForm::LogD, RewardForm::LogDMinusLogOneMinusD] {
-        let policy = A2c { episodes: 4, ..A2c::default() };
+        let policy = A2c { episodes_per_update: 4, ..A2c::default() };
         assert_likes_the_expert(&Gail { rounds: 8, reward, discriminator: settings(), policy, ..Gail::default() });
     }
 }
 
 #[test]
 fn airl_pays_what_the_expert_does_in_either_form() {
-    for (reward, entropy) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
-        let policy = A2c { episodes: 4, entropy, ..A2c::default() };
+    for (reward, entropy_coef) in [(RewardForm::LogDMinusLogOneMinusD, 0.0), (RewardForm::F, 1.0)] {
+        let policy = A2c { episodes_per_update: 4, entropy_coef, ..A2c::default() };
         assert_likes_the_expert(&Airl { rounds: 8, reward, discriminator: settings(), policy, ..Airl::default() });
     }
 }

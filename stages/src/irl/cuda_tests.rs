@@ -24,7 +24,7 @@ fn numbers(outputs: Outputs) -> Numbers {
 
 #[test]
 fn gail_trains_alike() {
-    let policy = A2c { episodes: 4, ..A2c::default() };
+    let policy = A2c { episodes_per_update: 4, ..A2c::default() };
     for (spectral_norm, state_only) in [(false, false), (true, true)] {
         let discriminator = DiscriminatorSettings { spectral_norm, weighted: spectral_norm, ..brief(2) };
         let stage = Gail { rounds: 3, discriminator, state_only, policy: policy.clone(), ..Gail::default() };
@@ -34,7 +34,7 @@ fn gail_trains_alike() {
 
 #[test]
 fn airl_trains_alike() {
-    let policy = A2c { episodes: 4, ..A2c::default() };
+    let policy = A2c { episodes_per_update: 4, ..A2c::default() };
     let stage = Airl { rounds: 3, discriminator: brief(2), policy, ..Airl::default() };
     assert_same_training("irl.airl", &stage, &inputs, &numbers);
 }

@@ -7,7 +7,7 @@
 //!
 //! Ho and Ermon 2016 (arXiv 1606.03476, eq. 17); IL-Rec (arXiv 2510.13229) computes this form although it says AIRL. The
 //! generator is `rl`'s actor-critic on r = (1 − ω)·r̂ + ω·r_IRL, which by default also imitates the demonstrations (+ λ·L_imit,
-//! `policy.imitation`, as in IL-Rec; with `omega: 1` and `policy.imitation: 0` it is GAIL itself). Left out: gradient penalties.
+//! `policy.bc_coef`, as in IL-Rec; with `omega: 1` and `policy.bc_coef: 0` it is GAIL itself). Left out: gradient penalties.
 
 use anyhow::Result;
 use pipeline::{Context, Stage};
@@ -39,7 +39,7 @@ pub struct Gail {
     pub discriminator: DiscriminatorSettings,
     /// Weights of the demonstrated steps.
     pub weights: WeightingConfig,
-    /// The generator; its `omega` and `iterations` are set by this stage, and each round is a checkpoint.
+    /// The generator; its `omega` and `n_iterations` are set by this stage, and each round is a checkpoint.
     pub policy: A2c,
     /// Seed of the discriminator and of the batches.
     pub seed: u64,
@@ -143,7 +143,7 @@ pub(super) mod tests {
     }
 
     fn small() -> Gail {
-        let policy = A2c { episodes: 4, ..A2c::default() };
+        let policy = A2c { episodes_per_update: 4, ..A2c::default() };
         Gail { rounds: 6, discriminator: brief(3), policy, ..Gail::default() }
     }
 
@@ -259,8 +259,8 @@ pub(super) mod tests {
         assert_eq!(Gail { generator_updates: 0, ..Gail::default() }.check().unwrap_err().0, "generator_updates");
         let policy = A2c { omega: 0.1, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.omega");
-        let policy = A2c { iterations: 10, ..A2c::default() };
-        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.iterations");
+        let policy = A2c { n_iterations: 10, ..A2c::default() };
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.n_iterations");
         assert_eq!(Gail::NOT_IN_KEY, ["policy.checkpoint_every"]);
         assert_eq!(Gail { reward: RewardForm::F, ..Gail::default() }.check().unwrap_err().0, "reward");
         let policy = A2c { network: NetworkConfig { hidden_size: 0, ..NetworkConfig::default() }, ..A2c::default() };

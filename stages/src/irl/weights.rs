@@ -127,7 +127,7 @@ mod tests {
     use crate::env::{Features, PolicyAgent, cluster_world, play};
     use crate::irl::demo_advantage::advantages;
     use crate::irl::transitions::Transitions;
-    use crate::nn::rng;
+    use crate::nn::{Optimizer, rng};
     use crate::rl::{BcDataset, BehaviourCloning, NetworkConfig};
 
     fn step(item: u32, reward: f32) -> Step {
@@ -214,8 +214,8 @@ mod tests {
     fn mean_return(world: &World, demonstrations: &Demonstrations, weights: Weights) -> f64 {
         let folder = tempfile::tempdir().unwrap();
         let cloning = BehaviourCloning {
-            epochs: 60,
-            learning_rate: 0.02,
+            n_epochs: 60,
+            optimizer: Optimizer::with_learning_rate(0.02),
             network: NetworkConfig {
                 window: 1,
                 hidden_size: 8,

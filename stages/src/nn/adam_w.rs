@@ -158,7 +158,7 @@ impl AdamW {
     /// One step along gradients in the order of `params`.
     fn step(&mut self, params: &Params, gradients: Vec<Option<Gradient>>) -> Result<f64> {
         let norm = norm(gradients.iter().flatten().map(Gradient::values))?;
-        ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `learning_rate`");
+        ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `optimizer.learning_rate`");
         self.step += 1;
         let rates = Rates {
             scale: if norm > self.max_grad_norm { self.max_grad_norm / norm } else { 1.0 },

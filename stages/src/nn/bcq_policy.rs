@@ -4,7 +4,7 @@ use anyhow::Result;
 use candle_core::{D, Tensor};
 
 use super::ActorCritic;
-use super::policy_io::{PolicyNetwork, Served};
+use super::policy_io::{PolicyNetwork, PolicyOutput};
 use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
 
@@ -26,7 +26,7 @@ impl BcqPolicy {
         // The frozen vectors are stored once, with the value network.
         let named = |(name, array)| (format!("{PREFIX}{name}"), array);
         file.arrays.extend(behaviour.params().export()?.into_iter().map(named));
-        file.tell("served", &Served::Bcq { threshold })?;
+        file.tell("served", &PolicyOutput::Bcq { threshold })?;
         Ok(file)
     }
 

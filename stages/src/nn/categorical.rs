@@ -12,7 +12,7 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{Atoms, embedding, expected_returns};
-use super::policy_io::{PolicyNetwork, Served};
+use super::policy_io::{PolicyNetwork, PolicyOutput};
 use super::state_batch::StateBatch;
 use super::{ActorCritic, Init, Mlp, Params};
 use crate::artifact::TensorFile;
@@ -143,7 +143,7 @@ impl Categorical {
         let mut file = self.tilt.export()?;
         let named = |(name, array)| (format!("{PREFIX}{name}"), array);
         file.arrays.extend(self.params.export()?.into_iter().map(named));
-        file.tell("served", &Served::Categorical(self.support))?;
+        file.tell("served", &PolicyOutput::Categorical(self.support))?;
         Ok(file)
     }
 

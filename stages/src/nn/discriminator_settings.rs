@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::AdamW;
+use super::{Optimizer, OptimizerDefaults, Schedule};
 
 /// The discriminator and its training. Not implemented: a gradient penalty, which needs second derivatives that candle lacks;
 /// `spectral_norm` bounds the slope instead.
@@ -17,10 +17,8 @@ pub struct DiscriminatorSettings {
     pub batch_size: usize,
     /// Rounds of generated steps in the replay buffer.
     pub buffer_rounds: usize,
-    /// Learning rate of AdamW.
-    pub learning_rate: f64,
-    /// Weight decay of AdamW.
-    pub weight_decay: f64,
+    /// AdamW and its learning rate, which changes from round to round.
+    pub optimizer: Optimizer<DiscriminatorSettings>,
     /// Label smoothing ε in [0, ½): targets are 1 − ε and ε instead of 1 and 0. With 0 the optimum is the exact density ratio, which
     /// a small sample seldom supports.
     pub label_smoothing: f64,
@@ -41,14 +39,20 @@ pub struct DiscriminatorSettings {
     pub text_embedding_dim: usize,
 }
 
+impl OptimizerDefaults for DiscriminatorSettings {
+    const LEARNING_RATE: f64 = 0.001;
+    const WEIGHT_DECAY: f64 = 0.01;
+    const MAX_GRAD_NORM: Option<f64> = Some(1.0);
+    const SCHEDULE: Schedule = Schedule::Constant;
+}
+
 impl Default for DiscriminatorSettings {
     fn default() -> Self {
         Self {
             n_updates: None,
             batch_size: 128,
             buffer_rounds: 5,
-            learning_rate: 0.001,
-            weight_decay: 0.01,
+            optimizer: Optimizer::default(),
             label_smoothing: 0.1,
             logit_clip: 10.0,
             hidden_size: 64,
@@ -83,12 +87,7 @@ impl DiscriminatorSettings {
         if self.text_embedding_dim == 0 {
             return wrong("text_embedding_dim", "a text embedding has at least one number");
         }
-        if !AdamW::is_learning_rate(self.learning_rate) {
-            return wrong("learning_rate", "a learning rate is above 0");
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return wrong("weight_decay", "0 or more");
-        }
+        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
         if !(self.logit_clip > 0.0 && self.logit_clip.is_finite()) {
             return wrong("logit_clip", "a bound is above 0");
         }
@@ -116,8 +115,7 @@ mod tests {
         assert_eq!(refused(|s| s.hidden_size = 0), "hidden_size");
         assert_eq!(refused(|s| s.n_layers = 0), "n_layers");
         assert_eq!(refused(|s| s.text_embedding_dim = 0), "text_embedding_dim");
-        assert_eq!(refused(|s| s.learning_rate = 0.0), "learning_rate");
-        assert_eq!(refused(|s| s.weight_decay = f64::NAN), "weight_decay");
+        assert_eq!(refused(|s| s.optimizer.learning_rate = 0.0), "optimizer.learning_rate");
         assert_eq!(refused(|s| s.logit_clip = 0.0), "logit_clip");
         assert_eq!(refused(|s| s.max_accuracy = f64::NAN), "max_accuracy");
         DiscriminatorSettings::default().check().unwrap();

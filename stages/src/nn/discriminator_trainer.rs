@@ -10,13 +10,14 @@ use rand::RngExt;
 
 use super::adversarial::adversarial_loss;
 use super::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
-use super::{AdamW, Discriminator, DiscriminatorSettings, Params, rng};
+use super::{AdamW, Discriminator, DiscriminatorSettings, Optimizer, Params, rng};
 
 /// A discriminator in training.
 pub struct DiscriminatorTrainer {
     /// The network.
     pub discriminator: Discriminator,
     adam: AdamW,
+    optimizer: Optimizer<DiscriminatorSettings>,
     batch_size: usize,
     label_smoothing: f32,
     seed: u64,
@@ -47,12 +48,18 @@ impl DiscriminatorTrainer {
         };
         let discriminator = Discriminator::new_on(device, config, seed)?;
         Ok(Self {
-            adam: AdamW::new(discriminator.params(), settings.learning_rate, settings.weight_decay, 1.0)?,
+            adam: settings.optimizer.adam(discriminator.params())?,
+            optimizer: settings.optimizer.clone(),
             discriminator,
             batch_size: settings.batch_size,
             label_smoothing: settings.label_smoothing as f32,
             seed,
         })
+    }
+
+    /// Sets the learning rate to that of a round, counted from 0, of `rounds` in all.
+    pub fn begin_round(&mut self, round: u64, rounds: u64) {
+        self.adam.learning_rate = self.optimizer.rate(round, rounds);
     }
 
     /// One gradient step on a balanced batch drawn from `expert`, with weights `expert_weights [N]`, and from `generated`; `place` is (round, step).
@@ -128,8 +135,11 @@ mod tests {
     /// With a bound below every logit, a loss of clipped logits would have no gradient from the second step on.
     #[test]
     fn clipping_bounds_rewards_and_not_the_loss() {
-        let clipped_settings =
-            DiscriminatorSettings { logit_clip: 1e-3, learning_rate: 0.01, ..DiscriminatorSettings::default() };
+        let clipped_settings = DiscriminatorSettings {
+            logit_clip: 1e-3,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            ..DiscriminatorSettings::default()
+        };
         let unclipped = DiscriminatorSettings { logit_clip: 1e3, ..clipped_settings.clone() };
         let ((of_clipped, metrics), (_, of_unclipped)) =
             (trained(&clipped_settings, 100, 2.0), trained(&unclipped, 100, 2.0));

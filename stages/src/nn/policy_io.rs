@@ -46,7 +46,7 @@ impl PolicyNetwork for Box<dyn PolicyNetwork> {
 /// How scores are computed from a policy's file; the `served` of its header.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Served {
+pub enum PolicyOutput {
     /// The logits of an [`ActorCritic`].
     #[default]
     Logits,
@@ -61,9 +61,9 @@ pub enum Served {
 }
 
 #[derive(Deserialize)]
-struct About {
+struct PolicyHeader {
     #[serde(default)]
-    served: Served,
+    served: PolicyOutput,
 }
 
 /// Loads the policy of a file.
@@ -71,10 +71,10 @@ struct About {
 /// # Errors
 /// When its arrays do not fit its header.
 pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
-    let About { served } = file.about()?;
+    let PolicyHeader { served } = file.about()?;
     Ok(match served {
-        Served::Logits => Box::new(ActorCritic::import(file)?),
-        Served::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
-        Served::Categorical(support) => Box::new(Categorical::import(file, support)?),
+        PolicyOutput::Logits => Box::new(ActorCritic::import(file)?),
+        PolicyOutput::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
+        PolicyOutput::Categorical(support) => Box::new(Categorical::import(file, support)?),
     })
 }

@@ -5,14 +5,14 @@ use super::verdict::{Contenders, SEEDS};
 use super::{format, significance};
 use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
 
-/// The controls without which a table says little, by the beginnings of their names.
-const CONTROLS: [&str; 4] = ["random", "random non-conflicting", "popular", "greedy oracle"];
+/// The baselines without which a table says little, by the beginnings of their names.
+const BASELINES: [&str; 4] = ["random", "random quit-aware", "popular", "greedy oracle"];
 /// A gap between the two worlds that is worth a word, as a share of the return.
 const BIG_GAP: f64 = 0.05;
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
 const NARROW: f64 = 0.1;
 
-/// What the cautions are looked for in, beside the rows of the table.
+/// What the caveats are looked for in, beside the rows of the table.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Evidence<'a> {
     pub metrics: Option<&'a Metrics>,
@@ -29,7 +29,7 @@ pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence)
     caveats.extend(missing_returns(rows));
     caveats.extend(other_horizons(rows));
     caveats.extend(privileged(rows));
-    caveats.extend(missing_controls(rows, metrics));
+    caveats.extend(missing_baselines(rows, metrics));
     caveats.extend(few_seeds(rows));
     caveats.extend(other_users(contenders, rollouts));
     caveats.extend(order_by_convention(contenders));
@@ -39,15 +39,14 @@ pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence)
     caveats
 }
 
-/// What the training world would have paid for the same episodes and the judge does not.
+/// What the training world would have paid for the same episodes and the evaluation world does not.
 fn gap(contenders: &Contenders) -> Option<String> {
     let (best, gap, returns) = (contenders.best?, contenders.best?.get("gap")?, contenders.best?.returns()?);
     let size = gap.mean.abs();
     (size > BIG_GAP * returns.mean.abs() && (gap.low > 0.0 || gap.high < 0.0)).then(|| {
         let word = if gap.mean > 0.0 { "more" } else { "less" };
         format!(
-            "The training world would pay {} {} {word} an episode than the judge does: its model of people is off by that much \
-             where the policy goes.",
+            "For the same episodes of {} the training world gives {} {word} reward per episode than the evaluation world: this is the error of the training world on these episodes.",
             best.name,
             format::one_decimal(size)
         )
@@ -64,14 +63,14 @@ fn privileged(rows: &[Row]) -> Option<String> {
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
         format!(
-            "{} {was} learned with what only the judge knows: no evidence for a deployed policy.",
+            "{} {was} trained with information from the evaluation world (privileged): no evidence for a deployed policy.",
             format::list(&learned)
         )
     });
     let controls = (!controls.is_empty()).then(|| {
-        let are = if controls.len() == 1 { "is" } else { "are" };
+        let use_ = if controls.len() == 1 { "uses" } else { "use" };
         format!(
-            "Privileged: {} {are} told what a deployed policy would have to find out (see the table).",
+            "Privileged: {} {use_} information that a deployed policy does not have (see the remarks in the table).",
             format::list(&controls)
         )
     });
@@ -79,41 +78,40 @@ fn privileged(rows: &[Row]) -> Option<String> {
     (!both.is_empty()).then(|| both.join(" "))
 }
 
-/// What the verdict says of the best policy by one interval alone and what does not hold with all of them judged together.
+/// What the verdict says of the best policy by one interval alone and what does not hold with all of them evaluated together.
 fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> Option<String> {
     let best = contenders.best?;
-    let judged = significance::test_all(comparisons);
+    let tested = significance::test_all(comparisons);
     let others = [contenders.baseline, contenders.teacher, contenders.retriever];
     let weak = |other: &&Row| {
-        judged
+        tested
             .iter()
             .any(|j| j.comparison.policy == best.name && j.comparison.other == other.name && j.apart && !j.holds())
     };
     let named = names(others.into_iter().flatten().filter(weak));
     (!named.is_empty()).then(|| {
         format!(
-            "The verdict goes by single intervals: with all comparisons judged together {} cannot be told from {}.",
+            "The verdict uses uncorrected intervals: after Holm’s correction {} does not differ significantly from {}.",
             best.name,
             format::list(&named)
         )
     })
 }
 
-fn missing_controls(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
+fn missing_baselines(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
     let not_made = metrics.iter().flat_map(|metrics| &metrics.0).filter(|metric| metric.metric == MISSING);
     let mut named: Vec<String> = Vec::new();
     for metric in not_made {
         let why = if metric.remark.is_empty() { String::new() } else { format!(" ({})", metric.remark) };
         named.push(format!("`{}`{why}", metric.policy));
     }
-    let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Control && row.name.starts_with(**name));
+    let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Baseline && row.name.starts_with(**name));
     let told = |name: &&&str| named.iter().any(|known| known.starts_with(&format!("`{name}")));
     let unnamed: Vec<String> =
-        CONTROLS.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
+        BASELINES.iter().filter(|name| !has(name) && !told(name)).map(|name| format!("`{name}`")).collect();
     named.splice(0..0, unnamed);
-    (!named.is_empty()).then(|| {
-        format!("Missing controls: {}. Without them nobody can tell what a return is worth.", format::list(&named))
-    })
+    (!named.is_empty())
+        .then(|| format!("Missing baselines: {}. Without them a return has no reference.", format::list(&named)))
 }
 
 /// Off-policy estimates that rest on too few logged interactions; the world model's own word (`direct`) rests on none.
@@ -121,24 +119,23 @@ fn small_sample(estimates: &Estimates) -> Option<String> {
     let weighed = || estimates.0.iter().filter(|estimate| estimate.estimator != "direct");
     let weak = || weighed().filter(|estimate| !estimate.conclusive);
     let sample = |smallest: f64, value: f64| if value.is_finite() { smallest.min(value) } else { smallest };
-    let smallest = weak().map(|estimate| estimate.effective_sample).fold(f64::INFINITY, sample);
+    let smallest = weak().map(|estimate| estimate.effective_sample_size).fold(f64::INFINITY, sample);
     let (few, all) = (weak().count(), weighed().count());
     (few > 0).then(|| {
-        let size = if smallest.is_finite() {
-            format!(" (effective sample down to {})", format::three_digits(smallest))
-        } else {
-            String::new()
-        };
-        format!("{few} of {all} off-policy estimates rest on too small a sample to conclude anything{size}.")
+        let size =
+            if smallest.is_finite() { format!(" (down to {})", format::three_digits(smallest)) } else { String::new() };
+        format!(
+            "{few} of {all} off-policy estimates are not conclusive: their effective sample size is too small{size}."
+        )
     })
 }
 
-/// A long tail that nobody is ever shown.
+/// A long tail that no user is ever shown.
 fn low_coverage(contenders: &Contenders) -> Option<String> {
     let (best, covered) = (contenders.best?, contenders.best?.get("coverage")?.mean);
     (covered < NARROW).then(|| {
         format!(
-            "{} recommends {} of the catalogue: its return says nothing of the long tail, where a world model knows least.",
+            "{} recommends {} of the catalogue: its return says nothing about long-tail items, for which a world model has the fewest ratings.",
             best.name,
             format::percent(covered)
         )
@@ -152,7 +149,7 @@ fn names<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
 fn missing_returns(rows: &[Row]) -> Option<String> {
     let names = names(rows.iter().filter(|row| row.returns().is_none()));
     (!names.is_empty())
-        .then(|| format!("{} without a finite return: left out of every comparison.", format::list(&names)))
+        .then(|| format!("Without a finite return, and left out of all comparisons: {}.", format::list(&names)))
 }
 
 fn few_seeds(rows: &[Row]) -> Option<String> {
@@ -160,7 +157,7 @@ fn few_seeds(rows: &[Row]) -> Option<String> {
     let named: Vec<_> = few().map(|row| format!("{} ({})", row.name, row.seeds)).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "Fewer than {SEEDS} training seeds: {}. Another seed may move such a row by more than its interval.",
+            "Fewer than {SEEDS} training seeds: {}. The interval then understates the variance between seeds.",
             format::list(&named)
         )
     })
@@ -168,14 +165,14 @@ fn few_seeds(rows: &[Row]) -> Option<String> {
 
 /// Rows whose episodes were cut at another length than most rows'.
 fn other_horizons(rows: &[Row]) -> Option<String> {
-    let cuts = || rows.iter().filter_map(|row| row.judged.cut_at);
+    let cuts = || rows.iter().filter_map(|row| row.stats.cut_at);
     // Lengths of cut episodes are the horizon itself, so the longest is the evaluation's.
     let horizon = cuts().max()?;
-    let odd = || rows.iter().filter(|row| row.judged.cut_at.is_some_and(|cut| cut != horizon));
-    let named: Vec<_> = odd().map(|row| format!("{} ({})", row.name, row.judged.cut_at.unwrap_or_default())).collect();
+    let odd = || rows.iter().filter(|row| row.stats.cut_at.is_some_and(|cut| cut != horizon));
+    let named: Vec<_> = odd().map(|row| format!("{} ({})", row.name, row.stats.cut_at.unwrap_or_default())).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "Episodes are cut after {horizon} steps, but those of {} earlier: returns do not compare.",
+            "The horizon is {horizon} steps, but episodes were truncated earlier in {}: these returns are not comparable.",
             format::list(&named)
         )
     })
@@ -184,21 +181,20 @@ fn other_horizons(rows: &[Row]) -> Option<String> {
 /// A teacher is slow and plays with few users; says how the best policy does with the same ones.
 fn other_users(contenders: &Contenders, rollouts: Option<&Rollouts>) -> Option<String> {
     let (teacher, best, rollouts) = (contenders.teacher?, contenders.best?, rollouts?);
-    let (EpisodeStats { users, .. }, all) = (&teacher.judged, &best.judged.users);
+    let (EpisodeStats { users, .. }, all) = (&teacher.stats, &best.stats.users);
     if users.is_empty() || users == all {
         return None;
     }
     let on_same = |row: &Row| {
         let shared = rollouts.0.iter().filter(|r| r.policy == row.name && users.contains(&r.user));
-        let returns: Vec<f64> = shared.map(|r| r.inclusive).filter(|r| r.is_finite()).collect();
+        let returns: Vec<f64> = shared.map(|r| r.return_inclusive).filter(|r| r.is_finite()).collect();
         let mean = returns.iter().sum::<f64>() / returns.len() as f64;
         (!returns.is_empty()).then(|| format!("{} returns {}", row.name, format::one_decimal(mean)))
     };
     let same: Vec<_> = [Some(best), contenders.retriever].into_iter().flatten().filter_map(on_same).collect();
-    let same =
-        if same.is_empty() { String::new() } else { format!(" With these users alone {}.", format::list(&same)) };
+    let same = if same.is_empty() { String::new() } else { format!(" On the shared users {}.", format::list(&same)) };
     let (few, many) = (users.len(), all.len());
-    Some(format!("Judged users: {few} for {}, {many} for {}.{same}", teacher.name, best.name))
+    Some(format!("Evaluated users: {few} for {}, {many} for {}.{same}", teacher.name, best.name))
 }
 
 fn order_by_convention(contenders: &Contenders) -> Option<String> {
@@ -207,7 +203,7 @@ fn order_by_convention(contenders: &Contenders) -> Option<String> {
     let (inclusive, exclusive) = (lead("return_inclusive")?, lead("return_exclusive")?);
     (inclusive * exclusive < 0.0).then(|| {
         format!(
-            "The order of {} and {} depends on whether the step at which a user leaves counts: see both return columns.",
+            "Whether {} or {} returns more depends on whether the reward of the quitting step counts: see both return columns.",
             best.name, baseline.name
         )
     })
@@ -223,10 +219,10 @@ mod tests {
     use crate::report::row::{Estimate, Row};
     use crate::report::verdict::Contenders;
 
-    /// What is said beyond the controls, which these small tables do not have.
+    /// What is said beyond the baselines, which these small tables do not have.
     fn caveats_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
         let mut said = caveats(rows, &Contenders::of(rows, None), Evidence { rollouts, ..Evidence::default() });
-        said.retain(|sentence| !sentence.starts_with("Missing controls"));
+        said.retain(|sentence| !sentence.starts_with("Missing baselines"));
         said
     }
 
@@ -240,14 +236,16 @@ mod tests {
         let said = |rows: &[Row]| caveats(rows, &Contenders::of(rows, None), Evidence::default());
         assert_eq!(
             said(&rows),
-            [
-                "Missing controls: `random non-conflicting` and `popular`. Without them nobody can tell what a return is worth."
-            ]
+            ["Missing baselines: `random quit-aware` and `popular`. Without them a return has no reference."]
         );
         rows[1].privileged = true;
-        assert!(said(&rows)[0].starts_with("Privileged: greedy oracle is told"), "{:?}", said(&rows));
+        assert!(said(&rows)[0].starts_with("Privileged: greedy oracle uses"), "{:?}", said(&rows));
         rows[2].privileged = true;
-        assert!(said(&rows)[0].starts_with("a2c was learned with what only the judge knows"), "{:?}", said(&rows));
+        assert!(
+            said(&rows)[0].starts_with("a2c was trained with information from the evaluation world"),
+            "{:?}",
+            said(&rows)
+        );
     }
 
     #[test]
@@ -265,7 +263,7 @@ mod tests {
             caveats(&rows, &Contenders::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(
             said[0].starts_with(
-                "Missing controls: `random non-conflicting` and `behaviour cloning` (connect `demonstrations`)."
+                "Missing baselines: `random quit-aware` and `behaviour cloning` (connect `demonstrations`)."
             ),
             "{said:?}"
         );
@@ -282,9 +280,9 @@ mod tests {
             difference,
             low: difference - half,
             high: difference + half,
-            probability: 0.5,
-            probability_low: 0.5,
-            probability_high: 0.5,
+            probability_of_improvement: 0.5,
+            probability_of_improvement_low: 0.5,
+            probability_of_improvement_high: 0.5,
             seeds: 5,
             users: 9,
         };
@@ -292,21 +290,21 @@ mod tests {
         let said = |all: &Comparisons| {
             caveats(&rows, &Contenders::of(&rows, None), Evidence { comparisons: Some(all), ..Evidence::default() })
         };
-        assert!(said(&all)[0].ends_with("a2c cannot be told from popular."), "{:?}", said(&all));
+        assert!(said(&all)[0].ends_with("a2c does not differ significantly from popular."), "{:?}", said(&all));
         all.0.pop();
-        assert!(!said(&all)[0].contains("judged together"));
+        assert!(!said(&all)[0].contains("uncorrected intervals"));
     }
 
     #[test]
     fn a_small_sample_and_a_small_part_of_the_catalogue_are_named() {
-        let estimate = |conclusive, effective_sample| Weighed {
+        let estimate = |conclusive, effective_sample_size| Weighed {
             policy: "a2c".to_owned(),
             cell: String::new(),
             estimator: "ips".to_owned(),
             value: 3.0,
             low: 2.0,
             high: 4.0,
-            effective_sample,
+            effective_sample_size,
             rows: 100,
             conclusive,
             remark: String::new(),
@@ -332,14 +330,14 @@ mod tests {
         let mut rows = fixture::rows(&[("a2c", false, 135.0, 1.0)]);
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 12.0, low: 10.0, high: 14.0 });
         let said = caveats_of(&rows, None);
-        assert!(said[0].starts_with("The training world would pay a2c 12.0 more an episode"), "{said:?}");
+        assert!(said[0].starts_with("For the same episodes of a2c the training world gives 12.0 more"), "{said:?}");
         rows[0].measures.insert("gap".to_owned(), Estimate { mean: 2.0, low: 1.0, high: 3.0 });
         assert!(caveats_of(&rows, None).is_empty());
     }
 
     #[test]
     fn a_clean_table_has_none() {
-        let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
+        let rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
         assert_eq!(caveats_of(&rows, None), Vec::<String>::new());
     }
 
@@ -362,42 +360,42 @@ mod tests {
             cell: String::new(),
             user,
             length: 30,
-            inclusive,
-            exclusive: inclusive,
-            distinct: 30,
+            return_inclusive: inclusive,
+            return_exclusive: inclusive,
+            distinct_items: 30,
             diversity: 0.5,
             novelty: 6.0,
             top_category: None,
-            training: None,
+            return_training_world: None,
             end: Termination::Horizon,
         };
         let rollouts = Rollouts(vec![play("teacher (LLM)", 1, 24.0), play("a2c", 1, 130.0), play("a2c", 2, 140.0)]);
-        rows[0].judged.cut_at = Some(6);
-        rows[0].judged.users = [1].into();
-        rows[1].judged.cut_at = Some(30);
-        rows[1].judged.users = [1, 2].into();
+        rows[0].stats.cut_at = Some(6);
+        rows[0].stats.users = [1].into();
+        rows[1].stats.cut_at = Some(30);
+        rows[1].stats.users = [1, 2].into();
         let said = caveats_of(&rows, Some(&rollouts));
         assert_eq!(
             said,
             [
-                "Episodes are cut after 30 steps, but those of teacher (LLM) (6) earlier: returns do not compare.",
-                "Judged users: 1 for teacher (LLM), 2 for a2c. With these users alone a2c returns 130.0.",
+                "The horizon is 30 steps, but episodes were truncated earlier in teacher (LLM) (6): these returns are not comparable.",
+                "Evaluated users: 1 for teacher (LLM), 2 for a2c. On the shared users a2c returns 130.0.",
             ]
         );
     }
 
     #[test]
     fn an_order_that_hangs_on_the_convention_is_named() {
-        let mut rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
+        let mut rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 133.0, 1.0)]);
         rows[1].measures.insert("return_exclusive".to_owned(), Estimate { mean: 129.0, low: 129.0, high: 129.0 });
         let said = caveats_of(&rows, None);
-        assert!(said[0].contains("depends on whether the step at which a user leaves counts"), "{said:?}");
+        assert!(said[0].contains("depends on whether the reward of the quitting step counts"), "{said:?}");
     }
 
     #[test]
     fn a_row_without_a_return_is_named() {
         let rows = fixture::rows(&[("a2c", false, 135.0, 1.0), ("bc", false, f64::NAN, 0.0)]);
         let said = caveats_of(&rows, None);
-        assert!(said[0].starts_with("bc without a finite return"), "{said:?}");
+        assert!(said[0].starts_with("Without a finite return") && said[0].ends_with("bc."), "{said:?}");
     }
 }

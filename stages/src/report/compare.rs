@@ -1,7 +1,7 @@
 //! Several runs side by side: what differs in their settings, and what they came to.
 //!
-//! Nothing here is paired: each run judged its own episodes. So only intervals that lie apart are called a difference, each by
-//! itself, and returns that two different worlds judged are not compared at all.
+//! Nothing here is paired: each run evaluated its own episodes. So only intervals that lie apart are called a difference, each by
+//! itself, and returns that two different worlds evaluated are not compared at all.
 
 use std::collections::BTreeMap;
 
@@ -142,9 +142,7 @@ fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
     for (at, ran) in runs.iter().enumerate().skip(1) {
         let name = format!("Run {}", at + 1);
         if judges(ran) != judges(&runs[0]) {
-            said.push(format!(
-                "{name} was judged by another world than run 1: returns in the two worlds do not compare."
-            ));
+            said.push(format!("{name} was evaluated in another world than run 1: the returns are not comparable."));
             continue;
         }
         let Some(side) = sides.iter().find(|side| side.metric == "return_inclusive") else { continue };
@@ -160,17 +158,15 @@ fn words(runs: &[RunSummary], tables: &[Table], sides: &[Side]) -> Vec<String> {
             }
         }
         said.push(match apart.is_empty() {
-            true => format!(
-                "{name}: no row's return can be told from run 1; the intervals of {level} overlap or are equal."
-            ),
+            true => format!("{name}: no return differs from run 1; the intervals of {level} overlap or are equal."),
             false => format!(
-                "{name}: intervals of the return lie apart from run 1 for {}; {level} {} cannot be told from it.",
+                "{name}: the return differs from run 1 for {} (intervals do not overlap), and not for {level} {}.",
                 format::list(&apart),
                 if level == 1 { "other" } else { "others" }
             ),
         });
     }
-    said.push("Runs are not paired, and each row is compared by itself.".to_owned());
+    said.push("Runs are not paired; each row is compared separately, without correction.".to_owned());
     said
 }
 
@@ -289,7 +285,7 @@ pub(super) fn markdown(runs: &[RunSummary], tables: &[Table]) -> String {
         text += &format!("## {}\n\n{}", md::escape(&side.label), md::table(&lines));
     }
     let all: Vec<String> = caveats(runs, tables).into_iter().map(|(runs, text)| format!("{runs}: {text}")).collect();
-    text + &md::list("Read with care", &all)
+    text + &md::list("Caveats", &all)
 }
 
 #[cfg(test)]
@@ -348,7 +344,7 @@ mod tests {
         let said = words(&runs, &tables, &sides(&runs, &tables));
         assert_eq!(
             said[0],
-            "Run 2: intervals of the return lie apart from run 1 for <b>a2c</b> (5.0 higher); 1 other cannot be told from it."
+            "Run 2: the return differs from run 1 for <b>a2c</b> (5.0 higher) (intervals do not overlap), and not for 1 other."
         );
         let text = markdown(&runs, &tables);
         assert!(text.contains("| &lt;b&gt;a2c&lt;/b&gt; | 100.0 [99.0, 101.0] | 105.0 [104.0, 106.0] |"), "{text}");
@@ -362,6 +358,6 @@ mod tests {
     fn other_judges_do_not_compare() {
         let runs = two();
         let tables = [table(&runs[0], "w", 100.0), table(&runs[1], "v", 105.0)];
-        assert!(words(&runs, &tables, &sides(&runs, &tables))[0].contains("judged by another world"));
+        assert!(words(&runs, &tables, &sides(&runs, &tables))[0].contains("evaluated in another world"));
     }
 }

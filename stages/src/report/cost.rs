@@ -56,7 +56,7 @@ impl Cost {
         json!({ "stages": stages, "made_here": made_here, "seconds": seconds, "usd": usd })
     }
 
-    /// `results cost 2 min 40 s of work, all in earlier runs`; nothing where no stage has a result.
+    /// `results took 2 min 40 s of compute, all in earlier runs`; nothing where no stage has a result.
     pub fn said(&self) -> Option<String> {
         let where_made = match self.made_here {
             _ if self.stages == 0 => return None,
@@ -65,7 +65,7 @@ impl Cost {
             some => format!("{some} of {} in this run", self.stages),
         };
         let paid = if self.usd > 0.0 { format!(" and {} USD", format::three_digits(self.usd)) } else { String::new() };
-        Some(format!("results cost {} of work{paid}, {where_made}", format::seconds(self.seconds)))
+        Some(format!("results took {} of compute{paid}, {where_made}", format::seconds(self.seconds)))
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
             .insert("spent".to_owned(), "240 calls, 9000 + 40 tokens and 0.016000 USD in all runs".to_owned());
         let cost = Cost::of(&ran);
         assert_eq!(cost, Cost { stages: 3, made_here: 0, seconds: 65.0, usd: 0.016 });
-        assert_eq!(cost.said().unwrap(), "results cost 1 min 05 s of work and 0.0160 USD, all in earlier runs");
+        assert_eq!(cost.said().unwrap(), "results took 1 min 05 s of compute and 0.0160 USD, all in earlier runs");
         ran.stages[1].made_by = Some((ran.id.clone(), "desk".to_owned()));
         assert!(Cost::of(&ran).said().unwrap().ends_with("1 of 3 in this run"));
         ran.stages.clear();

@@ -12,7 +12,7 @@ const HEADER: [&str; 17] = [
     "experiment",
     "stage",
     "policy",
-    "control",
+    "baseline",
     "privileged",
     "remark",
     "metric",
@@ -22,7 +22,7 @@ const HEADER: [&str; 17] = [
     "seeds",
     "episodes",
     "cell",
-    "effective_sample",
+    "effective_sample_size",
     "logged",
     "conclusive",
 ];
@@ -32,13 +32,13 @@ const HEADER: [&str; 17] = [
 pub(super) fn csv(tables: &[Table], estimates: &[(&RunSummary, &str, Estimates)]) -> String {
     let mut text = HEADER.join(",") + "\n";
     for table in tables {
-        for Metric { policy, control, privileged, remark, metric, mean, low, high, seeds, episodes } in
+        for Metric { policy, baseline, privileged, remark, metric, mean, low, high, seeds, episodes } in
             table.metrics.0.iter().filter(|row| row.metric != MISSING)
         {
             let [run, experiment] = [&table.ran.id, &table.ran.experiment].map(|name| cell(name));
             let [stage, policy, remark, metric] = [table.stage, policy, remark, metric].map(cell);
             text += &format!(
-                "{run},{experiment},{stage},{policy},{control},{privileged},{remark},{metric},{mean},{low},{high},{seeds},{episodes},,,,\n"
+                "{run},{experiment},{stage},{policy},{baseline},{privileged},{remark},{metric},{mean},{low},{high},{seeds},{episodes},,,,\n"
             );
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn csv(tables: &[Table], estimates: &[(&RunSummary, &str, Estimates)]
             let [policy, remark, metric, of] = [&e.policy, &e.remark, &metric, &e.cell].map(|text| cell(text));
             text += &format!(
                 "{run},{experiment},{stage},{policy},false,,{remark},{metric},{},{},{},,,{of},{},{},{}\n",
-                e.value, e.low, e.high, e.effective_sample, e.rows, e.conclusive
+                e.value, e.low, e.high, e.effective_sample_size, e.rows, e.conclusive
             );
         }
     }
@@ -81,7 +81,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0].split(',').count()), (1 + count, HEADER.len()));
         let begins = format!("20250131T120000Z-4242,toy,log,{},false,,", first.policy);
-        let ends = format!(",{},{},{}", first.effective_sample, first.rows, first.conclusive);
+        let ends = format!(",{},{},{}", first.effective_sample_size, first.rows, first.conclusive);
         assert!(lines[1].starts_with(&begins) && lines[1].ends_with(&ends), "{}", lines[1]);
         assert!(lines[1].contains(&format!(",off_policy_{},{},", first.estimator, first.value)), "{}", lines[1]);
     }

@@ -27,7 +27,7 @@ impl Noise {
 
 struct Player {
     name: &'static str,
-    control: bool,
+    baseline: bool,
     remark: &'static str,
     mean: f64,
     half: f64,
@@ -43,14 +43,14 @@ const PRIVILEGED: &str = "privileged: knows the judging distances";
 
 #[rustfmt::skip]
 const PLAYERS: [Player; 8] = [
-    Player { name: "random", control: true, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
-    Player { name: "random non-conflicting", control: true, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
-    Player { name: "popular non-conflicting", control: true, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
-    Player { name: "greedy oracle", control: true, remark: "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
-    Player { name: "retriever alone", control: true, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
-    Player { name: "teacher (LLM)", control: false, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
-    Player { name: "bc", control: false, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },
-    Player { name: "a2c", control: false, remark: "", mean: 135.0, half: 1.0, spread: 8.0, length: 29.9, coverage: 0.087, seeds: 5, users: 943 },
+    Player { name: "random", baseline: true, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
+    Player { name: "random quit-aware", baseline: true, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
+    Player { name: "popular quit-aware", baseline: true, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
+    Player { name: "greedy oracle", baseline: true, remark: "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
+    Player { name: "retriever top-1", baseline: true, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
+    Player { name: "teacher (LLM)", baseline: false, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
+    Player { name: "bc", baseline: false, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },
+    Player { name: "a2c", baseline: false, remark: "", mean: 135.0, half: 1.0, spread: 8.0, length: 29.9, coverage: 0.087, seeds: 5, users: 943 },
 ];
 
 const TITLES: [&str; 20] = [
@@ -78,9 +78,9 @@ const TITLES: [&str; 20] = [
 
 /// Rows with a return and an interval of `mean ± half`; five seeds, and the length 30 for a picture.
 pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
-    let metric = |name: &str, control, metric: &str, mean, half| Metric {
+    let metric = |name: &str, baseline, metric: &str, mean, half| Metric {
         policy: name.to_owned(),
-        control,
+        baseline,
         privileged: false,
         remark: String::new(),
         metric: metric.to_owned(),
@@ -90,12 +90,12 @@ pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
         seeds: 5,
         episodes: 943,
     };
-    let of = |&(name, control, mean, half): &(&str, bool, f64, f64)| {
+    let of = |&(name, baseline, mean, half): &(&str, bool, f64, f64)| {
         [
-            metric(name, control, "return_inclusive", mean, half),
-            metric(name, control, "return_exclusive", mean, half),
-            metric(name, control, "length", 30.0, 0.0),
-            metric(name, control, "reward_each", mean / 30.0, 0.0),
+            metric(name, baseline, "return_inclusive", mean, half),
+            metric(name, baseline, "return_exclusive", mean, half),
+            metric(name, baseline, "length", 30.0, 0.0),
+            metric(name, baseline, "reward_per_step", mean / 30.0, 0.0),
         ]
     };
     group(&Metrics(table.iter().flat_map(of).collect()), None)
@@ -125,16 +125,16 @@ fn metrics() -> Metrics {
             ("return_inclusive", player.mean, player.half),
             ("return_exclusive", player.mean - 3.0 * left, player.half),
             ("length", player.length, 0.1 * left),
-            ("reward_each", player.mean / player.length, 0.0),
+            ("reward_per_step", player.mean / player.length, 0.0),
             ("coverage", player.coverage, 0.0),
-            ("distinct", player.length - left, 0.0),
+            ("distinct_items", player.length - left, 0.0),
             ("end_similar", left * 0.9, 0.0),
             ("end_low_reward", left * 0.1, 0.0),
             ("end_horizon", 1.0 - left, 0.0),
         ];
         metrics.extend(measures.map(|(metric, mean, half)| Metric {
             policy: player.name.to_owned(),
-            control: player.control,
+            baseline: player.baseline,
             privileged: player.remark.starts_with("privileged"),
             remark: player.remark.to_owned(),
             metric: metric.to_owned(),
@@ -162,13 +162,13 @@ fn rollouts() -> Rollouts {
                 cell: String::new(),
                 user,
                 length: if early { 8 } else { 30 },
-                inclusive,
-                exclusive: inclusive,
-                distinct: 30,
+                return_inclusive: inclusive,
+                return_exclusive: inclusive,
+                distinct_items: 30,
                 diversity: 0.5,
                 novelty: 6.0,
                 top_category: None,
-                training: None,
+                return_training_world: None,
                 end: if early { Termination::Similar } else { Termination::Horizon },
             });
         }
@@ -240,7 +240,7 @@ fn demonstrations() -> Demonstrations {
 }
 
 fn comparisons() -> Comparisons {
-    let learned = PLAYERS.iter().filter(|player| !player.control);
+    let learned = PLAYERS.iter().filter(|player| !player.baseline);
     let pairs = learned.flat_map(|a| PLAYERS.iter().filter(move |b| b.name != a.name).map(move |b| (a, b)));
     let compare = |(a, b): (&Player, &Player)| {
         let (difference, half) = (a.mean - b.mean, a.half + b.half + 0.5);
@@ -252,9 +252,9 @@ fn comparisons() -> Comparisons {
             difference,
             low: difference - half,
             high: difference + half,
-            probability: chance,
-            probability_low: (chance - 0.03).max(0.0),
-            probability_high: (chance + 0.03).min(1.0),
+            probability_of_improvement: chance,
+            probability_of_improvement_low: (chance - 0.03).max(0.0),
+            probability_of_improvement_high: (chance + 0.03).min(1.0),
             seeds: a.seeds.min(b.seeds),
             users: a.users.min(b.users),
         }
@@ -279,7 +279,7 @@ fn estimates() -> Estimates {
         value,
         low: value - 8.0 / sample,
         high: value + 8.0 / sample,
-        effective_sample: sample,
+        effective_sample_size: sample,
         rows: 20_000,
         conclusive: sample > 20.0,
         remark: remark.to_owned(),

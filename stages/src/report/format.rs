@@ -143,7 +143,7 @@ mod tests {
         assert_eq!([-0.0, 0.04, -0.06, 2.0].map(signed_difference), ["0.0", "+0.0400", "−0.0600", "+2.0"]);
         let zero = difference_with_interval(Estimate { mean: 0.04, low: -0.04, high: 1.5 });
         assert_eq!(zero, "0.0 [0.0, 1.5]");
-        // argoverse/av2-api#263: fixed decimals made all small values one. Clicks and milliseconds are no stars: neither all zeros nor a digit that nobody measured.
+        // argoverse/av2-api#263: fixed decimals made all small values one. Clicks and milliseconds are no stars: neither all zeros nor a digit that no user measured.
         let around = |mean: f64, half: f64| with_interval(Estimate { mean, low: mean - half, high: mean + half });
         assert_eq!(around(0.3125, 0.02), "0.31 [0.29, 0.33]");
         assert_eq!(around(0.0135, 0.001), "0.0135 [0.0125, 0.0145]");

@@ -1,4 +1,4 @@
-//! "How to read this": terms, and what each row and measure of this very table stands for.
+//! The glossary: terms, and the meaning of each row and metric of the table.
 //!
 //! Where a term is first used on the page, it is linked to what stands here; see [`link`](super::link).
 
@@ -21,184 +21,172 @@ const fn term(id: &'static str, term: &'static str, words: &'static [&'static st
     Term { id, term, words, text }
 }
 
-/// Terms that every report needs, what is asked first before the rest.
+/// Terms that every report needs, in the order in which a reader meets them.
 pub(super) const TERMS: &[Term] = &[
     term(
         "return",
         "Return",
         &["return", "returns"],
-        "The sum of rewards over one episode. Inclusive counts the step at which the user leaves, exclusive only the steps \
-         after which the user stayed; both are in use in the literature, so both are printed. Verdict and pictures use the \
-         inclusive one.",
+        "The sum of rewards over one episode. The inclusive return counts the reward of the step at which the user quits, the \
+         exclusive return does not; both conventions are in use in the literature. Verdict and figures use the inclusive return.",
     ),
     term(
         "episode",
         "Episode, step and horizon",
         &["episode", "episodes", "horizon"],
-        "One session of one simulated user: a policy shows one item a step (turn), the user rewards it and stays or leaves. The \
-         horizon is the number of steps after which every episode is cut.",
+        "An episode is one session of one simulated user. At each step the policy recommends one item; the user gives a reward and \
+         continues or quits. The horizon is the maximum number of steps.",
     ),
     term(
-        "judge",
-        "Judge, or judging world",
-        &["judge", "judging world", "judging"],
-        "The simulated audience that every row is evaluated in (evaluation world): what each user would rate each item, and the \
-         rules by which users leave. No policy may have learned from it. All returns on this page are what it pays, not what \
-         people paid.",
+        "evaluation-world",
+        "Evaluation world",
+        &["evaluation world"],
+        "The simulated users in which every row is evaluated: a reward for each user and item, and the quit rule. No policy may \
+         have learned from it. All returns on this page are returns in this world, not feedback of real users.",
     ),
     term(
         "training-world",
         "Training world",
         &["training world", "training worlds"],
-        "The simulated audience that policies learned in, fitted on the training part of the log. What it promises and the judge \
-         does not pay is its error.",
+        "The simulated users with which policies were trained, fitted to the training part of the log. Its error is the \
+         difference between its rewards and those of the evaluation world.",
     ),
     term(
         "quit-rule",
-        "Quit rule, and conflict",
-        &["quit rule", "quit rules", "conflict", "conflicts", "non-conflicting"],
-        "When a user leaves: at an item too similar to a recent one, at a bad one, or at one of a category shown too often. An \
-         item conflicts if showing it now would make the user leave; non-conflicting (quit-aware) rows avoid those.",
+        "Quit rule; quit-aware",
+        &["quit rule", "quit rules", "quit-aware"],
+        "A user quits at an item that is too similar to a recent one, at an item of low reward, or at an item of a category shown \
+         too often. Quit-aware rows recommend only items that do not trigger the rule.",
     ),
     term(
         "distances",
         "Item distances",
         &["item distances", "distances"],
-        "How far any two items are from each other in a world. The rule of similarity goes by them, so who knows them knows \
-         when people leave.",
+        "The distance between any two items in a world. The similarity part of the quit rule uses them: whoever knows the \
+         distances knows when users quit.",
     ),
     term(
         "privileged",
         "Privileged",
         &["privileged"],
-        "Knows of the judge what no deployed policy could: its item distances, so when people leave, or its rewards, so what they \
-         like. Such a row is a yardstick, not a contender.",
+        "Uses information of the evaluation world that a deployed policy does not have: its item distances, which determine when \
+         users quit, or its rewards. A privileged row is a reference, not a competitor.",
     ),
     term(
-        "control",
-        "Control",
-        &["control", "controls"],
-        "A row that the evaluation adds by itself (baseline), so that a table cannot make a policy look good for want of company.",
+        "baseline",
+        "Baseline",
+        &["baseline", "baselines"],
+        "A row that the evaluation adds to every table, as a reference for the returns of the policies.",
     ),
     term(
         "learned",
         "Learned and untrained policies",
         &["learned policy", "learned policies", "untrained", "untrained policies"],
-        "A learned policy was changed by training; it stands for the training seeds of its row. One whose parameters are still \
-         those that it began with is untrained: it shows what the initialisation alone is worth, and is never counted among the \
-         learned.",
+        "A learned policy is the result of training; its row combines its training seeds. An untrained policy has its initial \
+         parameters: it shows what the initialisation returns and does not count as learned.",
     ),
     term(
         "teacher",
-        "Teacher, and demonstrations",
+        "Teacher and demonstrations",
         &["teacher", "teachers", "language model", "language models", "demonstrations"],
-        "The language model that recommended by itself; what it did are the demonstrations that policies may imitate.",
+        "The language model that recommends by itself. Its episodes are the demonstrations from which policies may learn.",
     ),
     term(
         "retriever",
-        "Retriever, candidates, offers",
-        &["retriever", "candidates", "offers"],
-        "The retriever ranks the catalogue for each user by the training log. The language model chooses among the first of that \
-         list, its candidates (offers).",
+        "Retriever and candidates",
+        &["retriever", "candidates"],
+        "The retriever ranks the catalogue for each user from the training log. The language model chooses among the first items \
+         of that list, its candidates.",
     ),
     term(
         "each",
         "Reward per step and length",
         &["reward per step", "length"],
-        "Their product is the return, exactly: reward per step is the sum of all rewards over the sum of all lengths. Two \
-         policies with one return can differ here: one pleases more, the other keeps people longer.",
+        "Reward per step is the sum of all rewards divided by the sum of all lengths; its product with the mean length is the mean \
+         return. It separates how much users like the items from how long they stay.",
     ),
     term(
         "ends",
         "How episodes end",
         &["episodes end by"],
-        "“horizon”: the episode lasted for all its steps. “too similar”: an item was too near to a recent one and the user left \
-         before. “low reward”: a bad item, and the user left. “too much of a category”: one category filled too many of the last \
-         turns, and the user left. “left, no reason known”: of episodes that were played elsewhere. At the very last step nothing \
-         is lost by leaving, so planners end on whatever pays most; that counts as “horizon” here, while `end_…` in the file of \
-         metrics names the rule.",
+        "“horizon”: the episode reached the maximum number of steps. “too similar”, “low reward” and “too much of a category”: the \
+         user quit by that part of the quit rule. “left, no reason known”: the episode was recorded elsewhere. Quitting at the last \
+         step costs nothing, so planners end there on the item of highest reward; the table counts that as “horizon”, while `end_…` \
+         in the metrics file names the rule.",
     ),
     term(
         "coverage",
         "Coverage and distinct items",
         &["coverage", "distinct items"],
-        "Coverage is the share of the catalogue that was recommended at least once; distinct is the mean number of different \
-         items in one episode.",
+        "Coverage is the share of the catalogue that was recommended at least once. Distinct items is the mean number of different \
+         items per episode.",
     ),
     term(
         "interval",
         "95 % interval",
         &["95 % interval", "95 % intervals", "interval", "intervals"],
-        "In brackets: where the mean may lie, given how much seeds and users vary (percentile bootstrap). Intervals that lie \
-         apart speak for a real difference; overlapping ones leave it open, and are not a proof that there is none. Where nothing \
-         varies, only the mean is printed.",
+        "The percentile bootstrap interval of the mean over seeds and users, in brackets. Intervals that do not overlap indicate \
+         a difference; overlapping intervals do not show that there is none. Where nothing varies, only the mean is printed.",
     ),
     term(
         "same-users",
-        "Same users; judged together",
-        &["same users", "judged together"],
-        "A difference on the same users is taken user by user, so that what sets users apart does not blur it. A difference is \
-         called real where it holds with all of them judged together: among a hundred pairs that are alike, five intervals of \
-         95 % leave out zero by chance (Holm’s correction). The chance to be better is the share of pairs of their runs with one \
-         user that the row wins, ties counted half (probability of improvement).",
+        "Paired by user; Holm’s correction",
+        &["same users", "paired by user", "Holm’s correction"],
+        "A paired difference is taken user by user, which removes the variance between users. A difference is significant if its \
+         95 % interval excludes zero and its p-value stays below 5 % after Holm’s correction over all differences of the table. The \
+         probability of improvement is the share of pairs of runs with the same user that the row wins, ties counted half.",
     ),
     term(
         "seeds",
         "Seeds",
         &["seed", "seeds", "training seeds"],
-        "One training run is one draw of a lottery: the same algorithm with another seed often differs by more than two \
-         algorithms do. Five seeds are the least that lets the interval speak about the algorithm instead of about one run.",
+        "Training runs that differ only in their random seed. Results of one algorithm often vary more between seeds than between \
+         algorithms; with fewer than five seeds the interval describes the runs rather than the algorithm.",
     ),
 ];
 
-/// What a row does, for the names that an evaluation gives; other rows speak through their remark.
+/// What a row does, for the names that an evaluation gives; other rows are described by their remark.
 pub(super) fn meaning(row: &Row) -> Option<&'static str> {
     Some(match (row.role, row.name.as_str()) {
-        (Role::Teacher, _) => "The language model that was imitated, playing by itself in the judging world.",
+        (Role::Teacher, _) => "The language model, evaluated in the evaluation world.",
         (Role::Untrained, _) => {
-            "A policy before any training: what its initialisation returns. It has learned nothing; what a trained one is above \
-             it was learned."
+            "A policy with its initial parameters. The difference between a trained policy and this row was learned."
         }
         (Role::Learned, name) if name.ends_with(WITHOUT_REPEATS) => {
-            "The policies of the row above, where nothing is shown twice in an episode: as `recommend --exclude-history` serves \
-             them."
+            "The policies of the row above, evaluated without repeating an item within an episode: as `recommend \
+             --exclude-history` serves them."
         }
-        (_, "random") => "Draws any item. Whoever is near this row has learned nothing.",
-        (_, "random non-conflicting") => {
-            "Draws among the items that conflict with no quit rule (too near to a recent one, too much of a category): what \
-             avoiding those is worth without taste."
-        }
-        (_, "popular non-conflicting") => {
-            "The items with the best mean rating in the training log, skipping those that conflict with a quit rule. Not \
-             personal; the bar that a learned policy must pass to be worth its training."
+        (_, "random") => "Recommends uniformly at random.",
+        (_, "random quit-aware") => "Recommends uniformly at random among the items that do not trigger the quit rule.",
+        (_, "popular quit-aware") => {
+            "Recommends the item with the best mean rating in the training log among those that do not trigger the quit rule. It \
+             is not personalised; a learned policy must exceed it to be worth its training."
         }
         (_, "popular cycle") => {
-            "Shows a few popular items in turn, one more than people remember, whether they are alike or not: what variety \
-             without any taste is worth."
+            "Recommends a few popular items in turn, one more than users remember. It knows no quit rule: it shows what variety \
+             without preference returns."
         }
-        (_, "constant-reward learner") => {
-            "An actor-critic with its default settings and a reward of 1 for every step: what learning to keep people alone \
-             gives. A policy that is not above it shows no more than survival."
+        (_, "constant reward") => {
+            "An actor-critic with default settings and a reward of 1 for every step: the return of keeping users alone. A policy \
+             that does not exceed it has learned no preference."
         }
         (_, "greedy oracle") => {
-            "Takes, for each user, the item with the highest judging reward that does not conflict. It sees the answers, so it \
-             marks the upper end; it does not plan ahead, so it is not a proven maximum."
+            "Recommends the item with the highest reward in the evaluation world that does not trigger the quit rule. It does not \
+             plan ahead, so it is not an upper bound."
         }
-        (_, "best plan") => {
-            "Sees the judging rewards and plans whole episodes (planning oracle). Its remark says with how many users it is \
-             proven that nobody can return more: the upper end of the table."
+        (_, "planning oracle") => {
+            "Plans whole episodes with the rewards and distances of the evaluation world. Its remark says for how many users the \
+             plan is proven optimal: the upper end of the table."
         }
         (_, name) if name.starts_with("plan of ") => {
-            "Shows the best that a fitted world knows, by its own lights, without any learning. What it lacks to the best plan is \
-             lost by that world alone."
+            "Follows the optimal plan of a fitted world, without learning. Its difference from the planning oracle is the error of \
+             that world."
         }
-        (_, "retriever alone") => {
-            "Takes the first of the candidates that the language model is offered. What the language model adds shows against \
-             this row only."
+        (_, "retriever top-1") => {
+            "Recommends the first candidate of the retriever. The difference between the language model and this row is the effect \
+             of its choices."
         }
-        (_, "bc" | "behaviour cloning") => {
-            "Behaviour cloning: imitates the demonstrations step by step, without any reward."
-        }
+        (_, "bc" | "behaviour cloning") => "Behaviour cloning: imitates the demonstrations, without reward.",
         _ => return None,
     })
 }
@@ -207,32 +195,32 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
 pub(super) fn measure(name: &str) -> Option<&'static str> {
     Some(match name {
         "coverage_per_step" => "Different items over all episodes of a seed, per step.",
-        "diversity" => "Mean of 1 − 1/(1 + distance) over the pairs of an episode’s items: 0 where all are alike.",
-        "gap" => "What the training world would have paid for the same episodes, less what the judge paid.",
-        "length_exclusive" => "Steps after which the user stayed.",
-        "novelty" => {
-            "Mean −ln of the item’s share of the training log: 0 for one that everybody has, more for rare ones."
+        "diversity" => {
+            "Mean of 1 − 1/(1 + distance) over the pairs of items of an episode: 0 where all items are equal."
         }
-        "over_popular" => "Return less that of popular non-conflicting, user by user.",
-        "over_retriever" => "Return less that of the retriever alone, user by user.",
-        "over_teacher" => "Return less that of the best language model, with its users and over its steps.",
-        "repeat_rate" => "Share of an episode’s steps that show an item again.",
-        "return_bound" => "What no policy can exceed in the judging world.",
-        "return_iqm" => {
-            "Interquartile mean: the mean return without the lowest and the highest quarter of all users and seeds."
-        }
-        "return_teacher_users" => "Return with the users and over the steps that all language models were given.",
-        "return_training" => "What the training world would have paid for the same items.",
-        "reward_each_exclusive" => "Reward per step without the steps at which users left.",
+        "gap" => "Return in the training world less return in the evaluation world, for the same episodes.",
+        "length_exclusive" => "Steps after which the user continued.",
+        "novelty" => "Mean of −ln of the item’s share of the training log: higher for rarer items.",
+        "lead_over_popular" => "Return less that of popular quit-aware, paired by user.",
+        "lead_over_retriever" => "Return less that of retriever top-1, paired by user.",
+        "lead_over_teacher" => "Return less that of the best language model, on its users and steps.",
+        "repeat_rate" => "Share of steps that repeat an item of the episode.",
+        "return_bound" => "Upper bound of the return of any policy in the evaluation world.",
+        "return_iqm" => "Mean return without the lowest and the highest quarter of all runs (users and seeds).",
+        "return_teacher_users" => "Return on the users and steps that all language models share.",
+        "return_training_world" => "Return of the same episodes in the training world.",
+        "reward_per_step_exclusive" => "Reward per step without the steps at which users quit.",
         "top_category" => "Share of an episode’s steps in its most frequent category.",
-        "untrained" => "Share of the row’s policies that still have the parameters they began with.",
+        "untrained" => "Share of the row’s policies that have their initial parameters.",
         "world_correlation" => {
-            "How a planned world’s rewards and the judge’s rise together over a user’s items (Pearson’s r)."
+            "Pearson’s r between the rewards of the planning world and of the evaluation world over a user’s items."
         }
-        "world_rmse" => "How far a planned world’s rewards are from the judge’s (root mean square over all pairs).",
-        "calls" => "Requests to the language model in one episode.",
-        "tokens_read" => "Tokens of the prompts in one episode.",
-        "tokens_written" => "Tokens that the language model wrote in one episode.",
+        "world_rmse" => {
+            "Root mean squared difference between the rewards of the planning world and of the evaluation world."
+        }
+        "calls" => "Requests to the language model per episode.",
+        "prompt_tokens" => "Prompt tokens per episode.",
+        "completion_tokens" => "Completion tokens per episode.",
         _ => return None,
     })
 }
@@ -241,37 +229,31 @@ pub(super) fn measure(name: &str) -> Option<&'static str> {
 pub(super) fn series(name: &str) -> Option<&'static str> {
     let name = name.split_once(".member").map_or(name, |(name, _)| name);
     Some(match name {
-        "return" => {
-            "Mean return of the episodes that were played for the update, in the unit that training was paid in."
-        }
-        "length" => "Their mean length.",
+        "return" => "Mean return of the episodes of an update, in units of the training reward.",
+        "length" => "Mean length of these episodes.",
         "entropy" => {
-            "How undecided the policy is (nats): 0 where it always shows one item, ln of the catalogue where it draws any."
+            "Entropy of the policy (nats): 0 for a deterministic policy, ln of the catalogue size for a uniform one."
         }
-        "value_error" => {
-            "Mean squared error of the critic’s values against what came, or were to come by its own target."
-        }
+        "value_error" => "Mean squared error of the critic against its targets.",
         "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",
-        "conservative_loss" => "How much higher actions that nobody took are valued than those in the log.",
-        "imitation_loss" | "imitation" => "Mean −ln of the probability that the policy gives to what was demonstrated.",
+        "conservative_loss" => "By how much the values of actions outside the data exceed those of the data.",
+        "imitation_loss" | "imitation" => "Mean −ln of the policy’s probability of the demonstrated action.",
         "mean_weight" => "Mean weight of a demonstrated step in the loss.",
         "heaviest_weight" => "Largest weight of a demonstrated step.",
-        "demonstrated_share" => "Share of the steps of an update that were demonstrated.",
-        "gradient_steps" => "Steps of the optimiser in one round; fewer where it stopped early.",
-        "discriminator_loss" => {
-            "Cross-entropy of telling demonstrated steps from the policy’s; ln 2 = 0.69 where it cannot."
-        }
-        "accuracy" => "Share of steps that the discriminator tells right; 0.5 is chance.",
+        "demonstrated_share" => "Share of demonstrated steps in an update.",
+        "gradient_steps" => "Optimiser steps per iteration; fewer after early stopping.",
+        "discriminator_loss" => "Binary cross-entropy of the discriminator; ln 2 = 0.69 at chance.",
+        "accuracy" => "Accuracy of the discriminator; 0.5 is chance.",
         "demonstrated_reward" => "Mean learned reward of demonstrated steps.",
-        "generated_reward" => "Mean learned reward of the generating policy’s steps.",
-        "generator_return" => "Mean return of the policy that the discriminator is played against.",
-        "generator_length" => "Mean length of its episodes.",
-        "reward_scale" => "What the learned reward is divided by.",
-        "rmse.train" => "Root mean squared error on the ratings that are fitted, over an epoch.",
-        "rmse.holdout" => "The same on ratings that were held out.",
+        "generated_reward" => "Mean learned reward of the generator’s steps.",
+        "generator_return" => "Mean return of the generator.",
+        "generator_length" => "Mean length of the generator’s episodes.",
+        "reward_scale" => "Divisor of the learned reward.",
+        "rmse.train" => "Root mean squared error on the training ratings, over an epoch.",
+        "rmse.holdout" => "Root mean squared error on held-out ratings.",
         "nll.holdout" => "Mean negative log-likelihood of held-out ratings (nats).",
         "rmse.holdout.world" | "mae.holdout.world" | "nll.holdout.world" | "rmse.holdout.world.ips" => {
-            "The error of what the world pays, the mean of all its models, on held-out ratings."
+            "Error of the world’s reward, the mean of its models, on held-out ratings."
         }
         _ => return None,
     })

@@ -56,17 +56,17 @@ impl LatencyTable {
 
 /// The times of each evaluation that took some.
 pub(super) fn speeds(ran: &RunSummary) -> Vec<LatencyTable> {
-    let judging = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
-    judging.filter_map(|stage| speed(ran, stage)).collect()
+    let evaluation = ran.stages.iter().filter(|stage| stage.kind == "evaluate");
+    evaluation.filter_map(|stage| speed(ran, stage)).collect()
 }
 
-fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<LatencyTable> {
-    let timed = judging.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
+fn speed(ran: &RunSummary, evaluation: &RunSummaryStage) -> Option<LatencyTable> {
+    let timed = evaluation.notes.iter().filter_map(|(name, value)| Some((name.strip_prefix(NOTE)?, median(value)?)));
     let timed: Vec<(&str, f64)> = timed.collect();
     if timed.is_empty() {
         return None;
     }
-    let (known, at_least, teacher) = match decision(ran, judging) {
+    let (known, at_least, teacher) = match decision(ran, evaluation) {
         Ok(decision) => (Some(decision.seconds), decision.served > 0.0, decision.said()),
         Err(why) => (None, false, why),
     };
@@ -77,7 +77,7 @@ fn speed(ran: &RunSummary, judging: &RunSummaryStage) -> Option<LatencyTable> {
         times_faster: faster(milliseconds),
         at_least,
     };
-    Some(LatencyTable { stage: judging.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
+    Some(LatencyTable { stage: evaluation.name.clone(), rows: timed.into_iter().map(row).collect(), teacher })
 }
 
 /// A ratio of two times to two digits, of which no more can be known; rounded down, for some are lower bounds.
@@ -112,29 +112,28 @@ impl Decision<'_> {
         let Self { stage, whole, decisions, seconds, asked, served } = self;
         let (least, from_store) = match *served {
             0.0 => ("", String::new()),
-            _ => ("at least ", format!(", {served} of {} answers from the store, which took no time", asked + served)),
+            _ => ("at least ", format!(", {served} of {} answers from the cache, which took no time", asked + served)),
         };
         format!(
-            "The language model took {least}{} a decision ({stage}: {decisions} decisions in {}{from_store}). Episodes ran side by \
-             side, and other stages may have been at work: this is what a decision cost, not how long one waits for it.",
+            "The language model took {least}{} per decision ({stage}: {decisions} decisions in {}{from_store}). Episodes ran concurrently, possibly beside other stages: this is throughput, not the latency of one decision.",
             format::seconds(*seconds),
             format::seconds(*whole),
         )
     }
 }
 
-/// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why nobody knows.
-fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
-    let teacher = judging.inputs.iter().find(|input| input.port == "teacher");
-    let teacher = teacher.ok_or("No language model was judged, so no ratio can be told.")?;
+/// What a decision of the model that played as the teacher took, by the stage that asked it most anew; else why no user knows.
+fn decision<'a>(ran: &'a RunSummary, evaluation: &RunSummaryStage) -> Result<Decision<'a>, String> {
+    let teacher = evaluation.inputs.iter().find(|input| input.port == "teacher");
+    let teacher = teacher.ok_or("No language model was evaluated, so there is no ratio.")?;
     let makes = |stage: &&RunSummaryStage| stage.files.iter().any(|file| file.digest == teacher.digest);
     let teacher = ran.stages.iter().find(makes).filter(|stage| stage.kind == "demonstrate");
-    let teacher = teacher.ok_or("No language model was asked in this experiment, so no ratio can be told.")?;
+    let teacher = teacher.ok_or("No language model was called in this experiment, so there is no ratio.")?;
     let same = |stage: &&RunSummaryStage| {
         stage.kind == "demonstrate" && stage.name != teacher.name && stage.config["llm"] == teacher.config["llm"]
     };
-    let own = of_stage(teacher, judging);
-    let others = ran.stages.iter().filter(same).filter_map(|stage| of_stage(stage, judging).ok());
+    let own = of_stage(teacher, evaluation);
+    let others = ran.stages.iter().filter(same).filter_map(|stage| of_stage(stage, evaluation).ok());
     let others = others.reduce(|best, other| if other.served < best.served { other } else { best });
     match (own, others) {
         (Ok(own), Some(other)) if other.served < own.served => Ok(other),
@@ -143,24 +142,21 @@ fn decision<'a>(ran: &'a RunSummary, judging: &RunSummaryStage) -> Result<Decisi
     }
 }
 
-fn of_stage<'a>(stage: &'a RunSummaryStage, judging: &RunSummaryStage) -> Result<Decision<'a>, String> {
+fn of_stage<'a>(stage: &'a RunSummaryStage, evaluation: &RunSummaryStage) -> Result<Decision<'a>, String> {
     let number = |note: &str, unit: &str| -> Option<f64> {
         stage.notes.get(note)?.split_once(unit)?.0.rsplit(' ').next()?.parse().ok()
     };
     let (Some(whole), Some(decisions), Some(asked), Some(served)) =
         (stage.made_in_seconds, number("decisions", " in "), number("calls", " asked"), number("calls", " served"))
     else {
-        return Err(format!("The record does not say how long {} took for how many decisions.", stage.name));
+        return Err(format!("The record holds no time and no number of decisions of {}.", stage.name));
     };
     if asked < 1.0 || decisions < 1.0 {
-        return Err(format!(
-            "All answers of {} came from the store and took no time, so no ratio can be told.",
-            stage.name
-        ));
+        return Err(format!("All answers of {} came from the cache, so there is no ratio.", stage.name));
     }
     let host = |stage: &RunSummaryStage| stage.made_by.as_ref().map(|(_, host)| host.clone());
-    if host(stage) != host(judging) {
-        return Err(format!("{} ran on another machine, so no ratio can be told.", stage.name));
+    if host(stage) != host(evaluation) {
+        return Err(format!("{} ran on another machine, so there is no ratio.", stage.name));
     }
     Ok(Decision { stage: &stage.name, whole, decisions, seconds: whole / decisions, asked, served })
 }
@@ -201,7 +197,7 @@ mod tests {
             LatencyRow { name: "a2c".to_owned(), milliseconds: 2.0, times_faster: Some(250.0), at_least: false };
         assert_eq!(found.rows, [wanted]);
         assert_eq!(found.rows[0].cells(), ["a2c", "2.00 ms", "250 ×"]);
-        let said = "The language model took 0.50 s a decision (teacher: 100 decisions in 50.0 s).";
+        let said = "The language model took 0.50 s per decision (teacher: 100 decisions in 50.0 s).";
         assert!(found.teacher.starts_with(said), "{}", found.teacher);
         let quick = LatencyRow { milliseconds: 0.013, ..speeds(&example()).remove(0).rows.remove(0) };
         assert_eq!(quick.cells()[1], "13 µs");
@@ -219,13 +215,13 @@ mod tests {
         assert!(speeds(&ran)[0].teacher.contains("(demos: 100 decisions in"), "{}", speeds(&ran)[0].teacher);
         calls(&mut ran, 0, "80 asked, 10 served from the store");
         let found = speeds(&ran).remove(0);
-        assert!(found.teacher.contains("at least 0.50 s") && found.teacher.contains("5 of 90 answers from the store"));
+        assert!(found.teacher.contains("at least 0.50 s") && found.teacher.contains("5 of 90 answers from the cache"));
         assert_eq!(found.rows[0].cells()[2], "≥ 250 ×");
         for at in [0, 1] {
             calls(&mut ran, at, "0 asked, 90 served from the store");
         }
         let found = speeds(&ran).remove(0);
-        assert!(found.teacher.starts_with("All answers of teacher came from the store"), "{}", found.teacher);
+        assert!(found.teacher.starts_with("All answers of teacher came from the cache"), "{}", found.teacher);
         assert_eq!(found.rows[0].cells()[2], "–");
         // Another model says nothing of this one.
         calls(&mut ran, 0, "90 asked, 0 served from the store");
@@ -240,9 +236,9 @@ mod tests {
         ran.stages[0].config = json!({});
         assert!(speeds(&ran)[0].teacher.contains("another machine"));
         ran.stages[1].notes.clear();
-        assert!(speeds(&ran)[0].teacher.starts_with("The record does not say"));
+        assert!(speeds(&ran)[0].teacher.starts_with("The record holds no time"));
         ran.stages[2].inputs.clear();
-        assert!(speeds(&ran)[0].teacher.starts_with("No language model was judged"));
+        assert!(speeds(&ran)[0].teacher.starts_with("No language model was evaluated"));
         ran.stages[2].notes.clear();
         assert!(speeds(&ran).is_empty());
     }

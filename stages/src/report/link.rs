@@ -1,4 +1,4 @@
-//! Words of the page that lead to their meaning: each term at its first use, so that nobody meets one that is not explained.
+//! Words of the page that lead to their meaning: each term at its first use, so that no user meets one that is not explained.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ struct Word<'a> {
 
 /// Links the first use of each word, in the order in which texts are given to it.
 pub(super) struct Linker<'a> {
-    /// Longest first: `popular non-conflicting` before `non-conflicting`.
+    /// Longest first: `popular quit-aware` before `non-conflicting`.
     words: Vec<Word<'a>>,
     used: BTreeSet<String>,
     /// Names of rows that are read from right to left.
@@ -126,21 +126,17 @@ mod tests {
 
     #[test]
     fn the_first_use_of_a_term_is_linked_and_no_part_of_a_word() {
-        let rows = fixture::rows(&[("popular non-conflicting", true, 132.0, 0.0), ("<b>", false, 135.0, 1.0)]);
+        let rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("<b>", false, 135.0, 1.0)]);
         let mut linker = Linker::new(&rows);
-        let text = linker
-            .text("The learned policy, <b>, returns 135.0: above popular non-conflicting, and returns")
-            .to_string();
+        let text =
+            linker.text("The learned policy, <b>, returns 135.0: above popular quit-aware, and returns").to_string();
         assert!(text.contains(r##"<a class="term" href="#term-return" title="The sum of rewards"##), "{text}");
         assert_eq!(text.matches("<a ").count(), 3, "{text}");
-        assert!(
-            text.contains(r##"href="#row-0""##) && text.contains(">popular non-conflicting</a>, and returns"),
-            "{text}"
-        );
+        assert!(text.contains(r##"href="#row-0""##) && text.contains(">popular quit-aware</a>, and returns"), "{text}");
         assert!(text.contains("&lt;b&gt;") && !text.contains("<b>"), "{text}");
         // Known already, a part of another word, and one that stands in the longer word alone.
         assert_eq!(linker.text("return, judgement, reseed").to_string(), "return, judgement, reseed");
-        let twice = "popular non-conflicting, popular non-conflicting";
+        let twice = "popular quit-aware, popular quit-aware";
         assert_eq!(linker.text(twice).to_string(), twice);
         assert!(
             linker

@@ -1,5 +1,5 @@
 //! A run as Markdown, to be pasted into an issue or a paper's notes. Text from data is escaped: it makes no cell, no link, no
-//! tag and calls nobody.
+//! tag and calls no user.
 
 use pipeline::escape::is_unsafe;
 use pipeline::report::RunSummary;
@@ -18,16 +18,16 @@ pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estima
         }
         text += &rows(table);
         text += &paragraph(&table.differences());
-        text += &list("Read with care", &table.caveats());
+        text += &list("Caveats", &table.caveats());
     }
     for (stage, estimates) in estimates {
         text += &format!("## Off-policy estimates ({})\n\n", escape(stage));
         text += &off_policy(estimates);
         text += &paragraph(&off_policy::sentences(estimates));
     }
-    text += "## What was run\n\n";
+    text += "## Run\n\n";
     text += &facts(ran);
-    text += &list("From the record", &provenance_checks::findings(ran, None));
+    text += &list("Warnings from the run record", &provenance_checks::findings(ran, None));
     text += &times(ran);
     text += &models(ran, tables);
     text += &stages(ran);
@@ -52,13 +52,13 @@ fn rows(table: &Table) -> String {
 
 fn off_policy(estimates: &Estimates) -> String {
     let head =
-        ["policy", "estimator", "value", "effective sample", "logged", "conclusive", "remark"].map(str::to_owned);
+        ["policy", "estimator", "value", "effective sample size", "logged", "conclusive", "remark"].map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     for e in &estimates.0 {
         let value = off_policy::formatted(e);
         let conclusive = if e.conclusive { "yes" } else { "no" }.to_owned();
         let policy = escape(format!("{} {}", e.policy, e.cell).trim());
-        let sample = format::three_digits(e.effective_sample);
+        let sample = format::three_digits(e.effective_sample_size);
         lines.push(vec![
             policy,
             escape(&e.estimator),
@@ -115,7 +115,7 @@ fn times(ran: &RunSummary) -> String {
 fn models(ran: &RunSummary, tables: &[Table]) -> String {
     let mut text = String::new();
     for models in tables.iter().filter_map(|table| teachers::Models::of(ran, table.stage, &table.rows)) {
-        let mut lines = vec![teachers::Models::heads().into_iter().map(str::to_owned).collect()];
+        let mut lines = vec![teachers::Models::heads()];
         lines.extend(models.cells().iter().map(|cells| cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>()));
         text += &table(&lines);
         text += &paragraph(&[models.said()]);

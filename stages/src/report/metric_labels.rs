@@ -7,10 +7,10 @@ use super::row::{Estimate, Row};
 const COLUMNS: [&str; 11] = [
     "return_inclusive",
     "return_exclusive",
-    "reward_each",
+    "reward_per_step",
     "length",
     "coverage",
-    "distinct",
+    "distinct_items",
     "end_similar",
     "end_low_reward",
     "end_category",
@@ -18,7 +18,7 @@ const COLUMNS: [&str; 11] = [
     "end_horizon",
 ];
 /// The measures that reports in few words show.
-pub(super) const MAIN: [&str; 4] = ["return_inclusive", "length", "reward_each", "coverage"];
+pub(super) const MAIN: [&str; 4] = ["return_inclusive", "length", "reward_per_step", "coverage"];
 
 /// The measures beyond the table's columns, in the order of their names.
 pub(super) fn further_metrics(rows: &[Row]) -> Vec<String> {
@@ -34,23 +34,23 @@ pub(super) fn label(name: &str) -> String {
     let known = match name {
         "return_inclusive" => "return",
         "return_exclusive" => "return, exclusive",
-        "return_iqm" => "return, interquartile mean",
-        "reward_each" => "reward per step",
+        "return_iqm" => "interquartile mean of the return",
+        "reward_per_step" => "reward per step",
         "length" => "length",
-        "distinct" => "distinct items",
-        "return_teacher_users" => "return, teacher's users",
-        "return_training" => "return by the training world",
-        "return_bound" => "what nobody exceeds",
-        "world_rmse" => "world's RMSE, all pairs",
-        "world_correlation" => "world's correlation, a user's items",
+        "distinct_items" => "distinct items",
+        "return_teacher_users" => "return, users of the teachers",
+        "return_training_world" => "return in the training world",
+        "return_bound" => "upper bound of the return",
+        "world_rmse" => "RMSE of the planning world",
+        "world_correlation" => "correlation of the planning world",
         "untrained" => "untrained policies",
-        "gap" => "training world less judge",
-        "over_popular" => "lead over popular",
-        "over_retriever" => "lead over the retriever",
-        "over_teacher" => "lead over the teacher",
-        "calls" => "calls an episode",
-        "tokens_read" => "tokens read an episode",
-        "tokens_written" => "tokens written an episode",
+        "gap" => "training world less evaluation world",
+        "lead_over_popular" => "lead over popular",
+        "lead_over_retriever" => "lead over retriever top-1",
+        "lead_over_teacher" => "lead over the teacher",
+        "calls" => "calls per episode",
+        "prompt_tokens" => "prompt tokens per episode",
+        "completion_tokens" => "completion tokens per episode",
         _ => return name.replace('_', " "),
     };
     known.to_owned()
@@ -60,15 +60,18 @@ pub(super) fn label(name: &str) -> String {
 pub(super) fn formatted(name: &str, estimate: Estimate) -> String {
     let write = match name {
         "coverage" | "coverage_per_step" | "repeat_rate" | "top_category" | "untrained" => format::percent,
-        "distinct" | "calls" => format::one_decimal,
-        "reward_each" | "reward_each_exclusive" | "diversity" | "novelty" | "world_rmse" | "world_correlation" => {
-            format::two_decimals
-        }
+        "distinct_items" | "calls" => format::one_decimal,
+        "reward_per_step"
+        | "reward_per_step_exclusive"
+        | "diversity"
+        | "novelty"
+        | "world_rmse"
+        | "world_correlation" => format::two_decimals,
         _ if name.starts_with("end_") => format::percent,
         _ if name.starts_with("length") => format::one_decimal,
         _ => format::three_digits,
     };
-    if ["return_", "over_", "gap"].iter().any(|start| name.starts_with(start)) {
+    if ["return_", "lead_over_", "gap"].iter().any(|start| name.starts_with(start)) {
         return format::with_interval(estimate);
     }
     let varies = estimate.low < estimate.high;
@@ -93,7 +96,7 @@ mod tests {
             ("some rate", "0.25 [0.20, 0.30]")
         );
         assert_eq!(formatted("coverage", estimate), "25.0 % [20.0 %, 30.0 %]");
-        assert_eq!(formatted("over_popular", estimate), "0.25 [0.20, 0.30]");
+        assert_eq!(formatted("lead_over_popular", estimate), "0.25 [0.20, 0.30]");
         assert_eq!(formatted("length", Estimate { mean: 30.0, low: 30.0, high: 30.0 }), "30.0");
     }
 }

@@ -1,8 +1,8 @@
-//! `report`: one page a person can read, mail and print.
+//! `report`: one self-contained page to read, mail and print.
 //!
 //! The page is a function of the input artifacts: it holds no date, host, duration or cost, fetches nothing, runs no
-//! script, and its verdict is computed from the same numbers that the table prints. What a run took and cost is the run
-//! record's business.
+//! script, and its verdict is computed from the numbers that the table prints. Time and cost belong to the record
+//! of a run.
 
 mod caveats;
 mod chart;
@@ -43,29 +43,29 @@ use crate::artifact::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Report {
-    /// The page's heading; `Learned policies against their controls` when absent.
+    /// The page's heading; `Learned policies and baselines` when absent.
     pub title: Option<String>,
-    /// The row that the verdict measures the learned policies against; when absent, the first control whose name starts
-    /// with `popular`.
+    /// The row with which the verdict compares the learned policies; when absent, the first baseline whose name starts with
+    /// `popular`.
     pub baseline: Option<String>,
 }
 
 ports! {
-    /// What the page is made of; every optional part adds its section.
+    /// The data of the page; each optional input adds a section.
     pub struct Inputs {
         /// The table.
         metrics: Metrics,
-        /// Judged episodes, for how returns spread.
+        /// Evaluated episodes, for the distribution of returns.
         rollouts: Option<Rollouts>,
-        /// Which differences are real: each pair of rows with the same users.
+        /// Comparisons of pairs of rows on the same users, for the significant differences.
         comparisons: Option<Comparisons>,
-        /// How often each row returns at least so much.
+        /// Performance profiles.
         profiles: Option<Profiles>,
-        /// What a log of others says of the policies.
+        /// Off-policy estimates.
         estimates: Option<Estimates>,
-        /// What world models promise against what held-out people said.
+        /// Predictions of world models against held-out ratings.
         calibration: Many<Calibration>,
-        /// Learned rewards beside the true one.
+        /// Learned rewards with the rewards of the world.
         rewards: Many<RewardPairs>,
         /// Learning curves of any stages.
         curves: Many<Curves>,
@@ -93,9 +93,9 @@ impl Stage for Report {
     // 6: intervals of language models stand below their means, so that their table needs no scrolling on a desk.
     // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
     // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read from
-    // right to left keeps its place.
-    const VERSION: u32 = 7;
-    const ABOUT: &'static str = "Renders metrics, episodes and learning curves as one self-contained HTML page";
+    // right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
+    const VERSION: u32 = 8;
+    const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -117,7 +117,7 @@ impl Stage for Report {
         for sentence in contenders.verdict().sentences {
             cx.note("verdict", sentence);
         }
-        let title = self.title.as_deref().unwrap_or("Learned policies against their controls");
+        let title = self.title.as_deref().unwrap_or("Learned policies and baselines");
         Ok(Outputs { page: Page(page::render(title, &rows, &contenders, &inputs)?) })
     }
 }
@@ -153,20 +153,20 @@ mod tests {
     fn the_page_says_what_the_data_say() {
         let page = unlinked(&page(&Report::default(), fixture::inputs()));
         for part in [
-            "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting",
-            "The language model itself returns 118.0 [112.0, 124.0], worse than the retriever alone (125.0",
+            "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] per episode: above popular quit-aware",
+            "The language model returns 118.0 [112.0, 124.0], below retriever top-1 (125.0",
             "Fewer than 5 training seeds: bc (1).",
             "privileged: knows the judging distances",
             "policy · return",
             "median return",
-            "chosen among",
-            "a2c: above random, random non-conflicting, popular non-conflicting, retriever alone, teacher (LLM) and bc; below",
-            "Of 18 differences (same users on both sides), 18 hold with all judged together",
+            "chosen from",
+            "a2c: significantly above random, random quit-aware, popular quit-aware, retriever top-1, teacher (LLM) and bc; significantly below",
+            "18 of 18 differences (paired by user) are significant",
             "half of the episodes return more than 135",
-            "more than the 0.60 that its spread and noise let expect; 18000 ratings",
-            "the learned reward tells little of the true reward",
+            "above the 0.60 expected from ensemble spread and noise; 18000 ratings",
+            "the learned reward is nearly uncorrelated with the true reward",
             "2 of 4 estimates are conclusive.",
-            "2 of 4 off-policy estimates rest on too small a sample",
+            "2 of 4 off-policy estimates are not conclusive",
         ] {
             assert!(page.contains(part), "`{part}` is missing");
         }
@@ -223,9 +223,13 @@ mod tests {
         let page = page(&Report { title: Some(evil.to_owned()), baseline: None }, inputs);
         assert!(!page.contains("<script"));
         // Each section has its own.
-        for part in
-            ["Which differences", "Performance profiles", "Calibration", "Learned reward against", "What the log says"]
-        {
+        for part in [
+            "Significant differences",
+            "Performance profiles",
+            "Calibration",
+            "Learned reward against",
+            "Off-policy estimates",
+        ] {
             let (_, section) = page.split_once(part).expect("the section is there");
             assert!(section.split("<h2>").next().expect("a part").contains("&lt;script&gt;"), "{part}");
         }
@@ -239,8 +243,8 @@ mod tests {
         for end in ends {
             assert_eq!(page.matches(&format!("id=\"{end}\"")).count(), 1, "{end}");
         }
-        // Return and privilege are explained where they are first used, in the verdict and the cautions.
-        let (top, _) = page.split_once("<h2>The table</h2>").expect("the table is there");
+        // Return and privilege are explained where they are first used, in the verdict and the caveats.
+        let (top, _) = page.split_once("<h2>Results</h2>").expect("the table is there");
         for word in ["#term-return", "#term-privileged", "#term-learned", "#term-interval", "#row-2"] {
             assert!(top.contains(word), "{word}");
         }
@@ -267,7 +271,7 @@ mod tests {
         let bc = inputs.metrics.0.iter().find(|metric| metric.policy == "bc").expect("it is there").clone();
         inputs.metrics.0.push(Metric { metric: "untrained".to_owned(), mean: 1.0, low: 1.0, high: 1.0, ..bc });
         let page = unlinked(&page(&Report::default(), inputs));
-        assert!(page.contains("The learned policy, a2c, returns 135.0"), "{page}");
+        assert!(page.contains("The learned policy a2c returns 135.0"), "{page}");
         assert!(!page.contains("Fewer than 5 training seeds") && page.contains("<tr class=\"untrained\">"));
         let mut inputs = fixture::inputs();
         inputs.metrics.0.retain(|metric| metric.policy != "a2c");
@@ -280,12 +284,12 @@ mod tests {
             ..some.clone()
         });
         let learned = unlinked(&super::tests::page(&Report::default(), inputs));
-        assert!(learned.contains("The learned policy, bc, returns"), "half of it was trained");
+        assert!(learned.contains("The learned policy bc returns"), "half of it was trained");
         let mut inputs = fixture::inputs();
         inputs.metrics.0.retain(|metric| metric.policy != "a2c");
         inputs.metrics.0.push(Metric { metric: "untrained".to_owned(), mean: 1.0, low: 1.0, high: 1.0, ..some });
         let none = unlinked(&super::tests::page(&Report::default(), inputs));
-        let said = "No learned policy was judged: this page shows language models, policies that were never trained and controls.";
+        let said = "The table holds no learned policy: it shows language models, untrained policies and baselines.";
         assert!(none.contains(said), "{none}");
     }
 
@@ -361,10 +365,10 @@ mod tests {
         other.cell = "expert=<script>".to_owned();
         inputs.demonstrations.push(other);
         let page = page(&Report::default(), inputs);
-        let (_, table) = page.split_once("<h3>The language models</h3>").expect("they have a table");
+        let (_, table) = page.split_once("<h3>Language models</h3>").expect("they have a table");
         let (table, rest) = table.split_once("</table>").expect("it ends");
         assert!(table.contains("teacher (LLM)</th>") && table.contains("teacher &lt;script&gt;</th>"), "{table}");
-        assert!(table.contains("31.5</td>") && table.contains("tokens read</th>"), "{table}");
+        assert!(table.contains("31.5</td>") && table.contains("prompt tokens per episode</th>"), "{table}");
         assert!(rest.contains("<h3>demos</h3>") && rest.contains("<h3>demos expert=&lt;script&gt;</h3>"));
         assert_eq!(rest.matches("Episode of median return").count(), 2);
         assert!(!rest.contains("Episode of lowest return") && !page.contains("<script"));
@@ -390,10 +394,10 @@ mod tests {
             curves.value.0.iter_mut().for_each(|point| point.value = f64::NAN);
         }
         for estimate in inputs.estimates.iter_mut().flat_map(|estimates| &mut estimates.0) {
-            (estimate.value, estimate.effective_sample) = (f64::NAN, f64::NAN);
+            (estimate.value, estimate.effective_sample_size) = (f64::NAN, f64::NAN);
         }
         for comparison in inputs.comparisons.iter_mut().flat_map(|comparisons| &mut comparisons.0) {
-            comparison.probability = f64::NAN;
+            comparison.probability_of_improvement = f64::NAN;
         }
         inputs.curves.push(pipeline::Named { name: "idle".into(), cell: String::new(), value: Curves::default() });
         inputs.demonstrations[0].value = Demonstrations::default();
@@ -401,7 +405,7 @@ mod tests {
         let page = unlinked(&page(&Report::default(), inputs));
         assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
         assert!(page.contains("no value is finite"));
-        assert!(page.contains("bc without a finite return"));
+        assert!(page.contains("left out of all comparisons: bc."));
     }
 
     #[test]

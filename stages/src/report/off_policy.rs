@@ -14,7 +14,7 @@ pub(super) fn rows(estimates: &Estimates) -> Value {
             cell => estimate.cell.as_str(),
             estimator => estimate.estimator.replace('_', " "),
             value => formatted(estimate),
-            sample => format::three_digits(estimate.effective_sample),
+            sample => format::three_digits(estimate.effective_sample_size),
             logged => estimate.rows,
             conclusive => estimate.conclusive,
             remark => estimate.remark.as_str(),
@@ -38,7 +38,7 @@ fn value(estimate: &Estimate) -> Option<row::Estimate> {
 pub(super) fn sentences(estimates: &Estimates) -> Vec<String> {
     let sound: Vec<&Estimate> = estimates.0.iter().filter(|e| e.conclusive && value(e).is_some()).collect();
     if sound.is_empty() {
-        return vec!["No estimate here is conclusive: the log says nothing of how these policies compare.".to_owned()];
+        return vec!["No estimate is conclusive: the log does not support a comparison of these policies.".to_owned()];
     }
     let mut apart = Vec::new();
     let mut pairs = 0;
@@ -56,9 +56,9 @@ pub(super) fn sentences(estimates: &Estimates) -> Vec<String> {
     }
     let count = format!("{} of {} estimates are conclusive.", sound.len(), estimates.0.len());
     let said = match (pairs, apart.is_empty()) {
-        (0, _) => "There are no two policies with a conclusive estimate of one kind to be compared.".to_owned(),
-        (_, true) => "Between policies all conclusive intervals overlap: no difference can be called real.".to_owned(),
-        (_, false) => format!("Intervals apart, each pair by itself: {}.", format::list(&apart)),
+        (0, _) => "No two policies have a conclusive estimate of the same estimator.".to_owned(),
+        (_, true) => "All conclusive intervals overlap: no difference is established.".to_owned(),
+        (_, false) => format!("Intervals that do not overlap (uncorrected): {}.", format::list(&apart)),
     };
     vec![format!("{count} {said}")]
 }
@@ -80,7 +80,7 @@ mod tests {
             value,
             low: value - 0.2,
             high: value + 0.2,
-            effective_sample: 90.0,
+            effective_sample_size: 90.0,
             rows: 1000,
             conclusive,
             remark: String::new(),
@@ -90,15 +90,15 @@ mod tests {
     #[test]
     fn only_conclusive_estimates_are_compared() {
         let say = |rows: Vec<Estimate>| sentences(&Estimates(rows)).remove(0);
-        assert!(say(vec![estimate("a2c", 3.0, false)]).starts_with("No estimate here is conclusive"));
-        assert!(say(vec![estimate("a2c", 3.0, true)]).ends_with("to be compared."));
+        assert!(say(vec![estimate("a2c", 3.0, false)]).starts_with("No estimate is conclusive"));
+        assert!(say(vec![estimate("a2c", 3.0, true)]).ends_with("of the same estimator."));
         assert!(
             say(vec![estimate("a2c", 3.0, true), estimate("bc", 2.9, true)])
-                .contains("all conclusive intervals overlap")
+                .contains("All conclusive intervals overlap")
         );
         assert_eq!(
             say(vec![estimate("bc", 2.0, true), estimate("a2c", 3.0, true), estimate("x", 9.0, false)]),
-            "2 of 3 estimates are conclusive. Intervals apart, each pair by itself: a2c seed=0 above bc seed=0 (doubly robust)."
+            "2 of 3 estimates are conclusive. Intervals that do not overlap (uncorrected): a2c seed=0 above bc seed=0 (doubly robust)."
         );
     }
 }

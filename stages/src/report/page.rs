@@ -38,7 +38,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
     let sentences = linked(&verdict.sentences);
     let caveats = linked(&caveats::caveats(rows, contenders, evidence));
     let differences = inputs.comparisons.as_ref().map(significance::test_all);
-    let differences = differences.map(|judged| tested_differences(&judged, &linked(&significance::sentences(&judged))));
+    let differences = differences.map(|tested| tested_differences(&tested, &linked(&significance::sentences(&tested))));
     let horizon = row::horizon(rows);
     let page = context! {
         title,
@@ -48,7 +48,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
         caveats,
         heads => heads(),
         rows => rows.iter().enumerate().map(|(place, row)| table_row(place, row, horizon)).collect::<Value>(),
-        judged => differences,
+        tested => differences,
         models => Some(teachers::rows(rows)).filter(|rows| !rows.is_empty()).map(|rows| teachers::table(&rows)),
         more => more(rows),
         profiles => inputs.profiles.as_ref().map(|profiles| profiles_of(profiles, rows)),
@@ -121,23 +121,25 @@ fn more(rows: &[Row]) -> Value {
     }
 }
 
-fn tested_differences(judged: &[significance::TestedDifference], sentences: &[Value]) -> Value {
+fn tested_differences(tested: &[significance::TestedDifference], sentences: &[Value]) -> Value {
     let row = |j: &significance::TestedDifference| {
         let c = j.comparison;
-        let chance = [c.probability, c.probability_low, c.probability_high].map(format::percent);
+        let chance =
+            [c.probability_of_improvement, c.probability_of_improvement_low, c.probability_of_improvement_high]
+                .map(format::percent);
         context! {
             policy => c.policy.as_str(),
             other => c.other.as_str(),
             metric => metric_labels::label(&c.metric),
             difference => format::difference_with_interval(j.estimate()),
-            probability => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
+            probability_of_improvement => format!("{} [{}, {}]", chance[0], chance[1], chance[2]),
             real => j.holds(),
             p => format::p_value(j.p),
             seeds => c.seeds,
             users => c.users,
         }
     };
-    context! { sentences, rows => judged.iter().map(row).collect::<Value>() }
+    context! { sentences, rows => tested.iter().map(row).collect::<Value>() }
 }
 
 fn profiles_of(profiles: &Profiles, rows: &[Row]) -> Value {
@@ -179,7 +181,7 @@ fn comparison(comparison: &Comparison) -> Value {
     context! { against => comparison.against.as_str(), difference, sign, class, words }
 }
 
-/// "How to read this": the terms, each with its address.
+/// The glossary: the terms, each with its address.
 pub(super) fn terms() -> Value {
     let term = |term: &glossary::Term| context! { id => link::term_id(term.id), term => term.term, text => term.text };
     glossary::TERMS.iter().map(term).collect()
@@ -187,19 +189,20 @@ pub(super) fn terms() -> Value {
 
 /// The heads of the table's columns, which lead to their meaning.
 fn heads() -> Value {
+    let column = |metric: &str, id: &str| (metric_labels::label(metric), id.to_owned(), "");
     let heads = [
-        ("policy", "learned", ""),
-        ("return", "return", ""),
-        ("return, exclusive", "return", ""),
-        ("reward per step", "each", ""),
-        ("length", "each", ""),
-        ("coverage", "coverage", ""),
-        ("distinct items", "coverage", ""),
-        ("episodes end by", "ends", "ends"),
-        ("seeds", "seeds", ""),
-        ("episodes", "episode", ""),
+        ("row".to_owned(), "learned".to_owned(), ""),
+        column("return_inclusive", "return"),
+        column("return_exclusive", "return"),
+        column("reward_per_step", "each"),
+        column("length", "each"),
+        column("coverage", "coverage"),
+        column("distinct_items", "coverage"),
+        ("episodes end by".to_owned(), "ends".to_owned(), "ends"),
+        column("seeds", "seeds"),
+        column("episodes", "episode"),
     ];
-    heads.into_iter().map(|(label, id, class)| context! { head => link::head(label, id), class }).collect()
+    heads.into_iter().map(|(label, id, class)| context! { head => link::head(&label, &id), class }).collect()
 }
 
 /// A row of the table; `horizon` as [`Row::ends`] has it.
@@ -227,10 +230,10 @@ fn table_row(place: usize, row: &Row, horizon: Option<f64>) -> Value {
         mean => mean("return_inclusive", format::one_decimal),
         interval => row.returns().filter(|r| r.low < r.high).map(format::interval_ends),
         exclusive => mean("return_exclusive", format::one_decimal),
-        each => mean("reward_each", format::two_decimals),
+        each => mean("reward_per_step", format::two_decimals),
         length => mean("length", format::one_decimal),
         coverage => mean("coverage", format::percent),
-        distinct => mean("distinct", format::one_decimal),
+        distinct => mean("distinct_items", format::one_decimal),
         ends,
         seeds => row.seeds,
         episodes => row.episodes,

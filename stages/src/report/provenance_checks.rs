@@ -1,4 +1,4 @@
-//! Traps that only the record of a run shows: which world judged, which one trained, who lent the distances, which reward
+//! Traps that only the record of a run shows: which world evaluated, which one trained, who lent the distances, which reward
 //! form was learned, and where results came from. They are computed from settings and digests, never from names of stages.
 
 use pipeline::WARNING;
@@ -10,13 +10,11 @@ use super::format;
 const FORMS: [(&str, &str); 2] = [
     (
         "neg_log_one_minus_d",
-        "learned a reward that is never negative (−log(1 − D)): where people leave it pays for staying alone, so part of a \
-         longer episode may be survival, not taste",
+        "learned a non-negative reward (−log(1 − D)): where users can quit it rewards survival itself, so longer episodes need not reflect preference",
     ),
     (
         "log_d",
-        "learned a reward that is never positive (log D): where people leave it pays for leaving early, so a short episode \
-         may be its doing",
+        "learned a non-positive reward (log D): where users can quit it rewards early termination, so short episodes may be an artefact of its sign",
     ),
 ];
 
@@ -24,15 +22,19 @@ const FORMS: [(&str, &str); 2] = [
 pub(super) fn findings(ran: &RunSummary, page: Option<&RunSummaryFile>) -> Vec<String> {
     let maker = page.and_then(|page| ran.stages.iter().find(|stage| stage.name == page.stage));
     let stages = maker.map_or_else(|| ran.stages.iter().collect(), |maker| behind(ran, maker));
-    let judged = judged(ran, &stages);
+    let evaluated_learners = evaluated_learners(ran, &stages);
     let mut said = Vec::new();
     match &*ran.status {
         "ok" => {}
-        "running" => said.push("This run is still at work: what it has not reached is missing here.".to_owned()),
-        status => said.push(format!("This run ended as “{status}”: what it did not reach is missing here.")),
+        "running" => {
+            said.push("The run is still in progress: results of its unfinished stages are missing.".to_owned())
+        }
+        status => {
+            said.push(format!("The run ended with status “{status}”: results of its remaining stages are missing."))
+        }
     }
-    said.extend(judge_is_training(&judged));
-    said.extend(distances(ran, &judged));
+    said.extend(evaluation_is_training(&evaluated_learners));
+    said.extend(distances(ran, &evaluated_learners));
     said.extend(reward_forms(&stages));
     said.extend(warnings(&stages));
     said.extend(elsewhere(ran, &stages));
@@ -63,20 +65,20 @@ fn behind<'a>(ran: &'a RunSummary, stage: &'a RunSummaryStage) -> Vec<&'a RunSum
 /// An evaluation and a stage that learned something behind it, with the contents of their worlds.
 struct EvaluatedLearner<'a> {
     judge: &'a RunSummaryStage,
-    judging: &'a str,
+    evaluation_world: &'a str,
     learner: &'a RunSummaryStage,
     training: &'a str,
 }
 
-fn judged<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<EvaluatedLearner<'a>> {
+fn evaluated_learners<'a>(ran: &'a RunSummary, stages: &[&'a RunSummaryStage]) -> Vec<EvaluatedLearner<'a>> {
     let learns = |stage: &&RunSummaryStage| stage.kind.starts_with("rl.") || stage.kind.starts_with("irl.");
     let mut found = Vec::new();
     for &judge in stages.iter().filter(|stage| stage.kind == "evaluate") {
         for learner in behind(ran, judge).into_iter().filter(learns) {
-            for judging in read(judge, "world") {
+            for evaluation_world in read(judge, "world") {
                 found.extend(read(learner, "world").map(|training| EvaluatedLearner {
                     judge,
-                    judging,
+                    evaluation_world,
                     learner,
                     training,
                 }));
@@ -91,9 +93,11 @@ fn maker<'a>(ran: &'a RunSummary, digest: &str) -> Option<&'a RunSummaryStage> {
     ran.stages.iter().find(|stage| stage.files.iter().any(|file| file.digest == digest))
 }
 
-fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
+fn evaluation_is_training(evaluated_learners: &[EvaluatedLearner]) -> Option<String> {
     let mut same: Vec<(&str, Vec<String>)> = Vec::new();
-    for EvaluatedLearner { judge, learner, .. } in judged.iter().filter(|pair| pair.judging == pair.training) {
+    for EvaluatedLearner { judge, learner, .. } in
+        evaluated_learners.iter().filter(|pair| pair.evaluation_world == pair.training)
+    {
         if same.last().is_none_or(|(name, _)| *name != judge.name) {
             same.push((&judge.name, Vec::new()));
         }
@@ -102,42 +106,41 @@ fn judge_is_training(judged: &[EvaluatedLearner]) -> Option<String> {
             learners.push(name);
         }
     }
-    let told = same.iter().map(|(judge, learners)| format!("{} (judged by {judge})", format::list(learners)));
+    let told = same.iter().map(|(judge, learners)| format!("{} (evaluated by {judge})", format::list(learners)));
     let told: Vec<String> = told.collect();
     (!told.is_empty()).then(|| {
         format!(
-            "Judging and training world are the same for {}: the table then shows how well a policy fits its own model of \
-             people, not people.",
+            "Evaluation world and training world are the same for {}: the returns then measure the fit to the training world, not generalisation to users.",
             format::list(&told)
         )
     })
 }
 
-fn distances(ran: &RunSummary, judged: &[EvaluatedLearner]) -> Option<String> {
+fn distances(ran: &RunSummary, evaluated_learners: &[EvaluatedLearner]) -> Option<String> {
     let lends = |to: &str, from: &str| maker(ran, to).is_some_and(|stage| read(stage, "distances").any(|d| d == from));
     let lender = |world: &str| maker(ran, world).and_then(|stage| read(stage, "distances").next());
-    let (mut judge_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
-    for &EvaluatedLearner { judging, training, .. } in judged.iter().filter(|pair| pair.judging != pair.training) {
-        judge_borrows |= lends(judging, training);
-        learner_borrows |= lends(training, judging);
+    let (mut evaluation_borrows, mut learner_borrows, mut both_borrow) = (false, false, false);
+    for &EvaluatedLearner { evaluation_world, training, .. } in
+        evaluated_learners.iter().filter(|pair| pair.evaluation_world != pair.training)
+    {
+        evaluation_borrows |= lends(evaluation_world, training);
+        learner_borrows |= lends(training, evaluation_world);
         both_borrow |=
-            lender(judging).is_some_and(|third| lender(training) == Some(third) && !of_catalogue(ran, third));
+            lender(evaluation_world).is_some_and(|third| lender(training) == Some(third) && !of_catalogue(ran, third));
     }
     if both_borrow {
         return Some(
-            "The judge and the training world take their item distances from one third world: when people leave was known in \
-             training (privileged)."
+            "The evaluation world and the training world take their item distances from one third world: training knew when users leave (privileged)."
                 .to_owned(),
         );
     }
-    match (judge_borrows, learner_borrows) {
+    match (evaluation_borrows, learner_borrows) {
         (_, true) => Some(
-            "The training world takes its item distances from the judge: when people leave was known in training (privileged)."
+            "The training world takes its item distances from the evaluation world: training knew when users leave (privileged)."
                 .to_owned(),
         ),
         (true, false) => Some(
-            "The judge takes its item distances from the training world: when people leave is the same in both, so what a \
-             policy learned of it is not put to a test."
+            "The evaluation world takes its item distances from the training world: both share the quit rule, so what a policy learned about it is not tested."
                 .to_owned(),
         ),
         (false, false) => None,
@@ -207,7 +210,10 @@ fn elsewhere(ran: &RunSummary, stages: &[&RunSummaryStage]) -> Option<String> {
         }
     }
     (!hosts.is_empty()).then(|| {
-        format!("Some results were made on other machines ({}): their times are not this one's.", format::list(&hosts))
+        format!(
+            "Some results were computed on other machines ({}): their times are not comparable.",
+            format::list(&hosts)
+        )
     })
 }
 
@@ -229,10 +235,11 @@ mod tests {
         ];
         let said = findings(&ran, None);
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(said[0].starts_with("The judge takes its item distances from the training world"));
+        assert!(said[0].starts_with("The evaluation world takes its item distances from the training world"));
         ran.stages[2].inputs[0].digest = "w2".to_owned();
         assert!(
-            findings(&ran, None)[0].starts_with("Judging and training world are the same for policy (judged by score)")
+            findings(&ran, None)[0]
+                .starts_with("Evaluation world and training world are the same for policy (evaluated by score)")
         );
         ran.stages[2].inputs[0].digest = "w1".to_owned();
         ran.stages[1].inputs.clear();
@@ -262,10 +269,14 @@ mod tests {
         ];
         let said = findings(&ran, None);
         assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].starts_with("Judging and training world are the same for same and also (judged by inner): "));
+        assert!(
+            said[0].starts_with(
+                "Evaluation world and training world are the same for same and also (evaluated by inner): "
+            )
+        );
         let of_page = findings(&ran, ran.stages[8].files.first());
         assert_eq!(of_page, said[1..], "that page shows nothing of the other evaluation");
-        assert!(of_page[0].starts_with("The training world takes its item distances from the judge"));
+        assert!(of_page[0].starts_with("The training world takes its item distances from the evaluation world"));
     }
 
     #[test]
@@ -323,16 +334,16 @@ mod tests {
         let mut reward = stage("reward", "irl.gail", &[], &[]);
         reward.config = json!({ "rounds": 4, "reward": "neg_log_one_minus_d" });
         ran.stages = vec![reward];
-        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never negative"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a non-negative reward"));
         ran.stages[0].config = json!({ "reward": "log_d", "policy": { "reward": "neg_log_one_minus_d" } });
-        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a reward that is never positive"));
+        assert!(findings(&ran, None)[0].starts_with("Stage reward learned a non-positive reward"));
         ran.stages[0].config = json!({ "reward": "log_d_minus_log_one_minus_d" });
         assert!(findings(&ran, None).is_empty());
         ran.stages[0].made_by = Some(("20250101T000000Z-1".to_owned(), "elsewhere".to_owned()));
         assert!(findings(&ran, None)[0].contains("other machines (elsewhere)"));
         ran.status = "partial".to_owned();
-        assert!(findings(&ran, None)[0].starts_with("This run ended as “partial”"));
+        assert!(findings(&ran, None)[0].starts_with("The run ended with status “partial”"));
         ran.status = "running".to_owned();
-        assert!(findings(&ran, None)[0].starts_with("This run is still at work"));
+        assert!(findings(&ran, None)[0].starts_with("The run is still in progress"));
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Table<'a> {
     pub rows: Vec<Row>,
     pub comparisons: Option<Comparisons>,
     pub rollouts: Option<Rollouts>,
-    /// The world that judged, by its digest.
+    /// The world that evaluated, by its digest.
     pub evaluation_world: Option<&'a str>,
 }
 
@@ -70,11 +70,11 @@ fn nothing(ran: &RunSummary) -> String {
     let RunSummary { id, experiment, status, .. } = ran;
     if status == "ok" {
         return format!(
-            "run {id} of {experiment} holds no metrics, so there is nothing to tell\n\
+            "run {id} of {experiment} holds no metrics, so there is nothing to report\n\
              help: add a stage `use: evaluate` to the experiment and run it"
         );
     }
-    format!("run {id} of {experiment} ended before it had any metrics, so there is nothing to tell")
+    format!("run {id} of {experiment} ended before it had any metrics, so there is nothing to report")
 }
 
 /// The tables of a run in the order of its experiment.
@@ -126,7 +126,7 @@ impl Table<'_> {
         match &self.comparisons {
             Some(comparisons) => significance::sentences(&significance::test_all(comparisons)),
             None => {
-                vec!["Rows were not compared with the same users, so no difference is called real here.".to_owned()]
+                vec!["Rows were not compared on the same users, so no difference is tested.".to_owned()]
             }
         }
     }
@@ -146,13 +146,13 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
     };
     let metric = |m: &Metric| {
         json!({
-            "policy": m.policy, "control": m.control, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
+            "policy": m.policy, "control": m.baseline, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
             "mean": m.mean, "low": m.low, "high": m.high, "seeds": m.seeds, "episodes": m.episodes,
         })
     };
     let table = |table: &Table| {
         json!({
-            "stage": table.stage, "judge": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
+            "stage": table.stage, "evaluation_world": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
             "differences": table.differences(), "cautions": table.caveats(),
         })
     };
@@ -250,7 +250,7 @@ mod tests {
         ran.stages.clear();
         ran.status = "failed".to_owned();
         assert!(
-            error(&ran).ends_with("ended before it had any metrics, so there is nothing to tell"),
+            error(&ran).ends_with("ended before it had any metrics, so there is nothing to report"),
             "{}",
             error(&ran)
         );
@@ -271,7 +271,7 @@ mod tests {
         };
         let page = render(&mut ran, format!("a{}b", Page::PLACE)).unwrap();
         assert!(
-            page.starts_with('a') && page.ends_with('b') && page.contains("What was run") && !page.contains("<script")
+            page.starts_with('a') && page.ends_with('b') && page.contains("<b>Run</b>") && !page.contains("<script")
         );
         assert!(render(&mut ran, "old".to_owned()).unwrap_err().to_string().contains("help: run the experiment again"));
     }

@@ -8,7 +8,7 @@ use crate::artifact::{Metrics, Rollouts, Termination, WITHOUT_REPEATS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// A rule that needs no learning; the evaluation adds it by itself.
-    Control,
+    Baseline,
     /// The language model that was imitated.
     Teacher,
     /// What planning in a fitted world gives, without any learning.
@@ -23,7 +23,7 @@ impl Role {
     /// The name in the page's style and for its reader.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Control => "control",
+            Self::Baseline => "baseline",
             Self::Teacher => "teacher",
             Self::Plan => "plan",
             Self::Untrained => "untrained",
@@ -47,7 +47,7 @@ impl Estimate {
     }
 }
 
-/// What the judged episodes tell beyond the means.
+/// What the evaluated episodes tell beyond the means.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct EpisodeStats {
     /// Turns after which episodes were cut, where one was.
@@ -71,7 +71,7 @@ pub(super) struct Row {
     pub seeds: u32,
     pub episodes: u32,
     pub measures: BTreeMap<String, Estimate>,
-    pub judged: EpisodeStats,
+    pub stats: EpisodeStats,
 }
 
 impl Row {
@@ -83,11 +83,11 @@ impl Row {
     /// known. An episode that lasted for all its turns did not end by a quit rule, whatever its last item was. `horizon` is how
     /// long episodes are, where a row tells it that was cut every time.
     pub fn ends(&self, horizon: Option<f64>) -> Vec<(Termination, f64)> {
-        let all = self.judged.ends.len() as f64;
+        let all = self.stats.ends.len() as f64;
         let told = |end: Termination| self.get(&format!("end_{}", end.name())).map(|share| share.mean.clamp(0.0, 1.0));
         let lasted = self.get("length").zip(horizon).is_some_and(|(length, horizon)| length.mean >= horizon);
         let share = |end: Termination| match end {
-            _ if all > 0.0 => Some(self.judged.ends.iter().filter(|found| **found == end).count() as f64 / all),
+            _ if all > 0.0 => Some(self.stats.ends.iter().filter(|found| **found == end).count() as f64 / all),
             Termination::Horizon if lasted => told(end).map(|_| 1.0),
             _ if lasted => None,
             _ => told(end),
@@ -114,7 +114,7 @@ pub(super) fn horizon(rows: &[Row]) -> Option<f64> {
     rows.iter().filter(cut).filter_map(|row| Some(row.get("length")?.mean)).reduce(f64::max)
 }
 
-/// Not a measure: such a line names a control that the evaluation could not make, and its remark says why.
+/// Not a measure: such a line names a baseline that the evaluation could not make, and its remark says why.
 pub(super) const MISSING: &str = "missing";
 
 /// The rows in the order of the table.
@@ -122,16 +122,16 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for metric in metrics.0.iter().filter(|metric| metric.metric != MISSING) {
         let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
-            let role = match metric.control {
+            let role = match metric.baseline {
                 _ if metric.policy.starts_with("teacher") => Role::Teacher,
-                true => Role::Control,
+                true => Role::Baseline,
                 false if metric.policy.starts_with("plan of ") => Role::Plan,
                 false => Role::Learned,
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
-            let (measures, judged) = (BTreeMap::new(), EpisodeStats::default());
+            let (measures, stats) = (BTreeMap::new(), EpisodeStats::default());
             let privileged = metric.privileged;
-            rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, judged });
+            rows.push(Row { name, role, privileged, remark, seeds: 0, episodes: 0, measures, stats });
             rows.len() - 1
         });
         let row = &mut rows[at];
@@ -152,13 +152,13 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let horizon = episodes().filter(|rollout| rollout.end == Termination::Horizon).map(|rollout| rollout.length).max();
     for rollout in episodes() {
         let Some(row) = rows.iter_mut().find(|row| row.name == rollout.policy) else { continue };
-        row.judged.users.insert(rollout.user);
-        row.judged.returns.push(rollout.inclusive);
+        row.stats.users.insert(rollout.user);
+        row.stats.returns.push(rollout.return_inclusive);
         // At the last turn there is nothing to lose by leaving, so a plan may end on what it had to avoid until then.
         let lasted = horizon.is_some_and(|horizon| rollout.length >= horizon);
-        row.judged.ends.push(if lasted { Termination::Horizon } else { rollout.end });
+        row.stats.ends.push(if lasted { Termination::Horizon } else { rollout.end });
         if rollout.end == Termination::Horizon {
-            row.judged.cut_at = row.judged.cut_at.max(Some(rollout.length));
+            row.stats.cut_at = row.stats.cut_at.max(Some(rollout.length));
         }
     }
     rows
@@ -169,10 +169,10 @@ mod tests {
     use super::{Role, rows};
     use crate::artifact::{Metric, Metrics};
 
-    fn metric(policy: &str, control: bool, metric: &str, mean: f64) -> Metric {
+    fn metric(policy: &str, baseline: bool, metric: &str, mean: f64) -> Metric {
         let (policy, metric, remark) = (policy.to_owned(), metric.to_owned(), String::new());
         let privileged = false;
-        Metric { policy, control, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
+        Metric { policy, baseline, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("random", Role::Control, Some(24.1)),
+                ("random", Role::Baseline, Some(24.1)),
                 ("a2c", Role::Learned, None),
                 ("teacher (LLM)", Role::Teacher, Some(118.0)),
                 ("plan of world", Role::Plan, Some(131.0)),

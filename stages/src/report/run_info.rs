@@ -1,4 +1,4 @@
-//! "What was run" as a section of a page: command, machine, times, seeds, assets, and every setting.
+//! The section of a page on its run: command, machine, times, seeds, assets, and every setting.
 
 use anyhow::Result;
 use minijinja::{Value, context};

@@ -1,7 +1,7 @@
 //! Which differences between rows are real, said in words under the table.
 //!
 //! A difference is called real where its paired bootstrap interval leaves out zero *and* it stays so with all differences of
-//! the table judged together: among a hundred pairs that are alike, five intervals at 95 % leave out zero by chance. From each
+//! the table evaluated together: among a hundred pairs that are alike, five intervals at 95 % leave out zero by chance. From each
 //! interval a two-sided p is taken (normal approximation: standard error = width / 3.92) and Holm's step-down correction keeps
 //! the chance of even one false claim below 5 %. The two orders of a pair are one difference.
 
@@ -27,7 +27,7 @@ pub(super) struct TestedDifference<'a> {
 }
 
 impl TestedDifference<'_> {
-    /// Whether the difference is real with all of them judged together.
+    /// Whether the difference is real with all of them evaluated together.
     pub fn holds(&self) -> bool {
         self.apart && self.p < LEVEL
     }
@@ -65,11 +65,11 @@ pub(super) fn test_all(comparisons: &Comparisons) -> Vec<TestedDifference<'_>> {
         let pair = family(comparison);
         corrected.iter().find(|(known, _)| **known == pair).map_or(1.0, |(_, p)| *p)
     };
-    let judged = |comparison| {
+    let tested = |comparison| {
         let c: &Comparison = comparison;
         TestedDifference { comparison, p: of(c), apart: c.low < c.high && (c.low > 0.0 || c.high < 0.0) }
     };
-    all.into_iter().map(judged).collect()
+    all.into_iter().map(tested).collect()
 }
 
 /// How likely so large a difference is where there is none; 1 where nothing differs, and where the interval has no width: then
@@ -102,48 +102,48 @@ fn erfc(x: f64) -> f64 {
 }
 
 /// One sentence for each row that was compared, and one on all together.
-pub(super) fn sentences(judged: &[TestedDifference]) -> Vec<String> {
-    if judged.is_empty() {
-        return vec!["No learned row was compared: between controls only the intervals speak.".to_owned()];
+pub(super) fn sentences(tested: &[TestedDifference]) -> Vec<String> {
+    if tested.is_empty() {
+        return vec!["The table compares no learned policy: for baselines only the intervals are given.".to_owned()];
     }
     let mut names: Vec<&str> = Vec::new();
-    for name in judged.iter().map(|j| j.comparison.policy.as_str()) {
+    for name in tested.iter().map(|j| j.comparison.policy.as_str()) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    let mut said: Vec<String> = names.iter().map(|name| on_row(name, judged)).collect();
+    let mut said: Vec<String> = names.iter().map(|name| on_row(name, tested)).collect();
     let pairs = |is: &dyn Fn(&TestedDifference) -> bool| {
         let named = |j: &TestedDifference| {
             let mut pair = [j.comparison.policy.clone(), j.comparison.other.clone()];
             pair.sort();
             (j.comparison.metric.clone(), pair)
         };
-        judged.iter().filter(|j| is(j)).map(named).collect::<BTreeSet<_>>().len()
+        tested.iter().filter(|j| is(j)).map(named).collect::<BTreeSet<_>>().len()
     };
     let (all, hold, apart) = (pairs(&|_| true), pairs(&|j| j.holds()), pairs(&|j| j.apart));
     let more = match apart - hold.min(apart) {
         0 => String::new(),
-        1 => "; 1 more would pass if it were the only one, and is not called real here".to_owned(),
-        more => format!("; {more} more would pass if each were the only one, and are not called real here"),
+        1 => "; 1 more is significant only without the correction".to_owned(),
+        more => format!("; {more} more are significant only without the correction"),
     };
     said.push(format!(
-        "Of {all} {} (same users on both sides), {hold} {} with all judged together, at 5 % after Holm{more}.",
+        "{hold} of {all} {} (paired by user) {} significant at the 5 % level after Holm’s correction{more}.",
         if all == 1 { "difference" } else { "differences" },
-        if hold == 1 { "holds" } else { "hold" }
+        if hold == 1 { "is" } else { "are" }
     ));
     said
 }
 
-fn on_row(name: &str, judged: &[TestedDifference]) -> String {
-    let own = || judged.iter().filter(|j| j.comparison.policy == name);
+fn on_row(name: &str, tested: &[TestedDifference]) -> String {
+    let own = || tested.iter().filter(|j| j.comparison.policy == name);
     let named = |is: &dyn Fn(&TestedDifference) -> bool| -> Vec<String> {
         own().filter(|j| is(j)).map(|j| j.comparison.other.clone()).collect()
     };
     let parts = [
-        ("above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
-        ("below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
-        ("not to be told from", named(&|j| !j.holds())),
+        ("significantly above", named(&|j| j.holds() && j.comparison.difference > 0.0)),
+        ("significantly below", named(&|j| j.holds() && j.comparison.difference < 0.0)),
+        ("no significant difference from", named(&|j| !j.holds())),
     ];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let parts: Vec<_> = parts.map(|(words, names)| format!("{words} {}", format::list(names))).collect();
@@ -169,9 +169,9 @@ mod tests {
             difference,
             low: difference - half,
             high: difference + half,
-            probability: 0.5,
-            probability_low: 0.4,
-            probability_high: 0.6,
+            probability_of_improvement: 0.5,
+            probability_of_improvement_low: 0.4,
+            probability_of_improvement_high: 0.6,
             seeds: 5,
             users: 100,
         }
@@ -192,8 +192,8 @@ mod tests {
         assert_eq!((p(&compare("a", "b", 0.0, 1.0)), p(&compare("a", "b", 1.0, 0.0))), (1.0, 1.0));
         // Without width nothing was tested: it neither holds nor would pass alone.
         let untested = Comparisons(vec![compare("a", "b", 1.0, 0.0)]);
-        let judged = test_all(&untested);
-        assert!(!judged[0].holds() && !judged[0].apart);
+        let tested = test_all(&untested);
+        assert!(!tested[0].holds() && !tested[0].apart);
     }
 
     #[test]
@@ -205,17 +205,16 @@ mod tests {
             compare("bc", "a2c", -1.0, 0.954_2),
             compare("a2c", "popular", 0.1, 1.0),
         ]);
-        let judged = test_all(&all);
-        assert_eq!(judged.iter().map(TestedDifference::holds).collect::<Vec<_>>(), [true, false, false, false]);
-        assert!(judged[1].apart && (judged[1].p - 0.08).abs() < 1e-3, "{}", judged[1].p);
-        assert_eq!(judged[1].p, judged[2].p);
+        let tested = test_all(&all);
+        assert_eq!(tested.iter().map(TestedDifference::holds).collect::<Vec<_>>(), [true, false, false, false]);
+        assert!(tested[1].apart && (tested[1].p - 0.08).abs() < 1e-3, "{}", tested[1].p);
+        assert_eq!(tested[1].p, tested[2].p);
         assert_eq!(
-            sentences(&judged),
+            sentences(&tested),
             [
-                "a2c: above random; not to be told from bc and popular.",
-                "bc: not to be told from a2c.",
-                "Of 3 differences (same users on both sides), 1 holds with all judged together, at 5 % after Holm; 1 more \
-                 would pass if it were the only one, and is not called real here.",
+                "a2c: significantly above random; no significant difference from bc and popular.",
+                "bc: no significant difference from a2c.",
+                "1 of 3 differences (paired by user) is significant at the 5 % level after Holm’s correction; 1 more is significant only without the correction.",
             ]
         );
     }
@@ -223,8 +222,8 @@ mod tests {
     #[test]
     fn nothing_compared_and_few_seeds_are_said() {
         let none = sentences(&test_all(&Comparisons(vec![compare("a", "b", f64::NAN, 1.0)])));
-        assert_eq!(none, ["No learned row was compared: between controls only the intervals speak."]);
+        assert_eq!(none, ["The table compares no learned policy: for baselines only the intervals are given."]);
         let few = Comparison { seeds: 2, ..compare("bc", "random", 1.0, 0.1) };
-        assert_eq!(sentences(&test_all(&Comparisons(vec![few])))[0], "bc (2 seeds): above random.");
+        assert_eq!(sentences(&test_all(&Comparisons(vec![few])))[0], "bc (2 seeds): significantly above random.");
     }
 }

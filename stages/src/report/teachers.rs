@@ -12,17 +12,11 @@ use serde_json::json;
 use super::row::{Role, Row};
 use super::{format, metric_labels};
 
-/// The measures that stand side by side, with the heads of their columns.
-const MEASURES: [(&str, &str); 6] = [
-    ("return_inclusive", "return"),
-    ("over_popular", "over popular"),
-    ("over_retriever", "over the retriever"),
-    ("calls", "calls"),
-    ("tokens_read", "tokens read"),
-    ("tokens_written", "tokens written"),
-];
+/// The metrics that stand side by side.
+const MEASURES: [&str; 6] =
+    ["return_inclusive", "lead_over_popular", "lead_over_retriever", "calls", "prompt_tokens", "completion_tokens"];
 /// Those of what was run.
-const COSTS: [&str; 3] = ["tokens newly run", "time", "cost"];
+const COSTS: [&str; 3] = ["new tokens", "time", "cost"];
 
 /// What an episode took, as a record tells it; `None` where it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,7 +31,7 @@ pub(super) struct EpisodeCost {
 /// The language models of one evaluation.
 #[derive(Debug, PartialEq)]
 pub(super) struct Models {
-    /// The stage that judged them.
+    /// The stage that evaluated them.
     pub stage: String,
     pub rows: Vec<(Row, EpisodeCost)>,
 }
@@ -51,24 +45,26 @@ pub(super) fn rows(rows: &[Row]) -> Vec<&Row> {
 /// The rows as a template takes them: heads and cells.
 pub(super) fn table(found: &[&Row]) -> Value {
     let row = |row: &&Row| context! { name => row.name.as_str(), cells => measured(row) };
-    context! { heads => MEASURES.map(|(_, head)| head), rows => found.iter().map(row).collect::<Value>() }
+    context! { heads => MEASURES.map(metric_labels::label), rows => found.iter().map(row).collect::<Value>() }
 }
 
 fn measured(row: &Row) -> Vec<String> {
-    let cell = |(name, _): (&str, _)| {
-        row.get(name).map_or("–".to_owned(), |estimate| metric_labels::formatted(name, estimate))
-    };
+    let cell = |name: &str| row.get(name).map_or("–".to_owned(), |estimate| metric_labels::formatted(name, estimate));
     MEASURES.map(cell).to_vec()
 }
 
 impl Models {
-    /// The models that `judging` judged in that run, whose table has `rows`; `None` where there is nothing to tell of them.
-    pub fn of(ran: &RunSummary, judging: &str, rows: &[Row]) -> Option<Self> {
-        let judging = ran.stages.iter().find(|stage| stage.name == judging)?;
+    /// The models that `evaluation` evaluated in that run, whose table has `rows`; `None` where there is nothing to tell of them.
+    pub fn of(ran: &RunSummary, evaluation: &str, rows: &[Row]) -> Option<Self> {
+        let evaluation = ran.stages.iter().find(|stage| stage.name == evaluation)?;
         // The inputs stand in the order of the rows. Two models may have done the same: then their files have one digest, and
         // the first of these inputs is of the first of these stages.
-        let digests: Vec<&str> =
-            judging.inputs.iter().filter(|input| input.port == "teacher").map(|input| input.digest.as_str()).collect();
+        let digests: Vec<&str> = evaluation
+            .inputs
+            .iter()
+            .filter(|input| input.port == "teacher")
+            .map(|input| input.digest.as_str())
+            .collect();
         let episode_cost = |k: usize| {
             let makes = |stage: &&RunSummaryStage| {
                 stage.files.iter().any(|file| Some(&*file.digest) == digests.get(k).copied())
@@ -82,12 +78,13 @@ impl Models {
         let rows: Vec<(Row, EpisodeCost)> = models.map(|(k, row)| (row.clone(), episode_cost(k))).collect();
         let told =
             |(row, episode_cost): &(Row, EpisodeCost)| row.get("calls").is_some() || episode_cost.seconds.is_some();
-        rows.iter().any(told).then(|| Self { stage: judging.name.clone(), rows })
+        rows.iter().any(told).then(|| Self { stage: evaluation.name.clone(), rows })
     }
 
     /// The heads of its columns, the row's name first.
-    pub fn heads() -> Vec<&'static str> {
-        std::iter::once("row").chain(MEASURES.map(|(_, head)| head)).chain(COSTS).collect()
+    pub fn heads() -> Vec<String> {
+        let own = |head: &str| head.to_owned();
+        std::iter::once(own("row")).chain(MEASURES.map(metric_labels::label)).chain(COSTS.map(own)).collect()
     }
 
     /// The cells of each row.
@@ -104,11 +101,10 @@ impl Models {
     /// What the figures are and are not.
     pub fn said(&self) -> String {
         let mut text =
-            "Of an episode on average. Time is that of the stage over its episodes, which ran side by side, perhaps \
-                        beside other stages; cost is what the stage paid in all its runs."
+            "Means per episode. Time is the time of the stage divided by its episodes, which ran concurrently; cost is the cost of the stage in all its runs."
                 .to_owned();
         if self.rows.iter().any(|(_, episode_cost)| episode_cost.at_least) {
-            text += " ≥: some answers came from the store, which took nothing.";
+            text += " ≥ marks a lower bound: some answers came from the cache.";
         }
         text
     }
@@ -117,8 +113,8 @@ impl Models {
         let row = |(row, episode_cost): &(Row, EpisodeCost)| {
             let mean = |name| row.get(name).map(|estimate| estimate.mean);
             json!({
-                "row": row.name, "calls": mean("calls"), "tokens_read": mean("tokens_read"),
-                "tokens_written": mean("tokens_written"), "tokens_new": episode_cost.tokens, "seconds": episode_cost.seconds,
+                "row": row.name, "calls": mean("calls"), "prompt_tokens": mean("prompt_tokens"),
+                "completion_tokens": mean("completion_tokens"), "tokens_new": episode_cost.tokens, "seconds": episode_cost.seconds,
                 "usd": episode_cost.usd, "at_least": episode_cost.at_least,
             })
         };
@@ -171,7 +167,7 @@ mod tests {
     use crate::artifact::Metrics;
     use crate::report::fixture::{self, stage};
 
-    /// Two models judged by `score`; the second did what the first did.
+    /// Two models evaluated by `score`; the second did what the first did.
     fn example() -> (RunSummary, Vec<Row>) {
         let asked = |name: &str, calls: &str, seconds: f64| {
             let mut stage = stage(name, "demonstrate", &[], &["same"]);
@@ -224,7 +220,7 @@ mod tests {
             ]
         );
         assert_eq!(Models::heads().len(), models.cells()[0].len());
-        assert!(models.said().contains("came from the store"));
+        assert!(models.said().contains("came from the cache"));
         let json = models.to_json();
         assert_eq!((&json["rows"][1]["seconds"], &json["rows"][0]["calls"]), (&0.5.into(), &30.0.into()));
     }
@@ -242,7 +238,7 @@ mod tests {
         (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());
         file.digest = blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string();
         let text = super::super::run_info::section(&ran, None).unwrap();
-        let (_, table) = text.split_once("<h3>What the language models took</h3>").expect("they have a table");
+        let (_, table) = text.split_once("<h3>Cost of the language models</h3>").expect("they have a table");
         assert!(table.contains("teacher &lt;b&gt;</th>") && table.contains(">0.0020 USD</td>"), "{table}");
         assert!(!text.contains("teacher <b>"));
     }

@@ -1,6 +1,6 @@
 //! What the table says, in words: computed from the numbers, never written by hand.
 //!
-//! "Above" means a higher mean return. Where the evaluation measured the difference user by user (`over_popular` and its
+//! "Above" means a higher mean return. Where the evaluation measured the difference user by user (`lead_over_popular` and its
 //! like), that paired difference and its 95 % interval decide; elsewhere it is said whether the two rows' intervals have a
 //! point in common. No sentence claims a significance test.
 
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
     Below,
     /// Another mean, and neither interval has a width, as of one user and one seed: nothing was put to a test.
     Untested,
-    /// Judged under other rules: no comparison.
+    /// Evaluated under other rules: no comparison.
     Incomparable,
 }
 
@@ -58,12 +58,12 @@ impl Outcome {
     /// A sign, a name for the page's style, and words: no reader depends on colour.
     pub fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Above => ("▲", "above", "intervals apart"),
+            Self::Above => ("▲", "above", "intervals do not overlap"),
             Self::MaybeAbove => ("△", "open", "intervals overlap"),
             Self::Level => ("=", "open", "equal means"),
             Self::MaybeBelow => ("▽", "open", "intervals overlap"),
-            Self::Below => ("▼", "below", "intervals apart"),
-            Self::Untested => ("◇", "open", "nothing was tested"),
+            Self::Below => ("▼", "below", "intervals do not overlap"),
+            Self::Untested => ("◇", "open", "untested"),
             Self::Incomparable => ("×", "open", "not comparable"),
         }
     }
@@ -72,7 +72,7 @@ impl Outcome {
 /// The best learned policy against one other row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison {
-    /// `its teacher`, `popular non-conflicting`, …
+    /// `the teacher`, `popular quit-aware`, …
     pub against: String,
     pub difference: f64,
     /// The interval of the difference over the same users, where it was measured.
@@ -92,7 +92,7 @@ pub(super) struct Verdict {
 
 /// The rows that verdicts are about.
 pub(super) struct Contenders<'a> {
-    /// The control to beat.
+    /// The baseline to beat.
     pub baseline: Option<&'a Row>,
     /// The best language model.
     pub teacher: Option<&'a Row>,
@@ -109,10 +109,10 @@ pub(super) struct Contenders<'a> {
 }
 
 impl<'a> Contenders<'a> {
-    /// Finds them among the rows; `baseline` names the control to beat, else it is the first that starts with `popular`.
+    /// Finds them among the rows; `baseline` names the baseline to beat, else it is the first that starts with `popular`.
     pub fn of(rows: &'a [Row], baseline: Option<&str>) -> Self {
         let judged = || rows.iter().filter(|row| row.returns().is_some());
-        let control = |start| judged().find(|row| row.role == Role::Control && row.name.starts_with(start));
+        let starting = |start| judged().find(|row| row.role == Role::Baseline && row.name.starts_with(start));
         let best = |is: fn(&Row) -> bool| {
             let higher = |a: &&Row, b: &&Row| {
                 let [a, b] = [a, b].map(|row| row.returns().map_or(f64::NEG_INFINITY, |r| r.mean));
@@ -124,11 +124,11 @@ impl<'a> Contenders<'a> {
         Self {
             baseline: match baseline {
                 Some(name) => judged().find(|row| row.name == name),
-                None => control("popular"),
+                None => starting("popular"),
             },
             teacher: best(|row| row.role == Role::Teacher),
             teachers: judged().filter(|row| row.role == Role::Teacher).count(),
-            retriever: control("retriever"),
+            retriever: starting("retriever"),
             best: best(Row::is_learned),
             learned: judged().filter(|row| row.is_learned()).count(),
             untrained: judged().filter(|row| row.role == Role::Untrained).count(),
@@ -151,14 +151,14 @@ impl<'a> Contenders<'a> {
         let Some(best) = self.best else { return Vec::new() };
         let named = |row: Option<&'a Row>, name: &str, paired| row.map(|row| (row, name.to_owned(), paired));
         let teacher = match self.teachers {
-            0 | 1 => "its teacher".to_owned(),
+            0 | 1 => "the teacher".to_owned(),
             n => format!("the best of {n} language models"),
         };
-        let popular = |row: &Row| if row.name.starts_with("popular") { "over_popular" } else { "" };
+        let popular = |row: &Row| if row.name.starts_with("popular") { "lead_over_popular" } else { "" };
         let others = [
             self.baseline.map(|row| (row, row.name.clone(), popular(row))),
-            named(self.teacher, &teacher, "over_teacher"),
-            named(self.retriever, "the retriever alone", "over_retriever"),
+            named(self.teacher, &teacher, "lead_over_teacher"),
+            named(self.retriever, "retriever top-1", "lead_over_retriever"),
         ];
         let compare = |(row, name, paired)| compare(best, row, name, best.get(paired));
         others.into_iter().flatten().filter_map(compare).collect()
@@ -168,24 +168,24 @@ impl<'a> Contenders<'a> {
         let Some(best) = self.best else {
             let beside = [
                 (self.teacher.is_some(), "language models"),
-                (self.untrained > 0, "policies that were never trained"),
-                (true, "controls"),
+                (self.untrained > 0, "untrained policies"),
+                (true, "baselines"),
             ];
             let beside: Vec<String> = beside.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
-            let shown = if beside.len() == 1 { "controls only".to_owned() } else { format::list(&beside) };
-            return Some(format!("No learned policy was judged: this page shows {shown}."));
+            let shown = if beside.len() == 1 { "baselines only".to_owned() } else { format::list(&beside) };
+            return Some(format!("The table holds no learned policy: it shows {shown}."));
         };
         let who = match self.learned {
-            1 => format!("The learned policy, {},", best.name),
+            1 => format!("The learned policy {}", best.name),
             n => format!("The best of {n} learned policies, {},", best.name),
         };
-        let head = format!("{who} returns {} an episode", format::with_interval(best.returns()?));
+        let head = format!("{who} returns {} per episode", format::with_interval(best.returns()?));
         let clauses: Vec<_> = comparisons.iter().map(|c| c.clause.clone()).collect();
         let beaten = comparisons.first().is_some_and(|c| c.outcome == Outcome::Below && self.baseline.is_some());
         Some(match clauses.is_empty() {
             true => format!("{head}."),
             false if beaten => {
-                format!("{head}: {}; a rule that needs no learning does better.", format::list(&clauses))
+                format!("{head}: {}; a baseline without learning returns more.", format::list(&clauses))
             }
             false => format!("{head}: {}.", format::list(&clauses)),
         })
@@ -195,44 +195,44 @@ impl<'a> Contenders<'a> {
         let (teacher, retriever) = (self.teacher?, self.retriever?);
         let (own, base) = (teacher.returns()?, retriever.returns()?);
         let head = match self.teachers {
-            0 | 1 => format!("The language model itself returns {}", format::with_interval(own)),
+            0 | 1 => format!("The language model returns {}", format::with_interval(own)),
             n => format!("The best of {n} language models, {}, returns {}", teacher.name, format::with_interval(own)),
         };
         let base = format::with_interval(base);
         let fair = outcome(teacher, retriever)? != Outcome::Incomparable;
-        if let Some(difference) = teacher.get("over_retriever").filter(|_| fair) {
+        if let Some(difference) = teacher.get("lead_over_retriever").filter(|_| fair) {
             let by = format::difference_with_interval(difference);
             return Some(match Outcome::of_difference(&difference) {
                 Outcome::Above => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add something."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates increases the return."
                 ),
                 Outcome::Below => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices cost return, and taking the first candidate each time does better."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates decreases the return."
                 ),
                 _ => format!(
-                    "{head}, {by} against the retriever alone on the same users: its choices among the candidates add nothing that can be seen here."
+                    "{head}, {by} against retriever top-1 on the same users: choosing among the candidates has no significant effect."
                 ),
             });
         }
         Some(match outcome(teacher, retriever)? {
             Outcome::Above => format!(
-                "{head}, better than the retriever that offers it its candidates ({base} alone; intervals apart): its choices add something."
+                "{head}, above retriever top-1 ({base}; intervals do not overlap): choosing among the candidates increases the return."
             ),
             Outcome::MaybeAbove => format!(
-                "{head}, not clearly better than the retriever alone ({base}; intervals overlap): whether its choices add anything stays open."
+                "{head}, above retriever top-1 ({base}; intervals overlap): whether choosing among the candidates has an effect is open."
             ),
             Outcome::Level | Outcome::MaybeBelow => format!(
-                "{head}, no better than the retriever alone ({base}; intervals overlap): its choices among the candidates add nothing that can be seen here."
+                "{head}, not above retriever top-1 ({base}; intervals overlap): choosing among the candidates has no visible benefit."
             ),
             Outcome::Below => format!(
-                "{head}, worse than the retriever alone ({base}; intervals apart): its choices among the candidates cost return, and taking the first candidate each time does better."
+                "{head}, below retriever top-1 ({base}; intervals do not overlap): choosing among the candidates decreases the return."
             ),
-            Outcome::Untested => format!(
-                "{head} beside {base} of the retriever alone, one number against another: whether its choices add anything was put to no test."
-            ),
-            Outcome::Incomparable => format!(
-                "{head}, but under other rules than the retriever alone ({base}): whether its choices add anything cannot be said."
-            ),
+            Outcome::Untested => {
+                format!("{head}, retriever top-1 {base}; neither has an interval, so the difference is untested.")
+            }
+            Outcome::Incomparable => {
+                format!("{head}; retriever top-1 ({base}) has another horizon, so the two are not comparable.")
+            }
         })
     }
 }
@@ -240,7 +240,7 @@ impl<'a> Contenders<'a> {
 /// How `a` stands to `b`; `None` when one has no return.
 fn outcome(a: &Row, b: &Row) -> Option<Outcome> {
     let (left, right) = (a.returns()?, b.returns()?);
-    let differ = matches!((a.judged.cut_at, b.judged.cut_at), (Some(x), Some(y)) if x != y);
+    let differ = matches!((a.stats.cut_at, b.stats.cut_at), (Some(x), Some(y)) if x != y);
     Some(if differ { Outcome::Incomparable } else { Outcome::of(&left, &right) })
 }
 
@@ -253,22 +253,22 @@ fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -
         let word = match outcome {
             Outcome::Above => "above",
             Outcome::Below => "below",
-            _ => "not clearly apart from",
+            _ => "not significantly different from",
         };
         let clause = format!("{word} {against} ({} on the same users)", format::difference_with_interval(difference));
         return Some(Comparison { against, difference: difference.mean, paired, outcome, clause });
     }
     let clause = match outcome {
-        Outcome::Above => format!("above {against} ({value}; intervals apart)"),
-        Outcome::MaybeAbove => format!("above {against} ({value}), though the intervals overlap"),
-        Outcome::Level => format!("level with {against} ({value})"),
-        Outcome::MaybeBelow => format!("below {against} ({value}), though the intervals overlap"),
-        Outcome::Below => format!("below {against} ({value}; intervals apart)"),
+        Outcome::Above => format!("above {against} ({value}; intervals do not overlap)"),
+        Outcome::MaybeAbove => format!("above {against} ({value}; intervals overlap)"),
+        Outcome::Level => format!("equal to {against} ({value})"),
+        Outcome::MaybeBelow => format!("below {against} ({value}; intervals overlap)"),
+        Outcome::Below => format!("below {against} ({value}; intervals do not overlap)"),
         Outcome::Untested => {
             let word = if own.mean > theirs.mean { "higher" } else { "lower" };
-            format!("{word} than {against} ({value}), one number against another, which is no test")
+            format!("{word} than {against} ({value}; neither has an interval, so the difference is untested)")
         }
-        Outcome::Incomparable => format!("not comparable with {against} ({value}), whose episodes are cut elsewhere"),
+        Outcome::Incomparable => format!("not comparable with {against} ({value}; its episodes have another horizon)"),
     };
     Some(Comparison { against, difference: own.mean - theirs.mean, paired: None, outcome, clause })
 }
@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn above_everything_with_intervals_apart() {
         let said = sentences(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
-            ("retriever alone", true, 125.0, 0.5),
+            ("popular quit-aware", true, 132.0, 0.0),
+            ("retriever top-1", true, 125.0, 0.5),
             ("teacher (LLM)", false, 130.0, 2.0),
             ("bc", false, 128.0, 1.0),
             ("a2c", false, 135.0, 1.0),
@@ -294,11 +294,11 @@ mod tests {
         assert_eq!(
             said,
             [
-                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] an episode: above popular non-conflicting \
-                 (132.0; intervals apart), above its teacher (130.0 [128.0, 132.0]; intervals apart) and above the retriever \
-                 alone (125.0 [124.5, 125.5]; intervals apart).",
-                "The language model itself returns 130.0 [128.0, 132.0], better than the retriever that offers it its \
-                 candidates (125.0 [124.5, 125.5] alone; intervals apart): its choices add something.",
+                "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] per episode: above popular quit-aware \
+                 (132.0; intervals do not overlap), above the teacher (130.0 [128.0, 132.0]; intervals do not overlap) and above \
+                 retriever top-1 (125.0 [124.5, 125.5]; intervals do not overlap).",
+                "The language model returns 130.0 [128.0, 132.0], above retriever top-1 (125.0 [124.5, 125.5]; intervals do not \
+                 overlap): choosing among the candidates increases the return.",
             ]
         );
     }
@@ -307,116 +307,113 @@ mod tests {
     fn one_number_against_another_is_no_test() {
         // google-research/rliable#20: an interval without a width looked like certainty.
         let said = sentences(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
-            ("retriever alone", true, 125.0, 0.0),
+            ("popular quit-aware", true, 132.0, 0.0),
+            ("retriever top-1", true, 125.0, 0.0),
             ("teacher (LLM)", false, 130.0, 0.0),
             ("a2c", false, 135.0, 0.0),
         ]);
-        assert!(
-            said[0].contains("higher than popular non-conflicting (132.0), one number against another, which is no"),
-            "{said:?}"
-        );
-        assert!(said[1].ends_with("whether its choices add anything was put to no test."), "{said:?}");
-        assert!(!said.iter().any(|said| said.contains("intervals apart")), "{said:?}");
+        assert!(said[0].contains("higher than popular quit-aware (132.0; neither has an interval"), "{said:?}");
+        assert!(said[1].ends_with("so the difference is untested."), "{said:?}");
+        assert!(!said.iter().any(|said| said.contains("intervals do not overlap")), "{said:?}");
     }
 
     #[test]
     fn of_several_language_models_the_best_is_meant() {
         let said = sentences(&[
-            ("retriever alone", true, 125.0, 0.5),
+            ("retriever top-1", true, 125.0, 0.5),
             ("teacher expert=act_only", false, 120.0, 6.0),
             ("teacher expert=react", false, 137.0, 6.0),
             ("a2c", false, 135.0, 1.0),
         ]);
-        assert!(said[0].contains("below the best of 2 language models (137.0 [131.0, 143.0]), though"), "{said:?}");
+        assert!(
+            said[0].contains("below the best of 2 language models (137.0 [131.0, 143.0]; intervals overlap)"),
+            "{said:?}"
+        );
         assert!(said[1].starts_with("The best of 2 language models, teacher expert=react, returns 137.0"), "{said:?}");
-        let said = sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
-        assert!(said[0].ends_with("shows language models and controls."), "{said:?}");
+        let said = sentences(&[("retriever top-1", true, 125.0, 0.5), ("teacher a", false, 120.0, 6.0)]);
+        assert!(said[0].ends_with("shows language models and baselines."), "{said:?}");
     }
 
     #[test]
     fn a_paired_difference_decides_where_it_was_measured() {
         let mut rows = fixture::rows(&[
-            ("popular non-conflicting", true, 130.0, 0.7),
-            ("retriever alone", true, 125.0, 0.6),
+            ("popular quit-aware", true, 130.0, 0.7),
+            ("retriever top-1", true, 125.0, 0.6),
             ("teacher (LLM)", false, 120.0, 6.0),
             ("a2c", false, 130.8, 0.7),
         ]);
         let estimate = |mean: f64, half: f64| Estimate { mean, low: mean - half, high: mean + half };
-        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.4));
-        rows[2].measures.insert("over_retriever".into(), estimate(-1.2, 0.6));
+        rows[3].measures.insert("lead_over_popular".into(), estimate(0.8, 0.4));
+        rows[2].measures.insert("lead_over_retriever".into(), estimate(-1.2, 0.6));
         let verdict = Contenders::of(&rows, None).verdict();
         assert_eq!(verdict.comparisons[0].outcome, Outcome::Above);
         assert!(
-            verdict.sentences[0].contains("above popular non-conflicting (+0.8 [0.4, 1.2] on the same users)"),
+            verdict.sentences[0].contains("above popular quit-aware (+0.8 [0.4, 1.2] on the same users)"),
             "{}",
             verdict.sentences[0]
         );
         assert!(verdict.sentences[1].contains("−1.2 [−1.8, −0.6]"), "{}", verdict.sentences[1]);
-        assert!(verdict.sentences[1].contains("cost return"), "{}", verdict.sentences[1]);
-        rows[2].measures.insert("over_retriever".into(), estimate(1.0, 0.0));
+        assert!(verdict.sentences[1].contains("decreases the return"), "{}", verdict.sentences[1]);
+        rows[2].measures.insert("lead_over_retriever".into(), estimate(1.0, 0.0));
         let said = Contenders::of(&rows, None).verdict().sentences.pop().unwrap();
-        assert!(said.ends_with("add nothing that can be seen here."), "of a single user: {said}");
-        rows[3].measures.insert("over_popular".into(), estimate(0.8, 0.9));
+        assert!(said.ends_with("has no significant effect."), "of a single user: {said}");
+        rows[3].measures.insert("lead_over_popular".into(), estimate(0.8, 0.9));
         assert_eq!(Contenders::of(&rows, None).verdict().comparisons[0].outcome, Outcome::MaybeAbove);
     }
 
     #[test]
     fn below_popular_is_said_plainly() {
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 120.0, 1.0)]);
         assert_eq!(
             said,
             [
-                "The learned policy, a2c, returns 120.0 [119.0, 121.0] an episode: below popular non-conflicting (132.0; \
-              intervals apart); a rule that needs no learning does better."
+                "The learned policy a2c returns 120.0 [119.0, 121.0] per episode: below popular quit-aware (132.0; intervals do not overlap); a baseline without learning returns more."
             ]
         );
     }
 
     #[test]
     fn overlapping_intervals_are_named() {
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 133.0, 3.0)]);
-        assert!(said[0].ends_with("above popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
-        let said = sentences(&[("popular non-conflicting", true, 132.0, 0.0), ("a2c", false, 131.0, 3.0)]);
-        assert!(said[0].ends_with("below popular non-conflicting (132.0), though the intervals overlap."), "{said:?}");
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 133.0, 3.0)]);
+        assert!(said[0].ends_with("above popular quit-aware (132.0; intervals overlap)."), "{said:?}");
+        let said = sentences(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 131.0, 3.0)]);
+        assert!(said[0].ends_with("below popular quit-aware (132.0; intervals overlap)."), "{said:?}");
     }
 
     #[test]
     fn a_language_model_no_better_than_its_retriever_is_said_plainly() {
         let llm = |mean, half| {
-            sentences(&[("retriever alone", true, 125.0, 0.5), ("teacher (LLM)", false, mean, half)])[1].clone()
+            sentences(&[("retriever top-1", true, 125.0, 0.5), ("teacher (LLM)", false, mean, half)])[1].clone()
         };
-        assert!(llm(118.0, 6.0).contains("worse than the retriever alone"));
-        assert!(
-            llm(124.0, 6.0).contains("no better than the retriever alone (125.0 [124.5, 125.5]; intervals overlap)")
-        );
-        assert!(llm(125.0, 6.0).contains("no better than the retriever alone"));
-        assert!(llm(127.0, 6.0).contains("not clearly better than the retriever alone"));
-        assert!(llm(137.0, 6.0).contains("better than the retriever that offers it its candidates"));
+        assert!(llm(118.0, 6.0).contains("below retriever top-1"));
+        assert!(llm(124.0, 6.0).contains("not above retriever top-1 (125.0 [124.5, 125.5]; intervals overlap)"));
+        assert!(llm(125.0, 6.0).contains("not above retriever top-1"));
+        assert!(llm(127.0, 6.0).contains("above retriever top-1 (125.0 [124.5, 125.5]; intervals overlap): whether"));
+        assert!(llm(137.0, 6.0).contains("intervals do not overlap): choosing among the candidates increases"));
     }
 
     #[test]
     fn episodes_cut_at_another_length_are_not_compared() {
         let mut rows = fixture::rows(&[("teacher (LLM)", false, 24.0, 1.0), ("a2c", false, 135.0, 1.0)]);
-        rows[0].judged.cut_at = Some(6);
-        rows[1].judged.cut_at = Some(30);
+        rows[0].stats.cut_at = Some(6);
+        rows[1].stats.cut_at = Some(30);
         let verdict = Contenders::of(&rows, None).verdict();
         assert_eq!(verdict.comparisons[0].outcome, Outcome::Incomparable);
-        assert!(verdict.sentences[0].contains("not comparable with its teacher"));
+        assert!(verdict.sentences[0].contains("not comparable with the teacher"));
     }
 
     #[test]
     fn rows_without_a_return_take_no_part() {
-        let said = sentences(&[("popular non-conflicting", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
-        assert_eq!(said, ["No learned policy was judged: this page shows controls only."]);
+        let said = sentences(&[("popular quit-aware", true, f64::NAN, 0.0), ("a2c", false, f64::NAN, 0.0)]);
+        assert_eq!(said, ["The table holds no learned policy: it shows baselines only."]);
         let said = sentences(&[("a2c", false, 135.0, 1.0)]);
-        assert_eq!(said, ["The learned policy, a2c, returns 135.0 [134.0, 136.0] an episode."]);
+        assert_eq!(said, ["The learned policy a2c returns 135.0 [134.0, 136.0] per episode."]);
     }
 
     #[test]
     fn a_named_baseline_replaces_popularity() {
         let rows = fixture::rows(&[
-            ("popular non-conflicting", true, 132.0, 0.0),
+            ("popular quit-aware", true, 132.0, 0.0),
             ("greedy oracle", true, 141.0, 0.0),
             ("a2c", false, 135.0, 1.0),
         ]);

@@ -95,7 +95,7 @@ impl Stage for Retrieve {
         ensure!(items > 0, "the catalogue is empty");
         if let Some(rating) = log.only_rating().filter(|_| self.by == By::Popular || self.similarity_weight == 0.0) {
             cx.warn(format!(
-                "all ratings are {rating}, so that no item is more popular than another: everybody is offered the first {} of the \
+                "all ratings are {rating}, so no item is more popular than another: every user gets the first {} items of the \
                  catalogue\nhelp: take `by: cooccurrence` with a `similarity_weight` above 0, or name the log's ratings where it is read",
                 self.top_k.min(items)
             ));

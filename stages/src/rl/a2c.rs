@@ -10,75 +10,46 @@
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::advantage::{n_step_returns, normalised};
 pub use super::batch::Batch;
 use super::batch::value_unit;
 use super::inputs::OnlineWithDemos;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, Params, device, rng};
 
-/// `rl.a2c`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct A2c {
-    /// Updates; each plays `episodes` whole episodes with the present policy.
-    pub iterations: u64,
-    /// Episodes an update.
-    pub episodes: usize,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Steps n before the critic takes over.
-    pub n_step: usize,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// c_H: what a nat of entropy is worth.
-    pub entropy: f64,
-    /// c_V.
-    pub value_loss: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
-    pub omega: f64,
-    /// λ of the imitation loss; 0.25 is IL-Rec's for Steam.
-    pub imitation: f64,
-    /// Demonstrated steps an update imitates.
-    pub imitation_batch: usize,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Updates between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users and the draws.
-    pub seed: u64,
-}
-
-impl Default for A2c {
-    fn default() -> Self {
-        Self {
-            iterations: 400,
-            episodes: 64,
-            gamma: 0.9,
-            n_step: 8,
-            learning_rate: 0.002,
-            entropy: 0.01,
-            value_loss: 0.5,
-            omega: 0.0,
-            imitation: 0.25,
-            imitation_batch: 128,
-            clip: 1.0,
-            network: NetworkConfig::default(),
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.a2c`.
+    pub struct A2c {
+        /// Iterations; each plays `episodes_per_update` whole episodes with the current policy and takes one gradient step on them.
+        pub n_iterations: u64 = 400,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 64,
+        /// n of the n-step returns, from 1: rewards that are summed before the critic's value is added.
+        pub n_step: usize = 8,
+        /// c_H: weight of the entropy bonus, per nat.
+        pub entropy_coef: f64 = 0.01,
+        /// c_V: weight of the critic's loss, 0 or more.
+        pub value_coef: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
+        pub omega: f64 = 0.0,
+        /// λ: weight of the behaviour-cloning loss, 0 or more; 0 turns it off. 0.25 is IL-Rec's for Steam.
+        pub bc_coef: f64 = 0.25,
+        /// Demonstrated steps in the behaviour-cloning loss of a gradient step, from 1.
+        pub bc_batch_size: usize = 128,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        network: NetworkConfig::default(),
+        checkpoint_every: 25 iterations,
+        gamma: 0.9,
     }
 }
 
@@ -96,18 +67,17 @@ impl Stage for A2c {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
         validation::n_step(self.n_step)?;
-        validation::episodes(self.episodes)?;
-        validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::coefficient("value_loss", self.value_loss)?;
-        validation::finite("entropy", self.entropy)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::episodes_per_update(self.episodes_per_update)?;
+        validation::behaviour_cloning(self.bc_coef, self.bc_batch_size)?;
+        validation::coefficient("value_coef", self.value_coef)?;
+        validation::finite("entropy_coef", self.entropy_coef)?;
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.imitation)).collect()
+        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.bc_coef)).collect()
     }
 
     fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
@@ -115,20 +85,14 @@ impl Stage for A2c {
         let device = device::of(cx)?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
         let demonstrated = BcDataset::optional(
-            self.imitation,
+            self.bc_coef,
             inputs.demonstrations.as_ref(),
             inputs.weights.as_ref(),
             world,
             self.network.window,
         )?;
         let mut learner = Trainer { learner: Learner::new(self, world, &device)?, world, demonstrated, reward };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "updates",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -164,7 +128,7 @@ pub struct A2cMetrics {
     /// Mean squared error of the critic, in its own units.
     pub value_error: f64,
     /// Imitation loss, nats; 0 where nothing is imitated.
-    pub imitation: f64,
+    pub bc_loss: f64,
 }
 
 impl A2cMetrics {
@@ -174,7 +138,7 @@ impl A2cMetrics {
             ("length", self.length),
             ("entropy", self.entropy),
             ("value_error", self.value_error),
-            ("imitation_loss", self.imitation),
+            ("imitation_loss", self.bc_loss),
         ]
     }
 }
@@ -193,7 +157,7 @@ impl<'c> Learner<'c> {
     /// A fresh learner on that device.
     pub fn new(config: &'c A2c, world: &World, device: &Device) -> Result<Self> {
         let network = config.network.build(world, config.seed, device)?;
-        let adam = AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?;
+        let adam = config.optimizer.adam(network.params())?;
         Ok(Self { config, network, adam, value_unit: value_unit(world, config.gamma) })
     }
 
@@ -206,7 +170,7 @@ impl<'c> Learner<'c> {
     pub fn collect(&self, world: &World, iteration: u64) -> Result<Batch> {
         let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[self.config.seed, 0xa2c, iteration]);
-        Batch::play(world, &student, self.config.episodes, self.config.network.window, draw)
+        Batch::play(world, &student, self.config.episodes_per_update, self.config.network.window, draw)
     }
 
     /// One update: play, reward, learn. `reward` is told the batch and the policy that played it.
@@ -234,22 +198,22 @@ impl<'c> Learner<'c> {
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
-        let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
-        let mut imitation = 0.0;
+        let mut loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let mut imitated = 0.0;
         if let Some(demonstrated) = demonstrated {
-            let rows = demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, iteration]));
+            let rows = demonstrated.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, iteration]));
             let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
-            imitation = f64::from(bc_loss.to_scalar::<f32>()?);
-            loss = (loss + (bc_loss * config.imitation)?)?;
+            imitated = f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.bc_coef)?)?;
         }
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, iteration, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(iteration, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
         Ok(A2cMetrics {
             episode_return: batch.episode_return(),
             length: batch.length(),
             entropy: f64::from(entropy.to_scalar::<f32>()?),
             value_error: f64::from(critic.to_scalar::<f32>()?),
-            imitation,
+            bc_loss: imitated,
         })
     }
 }
@@ -262,39 +226,35 @@ pub fn policy_gradient_loss(log_prob: &Tensor, advantage: &Tensor) -> candle_cor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let solver = A2c {
-            iterations: 300,
-            episodes: 32,
-            learning_rate: 0.01,
-            imitation: 0.0,
+            n_iterations: 300,
+            episodes_per_update: 32,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            bc_coef: 0.0,
             network: small_network(),
             ..A2c::default()
         };
         assert_keeps_the_contract(&ContractCase {
-            short: A2c { iterations: 5, episodes: 4, ..solver.clone() },
-            untrained: A2c { iterations: 0, ..solver.clone() },
+            short: A2c { n_iterations: 5, episodes_per_update: 4, ..solver.clone() },
+            untrained: A2c { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| OnlineWithDemos { world, reward: None, demonstrations: None, weights: None },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut A2c| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = -0.1), "omega"),
+                (with(|c: &mut A2c| c.omega = -0.1), "omega"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.episodes = 0), "episodes"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.imitation_batch = 0), "imitation_batch"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = -1.0), "clip"),
-                (with(|c| c.imitation = -0.1), "imitation"),
-                (with(|c| c.value_loss = f64::NAN), "value_loss"),
-                (with(|c| c.entropy = f64::INFINITY), "entropy"),
-                (with(|c| c.network.window = 0), "network.window"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
+                (with(|c| c.bc_batch_size = 0), "bc_batch_size"),
+                (with(|c| c.bc_coef = -0.1), "bc_coef"),
+                (with(|c| c.value_coef = f64::NAN), "value_coef"),
+                (with(|c| c.entropy_coef = f64::INFINITY), "entropy_coef"),
             ],
             online: true,
         });

@@ -9,33 +9,29 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, Weights, World};
 use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
-/// `rl.bc`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct BehaviourCloning {
-    /// Passes over the demonstrations.
-    pub epochs: u64,
-    /// Demonstrated steps an update.
-    pub batch_size: usize,
-    /// AdamW's step size.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// What π is made of while it learns; what is served is over the whole catalogue either way.
-    pub softmax: Softmax,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Epochs between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the order of batches.
-    pub seed: u64,
+learner_settings! {
+    /// `rl.bc`.
+    pub struct BehaviourCloning {
+        /// Passes over the demonstrations.
+        pub n_epochs: u64 = 40,
+        /// Demonstrated steps of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// Items over which log π is normalised in the loss. The trained policy ranks the whole catalogue in either case.
+        pub softmax: Softmax = Softmax::default(),
+    }
+    shared {
+        optimizer: { learning_rate: 0.003, weight_decay: 0.001, max_grad_norm: 1.0, schedule: Constant },
+        network: NetworkConfig::default(),
+        checkpoint_every: 10 epochs,
+    }
 }
 
 /// The items over which log π is normalised.
@@ -55,27 +51,12 @@ pub enum Softmax {
 #[serde(deny_unknown_fields, default)]
 pub struct Sampled {
     /// Items drawn for each update, from 1; ours: 1,000.
-    pub negatives: usize,
+    pub n_negatives: usize,
 }
 
 impl Default for Sampled {
     fn default() -> Self {
-        Self { negatives: 1000 }
-    }
-}
-
-impl Default for BehaviourCloning {
-    fn default() -> Self {
-        Self {
-            epochs: 40,
-            batch_size: 128,
-            learning_rate: 0.003,
-            weight_decay: 0.001,
-            softmax: Softmax::default(),
-            network: NetworkConfig::default(),
-            checkpoint_every: 10,
-            seed: 0,
-        }
+        Self { n_negatives: 1000 }
     }
 }
 
@@ -105,17 +86,14 @@ impl Stage for BehaviourCloning {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::step_size("learning_rate", self.learning_rate)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        if let Softmax::Sampled(Sampled { negatives }) = self.softmax {
+        if let Softmax::Sampled(Sampled { n_negatives }) = self.softmax {
             validation::at_least_one(
-                "softmax.sampled.negatives",
-                negatives,
+                "softmax.sampled.n_negatives",
+                n_negatives,
                 "a softmax tells an item apart from at least one",
             )?;
         }
-        validation::checkpoints(self.checkpoint_every)?;
-        validation::nested("network", self.network.check())
+        self.check_shared()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -123,21 +101,15 @@ impl Stage for BehaviourCloning {
         let device = device::of(cx)?;
         let pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
         let network = self.network.build(world, self.seed, &device)?;
-        let adam = AdamW::new(network.params(), self.learning_rate, self.weight_decay, 1.0)?;
+        let adam = self.optimizer.adam(network.params())?;
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
-            Softmax::Sampled(Sampled { negatives }) => {
-                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), negatives)))
+            Softmax::Sampled(Sampled { n_negatives }) => {
+                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), n_negatives)))
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.epochs,
-            unit: "epochs",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_epochs), world, cx)
     }
 }
 
@@ -156,12 +128,13 @@ impl PolicyLearner for Learner<'_> {
         let mut order: Vec<usize> = (0..self.pairs.actions.len()).collect();
         let mut draw = rng(&[self.config.seed, 0xbc, epoch]);
         order.shuffle(&mut draw);
+        self.adam.learning_rate = self.config.optimizer.rate(epoch, self.config.n_epochs);
         let mut sum = 0.0;
         for rows in order.chunks(self.config.batch_size) {
             let loss = match &self.sample {
                 None => self.pairs.imitation_loss(&self.network, rows)?,
-                Some((proposal, negatives)) => {
-                    self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *negatives), &mut draw)?
+                Some((proposal, n_negatives)) => {
+                    self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *n_negatives), &mut draw)?
                 }
             };
             sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
@@ -182,46 +155,46 @@ mod tests {
     use super::*;
     use crate::artifact::PolicyFile;
     use crate::env::{PolicyAgent, cluster_world, play};
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> BehaviourCloning {
-        BehaviourCloning { epochs: 150, learning_rate: 0.02, network: small_network(), ..BehaviourCloning::default() }
+        BehaviourCloning {
+            n_epochs: 150,
+            optimizer: Optimizer::with_learning_rate(0.02),
+            network: small_network(),
+            ..BehaviourCloning::default()
+        }
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: BehaviourCloning { epochs: 5, batch_size: 7, ..solver() },
-            untrained: BehaviourCloning { epochs: 0, ..solver() },
+            short: BehaviourCloning { n_epochs: 5, batch_size: 7, ..solver() },
+            untrained: BehaviourCloning { n_epochs: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
             // What a state is worth is no part of copying.
             frozen: &["critic."],
-            refused: vec![
-                (with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size"),
-                (with(|c| c.learning_rate = f64::NAN), "learning_rate"),
-                (with(|c| c.weight_decay = -1.0), "weight_decay"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
-            ],
+            refused: vec![(with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size")],
             online: false,
         });
     }
 
     #[test]
     fn a_softmax_over_a_sample_keeps_the_contract_too() {
-        let sampled = |negatives| Softmax::Sampled(Sampled { negatives });
+        let sampled = |n_negatives| Softmax::Sampled(Sampled { n_negatives });
         assert_keeps_the_contract(&ContractCase {
-            short: BehaviourCloning { epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
-            untrained: BehaviourCloning { epochs: 0, softmax: sampled(2), ..solver() },
+            short: BehaviourCloning { n_epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
+            untrained: BehaviourCloning { n_epochs: 0, softmax: sampled(2), ..solver() },
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
             frozen: &["critic."],
             refused: vec![(
                 BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
-                "softmax.sampled.negatives",
+                "softmax.sampled.n_negatives",
             )],
             online: false,
         });
@@ -242,7 +215,7 @@ mod tests {
             let (world, demonstrations) = (world.clone(), demonstrations.clone());
             let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
             let folder = tempfile::tempdir().unwrap();
-            let stage = BehaviourCloning { epochs: 40, ..solver() };
+            let stage = BehaviourCloning { n_epochs: 40, ..solver() };
             let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
             let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
             let played = play(&world, &[0], &PolicyAgent { network: &network, sample: false }, 0).unwrap();

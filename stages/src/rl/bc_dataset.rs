@@ -52,22 +52,22 @@ impl BcDataset {
         Ok(pairs)
     }
 
-    /// Pairs for a learner that imitates beside learning: those of [`BcDataset::new`] where `imitation` is above 0.
+    /// Pairs for a learner that imitates beside learning: those of [`BcDataset::new`] where `bc_coef` is above 0.
     ///
     /// # Errors
     /// When there is something to imitate by, but nothing to imitate; and see [`BcDataset::new`]: weights of other steps are
     /// refused even where nothing is imitated.
     pub fn optional(
-        imitation: f64,
+        bc_coef: f64,
         demonstrations: Option<&Demonstrations>,
         weights: Option<&Weights>,
         world: &World,
         window: usize,
     ) -> Result<Option<Self>> {
         match demonstrations {
-            Some(demonstrations) if imitation > 0.0 => Ok(Some(Self::new(demonstrations, weights, world, window)?)),
-            None if imitation > 0.0 => anyhow::bail!(
-                "imitation is {imitation}, but no `demonstrations` are connected\nhelp: connect them, or set `imitation: 0`"
+            Some(demonstrations) if bc_coef > 0.0 => Ok(Some(Self::new(demonstrations, weights, world, window)?)),
+            None if bc_coef > 0.0 => anyhow::bail!(
+                "bc_coef is {bc_coef}, but no `demonstrations` are connected\nhelp: connect them, or set `bc_coef: 0`"
             ),
             _ => {
                 if let (Some(demonstrations), Some(weights)) = (demonstrations, weights) {
@@ -80,13 +80,13 @@ impl BcDataset {
 
     /// What a learner's weight of imitation wants connected.
     #[must_use]
-    pub fn requirement(imitation: f64) -> Option<Requirement> {
-        (imitation > 0.0).then(|| Requirement {
-            setting: "imitation",
+    pub fn requirement(bc_coef: f64) -> Option<Requirement> {
+        (bc_coef > 0.0).then(|| Requirement {
+            setting: "bc_coef",
             port: "demonstrations",
             connected: true,
-            why: format!("it is {imitation}, so there must be something to imitate"),
-            help: "connect demonstrations, or set `imitation: 0`",
+            why: format!("it is {bc_coef}, so there must be something to imitate"),
+            help: "connect demonstrations, or set `bc_coef: 0`",
         })
     }
 

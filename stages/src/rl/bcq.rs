@@ -16,69 +16,41 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
 use crate::nn::actor_critic::ActorCriticOutput;
 use crate::nn::bcq_policy::{BcqPolicy, likely_actions};
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::state_batch::mask_logits;
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
-/// `rl.bcq`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bcq {
-    /// Gradient steps, each of one of Q and G.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// τ: how likely an item must be beside the likeliest one to be allowed, in [0, 1]; the paper's: 0.3.
-    pub threshold: f64,
-    /// c: what the mean square of the behaviour's logits costs, 0 or more; the paper's: 0.01.
-    pub logit_penalty: f64,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// Both networks; `prior_scale: 1` starts the advantages at the world's own rewards.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Bcq {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            threshold: 0.3,
-            logit_penalty: 0.01,
-            gamma: 0.9,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.bcq`.
+    pub struct Bcq {
+        /// Gradient steps; each updates Q and G.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// τ: an item is allowed if its probability under G is at least τ times the largest one, in [0, 1]; the paper's: 0.3.
+        pub action_threshold: f64 = 0.3,
+        /// c: weight of the mean square of G's logits, 0 or more; the paper's: 0.01.
+        pub logit_penalty: f64 = 0.01,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        /// `prior_scale: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -95,12 +67,10 @@ impl Stage for Bcq {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::fraction("threshold", self.threshold)?;
+        validation::fraction("action_threshold", self.action_threshold)?;
         validation::coefficient("logit_penalty", self.logit_penalty)?;
-        validation::discount("gamma", self.gamma)?;
-        validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -108,23 +78,15 @@ impl Stage for Bcq {
         let device = device::of(cx)?;
         let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            behaviour_adam: adam(&behaviour)?,
-            values_adam: adam(&values.network)?,
+            behaviour_adam: self.optimizer.adam(behaviour.params())?,
+            values_adam: self.optimizer.adam(values.network.params())?,
             behaviour,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -144,8 +106,10 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
         let actions = transitions.actions_on(self.behaviour.device())?;
-        let allowed =
-            likely_actions(&self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?, config.threshold)?;
+        let allowed = likely_actions(
+            &self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?,
+            config.action_threshold,
+        )?;
         let best = mask_logits(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
         let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
         let error = huber_loss(&self.values.online(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
@@ -156,11 +120,11 @@ impl PolicyLearner for Learner<'_> {
 
         let place = || format!("update {number}");
         for adam in [&mut self.behaviour_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         self.behaviour_adam.descend(self.behaviour.params(), &behaviour).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
@@ -172,7 +136,7 @@ impl PolicyLearner for Learner<'_> {
         ])
     }
     fn policy(&self) -> Result<TensorFile> {
-        BcqPolicy::export(&self.values.network, &self.behaviour, self.config.threshold)
+        BcqPolicy::export(&self.values.network, &self.behaviour, self.config.action_threshold)
     }
     fn modules(&mut self) -> Modules<'_> {
         vec![
@@ -203,20 +167,26 @@ mod tests {
 
     use super::*;
     use crate::nn::MASKED_LOGIT;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Bcq {
-        Bcq { iterations: 400, learning_rate: 0.01, network: small_network(), ..Bcq::default() }
+        Bcq {
+            n_gradient_steps: 400,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Bcq::default()
+        }
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Bcq { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Bcq { iterations: 0, ..solver() },
+            short: Bcq { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Bcq { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -224,15 +194,9 @@ mod tests {
             frozen: &["behaviour.critic."],
             refused: vec![
                 (with(|c: &mut Bcq| c.batch_size = 0), "batch_size"),
-                (with(|c| c.threshold = 1.5), "threshold"),
+                (with(|c| c.action_threshold = 1.5), "action_threshold"),
                 (with(|c| c.logit_penalty = -1.0), "logit_penalty"),
-                (with(|c| c.gamma = 1.5), "gamma"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });
@@ -241,7 +205,7 @@ mod tests {
     /// At first what pays more has a third of the chance of what was frequent.
     #[test]
     fn it_prefers_what_paid_among_what_was_usual() {
-        let returns = |threshold: f64| returns_after_good_and_frequent(&Bcq { threshold, ..solver() });
+        let returns = |action_threshold: f64| returns_after_good_and_frequent(&Bcq { action_threshold, ..solver() });
         assert_eq!(returns(0.2), [120.0, 120.0]);
         assert_eq!(returns(0.7), [90.0, 90.0], "only what was most usual is allowed");
     }

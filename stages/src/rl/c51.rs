@@ -14,94 +14,63 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{D, Tensor};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::categorical::{Categorical, Support};
-use crate::nn::schedule::{linear, to_a_tenth};
+use crate::nn::schedule::linear;
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
-/// `rl.c51`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct C51 {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Atoms of a distribution, at least 2; the paper's: 51. Each item has as many outputs, so a large catalogue costs them all.
-    pub atoms: usize,
-    /// V_min, the return of the first atom; the smallest that the world's rewards allow where absent.
-    pub lowest_return: Option<f64>,
-    /// V_max, the return of the last atom; the largest that the world's rewards allow where absent. Set both where `omega` is
-    /// above 0 and the learned reward is on another scale.
-    pub highest_return: Option<f64>,
-    /// Discount γ, in [0, 1]; 0.5 by default, as in `rl.dqn`.
-    pub gamma: f64,
-    /// Steps n before the target network takes over.
-    pub n_step: usize,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// Share of random items at first, in [0, 1].
-    pub epsilon_first: f64,
-    /// Share of random items from `epsilon_until` on, in [0, 1].
-    pub epsilon_last: f64,
-    /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
-    pub epsilon_until: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient, of the tilt and of the distributions each.
-    pub clip: f64,
-    /// The network whose logits tilt the distributions; `prior_scale: 1` starts them at the order of the world's own rewards.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for C51 {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 128,
-            replay_episodes: 2000,
-            atoms: 51,
-            lowest_return: None,
-            highest_return: None,
-            gamma: 0.5,
-            n_step: 1,
-            target_period: 40,
-            epsilon_first: 0.5,
-            epsilon_last: 0.02,
-            epsilon_until: 0.5,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.c51`.
+    pub struct C51 {
+        /// Iterations; each plays `episodes_per_update` whole episodes and then takes `gradient_steps`.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 16,
+        /// Gradient steps of an iteration, from 1.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// Episodes that the replay buffer holds, from 1; the oldest are dropped.
+        pub buffer_episodes: usize = 2000,
+        /// Atoms of a distribution, at least 2; the paper's: 51. Memory and time grow with atoms times items.
+        pub n_atoms: usize = 51,
+        /// V_min, the return of the first atom. Without it, the smallest that the world's rewards allow.
+        pub v_min: Option<f64> = None,
+        /// V_max, the return of the last atom. Without it, the largest that the world's rewards allow. Set both where `omega` is
+        /// above 0 and the learned reward is on another scale.
+        pub v_max: Option<f64> = None,
+        /// n of the n-step returns, from 1: rewards that are summed before the target network's value is added.
+        pub n_step: usize = 1,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 40,
+        /// ε at the first iteration: the probability of a random item, in [0, 1].
+        pub epsilon_start: f64 = 0.5,
+        /// ε once `exploration_fraction` of the iterations are over, in [0, 1].
+        pub epsilon_end: f64 = 0.02,
+        /// Fraction of the iterations over which ε falls linearly from `epsilon_start` to `epsilon_end`, in [0, 1].
+        pub exploration_fraction: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// Its logits tilt the distributions, which have parameters and a gradient norm of their own; `prior_scale: 1` starts them at the
+        /// order of the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 iterations,
+        /// 0.5 by default, as in `rl.dqn`.
+        gamma: 0.5,
     }
 }
 
@@ -118,23 +87,22 @@ impl Stage for C51 {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
-        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        validation::episodes(self.episodes)?;
+        validation::epsilon(self.epsilon_start, self.epsilon_end, self.exploration_fraction)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
-        validation::replay_episodes(self.replay_episodes)?;
-        validation::at_least_one("atoms", self.atoms.saturating_sub(1), "a distribution has at least two atoms")?;
-        for (path, end) in [("lowest_return", self.lowest_return), ("highest_return", self.highest_return)] {
+        validation::buffer_episodes(self.buffer_episodes)?;
+        validation::at_least_one("n_atoms", self.n_atoms.saturating_sub(1), "a distribution has at least two atoms")?;
+        for (path, end) in [("v_min", self.v_min), ("v_max", self.v_max)] {
             validation::finite(path, end.unwrap_or(0.0))?;
         }
-        if let (Some(low), Some(high)) = (self.lowest_return, self.highest_return) {
-            validation::positive("highest_return", high - low, "the highest return is above the lowest")?;
+        if let (Some(low), Some(high)) = (self.v_min, self.v_max) {
+            validation::positive("v_max", high - low, "the highest return is above the lowest")?;
         }
         validation::n_step(self.n_step)?;
-        validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -149,24 +117,17 @@ impl Stage for C51 {
             || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
         let (online, target) = (build()?, build()?);
         let (tilt, atoms) = online.params();
-        let adam = |params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
         let mut learner = Learner {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            tilt_adam: adam(tilt)?,
-            atoms_adam: adam(atoms)?,
-            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            tilt_adam: self.optimizer.adam(tilt)?,
+            atoms_adam: self.optimizer.adam(atoms)?,
+            replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             online,
             target,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -179,18 +140,18 @@ impl C51 {
         let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
         let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
         let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
-        let low = self.lowest_return.unwrap_or(f64::from(least) * turns);
-        let mut high = self.highest_return.unwrap_or(f64::from(most) * turns);
-        if least == 0.0 && most == 0.0 && self.highest_return.is_none() {
+        let low = self.v_min.unwrap_or(f64::from(least) * turns);
+        let mut high = self.v_max.unwrap_or(f64::from(most) * turns);
+        if least == 0.0 && most == 0.0 && self.v_max.is_none() {
             // Nothing is paid for anything; one atom would be no distribution.
             high = low + 1.0;
         }
         ensure!(
             low < high,
-            "returns from {low} to {high} are no row of atoms\nhelp: set `lowest_return` below `highest_return`; what is left \
+            "returns from {low} to {high} are no row of atoms\nhelp: set `v_min` below `v_max`; what is left \
              out comes from the world's rewards"
         );
-        Ok(Support { low, high, atoms: self.atoms })
+        Ok(Support { low, high, atoms: self.n_atoms })
     }
 }
 
@@ -213,23 +174,23 @@ impl Learner<'_> {
         let chances = self.target.log_probs(&read(&self.target)?, &best)?.exp()?;
         let chances = chances.flatten_all()?.to_vec1::<f32>()?;
         let mass = self.online.support().project(&transitions.returns, &transitions.discounts, &chances);
-        Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.atoms), best.device())?)
+        Ok(Tensor::from_vec(mass, (transitions.actions.len(), self.config.n_atoms), best.device())?)
     }
 }
 
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let until = (config.iterations as f64 * config.epsilon_until) as u64;
-        let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
+        let until = (config.n_iterations as f64 * config.exploration_fraction) as u64;
+        let epsilon = linear(config.epsilon_start, config.epsilon_end, number, until);
         let agent = EpsilonGreedy { student: PolicyAgent { network: &self.online, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xc510, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
         for adam in [&mut self.tilt_adam, &mut self.atoms_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         }
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
@@ -244,7 +205,7 @@ impl PolicyLearner for Learner<'_> {
             let trained = [(&mut self.tilt_adam, tilt), (&mut self.atoms_adam, atoms)];
             AdamW::descend_together(trained, &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
-            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 let (target_tilt, target_atoms) = self.target.params();
                 target_network::update(target_tilt, tilt)?;
                 target_network::update(target_atoms, atoms)?;
@@ -290,62 +251,58 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let solver = C51 {
-            iterations: 150,
-            episodes: 8,
+            n_iterations: 150,
+            episodes_per_update: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..C51::default()
         };
         assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: C51 {
-                iterations: 5,
-                episodes: 4,
+                n_iterations: 5,
+                episodes_per_update: 4,
                 gradient_steps: 3,
                 batch_size: 9,
-                replay_episodes: 6,
+                buffer_episodes: 6,
                 n_step: 3,
-                target_period: 4,
+                target_update_interval: 4,
                 ..solver.clone()
             },
-            untrained: C51 { iterations: 0, ..solver.clone() },
+            untrained: C51 { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             // The mean of a distribution is what a state is worth.
             frozen: &["critic."],
             refused: vec![
-                (with(|c: &mut C51| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
-                (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
-                (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
-                (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
-                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c: &mut C51| c.omega = 2.0), "omega"),
+                (with(|c| c.epsilon_start = 1.1), "epsilon_start"),
+                (with(|c| c.epsilon_end = -0.1), "epsilon_end"),
+                (with(|c| c.exploration_fraction = f64::NAN), "exploration_fraction"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.replay_episodes = 0), "replay_episodes"),
-                (with(|c| c.atoms = 1), "atoms"),
-                (with(|c| c.lowest_return = Some(f64::NAN)), "lowest_return"),
+                (with(|c| c.buffer_episodes = 0), "buffer_episodes"),
+                (with(|c| c.n_atoms = 1), "n_atoms"),
+                (with(|c| c.v_min = Some(f64::NAN)), "v_min"),
                 (
                     with(|c| {
-                        c.lowest_return = Some(1.0);
-                        c.highest_return = Some(1.0);
+                        c.v_min = Some(1.0);
+                        c.v_max = Some(1.0);
                     }),
-                    "highest_return",
+                    "v_max",
                 ),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: true,
         });
@@ -371,9 +328,9 @@ mod tests {
         assert_eq!(ends(&config, &world), (-6.0, 7.5), "two turns of −4 or of 5, the second for half");
         world.rules.quit_penalty = Some(-10.0);
         assert_eq!(ends(&config, &world), (-15.0, 7.5));
-        let set = C51 { lowest_return: Some(-1.0), highest_return: Some(2.0), ..config.clone() };
+        let set = C51 { v_min: Some(-1.0), v_max: Some(2.0), ..config.clone() };
         assert_eq!(ends(&set, &world), (-1.0, 2.0));
-        let crossed = C51 { lowest_return: Some(9.0), ..config };
+        let crossed = C51 { v_min: Some(9.0), ..config };
         let error = crossed.support(&world).unwrap_err().to_string();
         assert!(error.starts_with("returns from 9 to 7.5 are no row of atoms\nhelp: set `lowest_return`"), "{error}");
     }

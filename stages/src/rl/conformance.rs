@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use pipeline::{Context, Stage};
+use serde_json::{Value, json};
 
 use super::inputs::Offline;
 use super::{NetworkConfig, Outputs};
@@ -12,7 +13,7 @@ use crate::env::{PolicyAgent, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
 
 /// A learner under test.
-pub struct ContractCase<S: Stage<Outputs = Outputs>> {
+pub struct ContractCase<S: Stage<Outputs = Outputs> + Default> {
     /// Settings that solve the small worlds, with [`small_network`].
     pub solver: S,
     /// Settings of a few updates.
@@ -115,12 +116,47 @@ pub fn returns_after_good_and_frequent<S: Stage<Inputs = Offline, Outputs = Outp
     greedy_returns(&run(stage, Offline { world: world.clone(), demonstrations }).unwrap().policy, &world)
 }
 
+/// The shared settings: each is there and refused by its path, and one that is set leaves the others at this learner's defaults.
+#[track_caller]
+fn assert_shares_the_settings<S: Stage + Default>() {
+    let defaults = serde_json::to_value(S::default()).unwrap();
+    let with = |path: &str, value: Value| {
+        let mut config = defaults.clone();
+        let pointer = format!("/{}", path.replace('.', "/"));
+        config.pointer_mut(&pointer).map(|place| *place = value)?;
+        Some(config)
+    };
+    let read = |config: Value| serde_json::from_value::<S>(config);
+    for (path, value) in [
+        ("gamma", json!(1.5)),
+        ("optimizer.learning_rate", json!(0.0)),
+        ("optimizer.weight_decay", json!(-1.0)),
+        ("optimizer.max_grad_norm", json!(0.0)),
+        ("network.window", json!(0)),
+        ("checkpoint_every", json!(0)),
+    ] {
+        match with(path, value) {
+            Some(config) => assert_eq!(read(config).unwrap().check().expect_err(path).0, path),
+            None => assert_eq!(path, "gamma", "{} has it", S::KIND),
+        }
+    }
+    assert_eq!(defaults["seed"], 0);
+    assert_eq!(S::NOT_IN_KEY, ["checkpoint_every"]);
+    let some = read(json!({ "optimizer": { "learning_rate": 0.125 } })).unwrap();
+    assert_eq!(Some(serde_json::to_value(some).unwrap()), with("optimizer.learning_rate", json!(0.125)));
+    let error = read(json!({ "learning_rate": 0.125 })).err().unwrap().to_string();
+    for shared in ["optimizer", "network", "checkpoint_every", "seed"] {
+        assert!(error.contains(&format!("`{shared}`")), "{error}");
+    }
+}
+
 /// All of it.
 #[track_caller]
-pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Sync>(case: &ContractCase<S>)
+pub fn assert_keeps_the_contract<S: Stage<Outputs = Outputs> + Default + Sync>(case: &ContractCase<S>)
 where
     S::Inputs: Send,
 {
+    assert_shares_the_settings::<S>();
     for (config, path) in &case.refused {
         assert_eq!(config.check().expect_err(path).0, *path);
     }

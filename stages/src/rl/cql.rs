@@ -15,67 +15,39 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::nn::loss::log_prob;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{AdamW, device, rng};
 
-/// `rl.cql`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cql {
-    /// Gradient steps.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// α: what a nat of distance from the demonstrations costs, 0 or more; 0 is plain offline Q-learning. The paper's discrete
-    /// tasks use 1 to 4, with rewards of about 1.
-    pub alpha: f64,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Steps n before the target network takes over.
-    pub n_step: usize,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network; `prior_scale: 1` starts the advantages at the world's own rewards.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Cql {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            alpha: 1.0,
-            gamma: 0.9,
-            n_step: 1,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.cql`.
+    pub struct Cql {
+        /// Gradient steps.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// α: weight of the conservative loss, per nat, 0 or more; 0 is plain offline Q-learning. The paper's discrete
+        /// tasks use 1 to 4, with rewards of about 1.
+        pub alpha: f64 = 1.0,
+        /// n of the n-step returns, from 1: rewards that are summed before the target network's value is added.
+        pub n_step: usize = 1,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        /// `prior_scale: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -94,11 +66,9 @@ impl Stage for Cql {
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
         validation::coefficient("alpha", self.alpha)?;
-        validation::discount("gamma", self.gamma)?;
         validation::n_step(self.n_step)?;
-        validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -108,16 +78,10 @@ impl Stage for Cql {
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            adam: AdamW::new(values.network.params(), self.learning_rate, self.weight_decay, self.clip)?,
+            adam: self.optimizer.adam(values.network.params())?,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -138,9 +102,9 @@ impl PolicyLearner for Learner<'_> {
         let q = self.values.online(&transitions.now)?.q;
         let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         Ok(vec![
@@ -174,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, demonstrated_cycles, returns_after_good_and_frequent, small_network,
@@ -181,14 +146,19 @@ mod tests {
     };
 
     fn solver() -> Cql {
-        Cql { iterations: 400, learning_rate: 0.01, network: small_network(), ..Cql::default() }
+        Cql {
+            n_gradient_steps: 400,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Cql::default()
+        }
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Cql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Cql { iterations: 0, ..solver() },
+            short: Cql { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Cql { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -196,14 +166,8 @@ mod tests {
             refused: vec![
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.alpha = -1.0), "alpha"),
-                (with(|c| c.gamma = 1.5), "gamma"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });

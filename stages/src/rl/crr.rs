@@ -21,14 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 /// Which demonstrated steps are copied.
@@ -46,78 +46,52 @@ pub enum Filter {
 #[serde(deny_unknown_fields, default)]
 pub struct Exponential {
     /// β, in the unit of rewards, above 0: an advantage of β counts e times as much as none. The paper's: 1.
-    pub temperature: f64,
+    pub advantage_temperature: f64,
     /// w_max: the largest weight of a step, above 0; the paper's: 20.
-    pub largest_weight: f64,
+    pub max_weight: f64,
 }
 
 impl Default for Exponential {
     fn default() -> Self {
-        Self { temperature: 1.0, largest_weight: 20.0 }
+        Self { advantage_temperature: 1.0, max_weight: 20.0 }
     }
 }
 
 impl Filter {
     fn check(&self) -> Validation {
-        let Self::Exponential(Exponential { temperature, largest_weight }) = self else { return Ok(()) };
-        validation::positive("exponential.temperature", *temperature, "a temperature is above 0")?;
-        validation::positive("exponential.largest_weight", *largest_weight, "a weight is above 0")
+        let Self::Exponential(Exponential { advantage_temperature, max_weight }) = self else { return Ok(()) };
+        validation::positive("exponential.advantage_temperature", *advantage_temperature, "a temperature is above 0")?;
+        validation::positive("exponential.max_weight", *max_weight, "a weight is above 0")
     }
 
     /// f(A): `advantages [N]`, in the unit of rewards → `[N]`.
     pub fn weights(&self, advantages: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Binary => advantages.gt(0.0)?.to_dtype(advantages.dtype()),
-            Self::Exponential(Exponential { temperature, largest_weight }) => {
-                exponential_weights(advantages, 1.0 / temperature, *largest_weight)
+            Self::Exponential(Exponential { advantage_temperature, max_weight }) => {
+                exponential_weights(advantages, 1.0 / advantage_temperature, *max_weight)
             }
         }
     }
 }
 
-/// `rl.crr`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Crr {
-    /// Gradient steps, each of one of Q and π.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// f: which demonstrated steps are copied, `binary` or `exponential`.
-    pub filter: Filter,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network; the paper's: 100.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// Both networks.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Crr {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            filter: Filter::Exponential(Exponential::default()),
-            gamma: 0.9,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.crr`.
+    pub struct Crr {
+        /// Gradient steps; each updates Q and π.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// f: the weight of a demonstrated step by its advantage, `binary` or `exponential`.
+        pub filter: Filter = Filter::Exponential(Exponential::default()),
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network. The paper's: 100.
+        pub target_update_interval: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -135,10 +109,8 @@ impl Stage for Crr {
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
         validation::nested("filter", self.filter.check())?;
-        validation::discount("gamma", self.gamma)?;
-        validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -146,23 +118,15 @@ impl Stage for Crr {
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            policy_adam: adam(&policy)?,
-            values_adam: adam(&values.network)?,
+            policy_adam: self.optimizer.adam(policy.params())?,
+            values_adam: self.optimizer.adam(values.network.params())?,
             policy,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -200,11 +164,11 @@ impl PolicyLearner for Learner<'_> {
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         self.policy_adam.descend(self.policy.params(), &imitation).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
@@ -236,25 +200,37 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Crr {
-        Crr { iterations: 300, learning_rate: 0.01, network: small_network(), ..Crr::default() }
+        Crr {
+            n_gradient_steps: 300,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Crr::default()
+        }
     }
 
-    fn exponential(temperature: f64) -> Filter {
-        Filter::Exponential(Exponential { temperature, ..Exponential::default() })
+    fn exponential(advantage_temperature: f64) -> Filter {
+        Filter::Exponential(Exponential { advantage_temperature, ..Exponential::default() })
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         for filter in [Filter::Binary, Filter::Exponential(Exponential::default())] {
             assert_keeps_the_contract(&ContractCase {
-                short: Crr { iterations: 5, batch_size: 9, target_period: 2, filter: filter.clone(), ..solver() },
-                untrained: Crr { iterations: 0, ..solver() },
+                short: Crr {
+                    n_gradient_steps: 5,
+                    batch_size: 9,
+                    target_update_interval: 2,
+                    filter: filter.clone(),
+                    ..solver()
+                },
+                untrained: Crr { n_gradient_steps: 0, ..solver() },
                 solver: Crr { filter, ..solver() },
                 updates: 5,
                 inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -262,14 +238,8 @@ mod tests {
                 frozen: &["critic."],
                 refused: vec![
                     (with(|c: &mut Crr| c.batch_size = 0), "batch_size"),
-                    (with(|c| c.filter = exponential(0.0)), "filter.exponential.temperature"),
-                    (with(|c| c.gamma = 1.5), "gamma"),
-                    (with(|c| c.target_period = 0), "target_period"),
-                    (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                    (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                    (with(|c| c.clip = 0.0), "clip"),
-                    (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                    (with(|c| c.network.window = 0), "network.window"),
+                    (with(|c| c.filter = exponential(0.0)), "filter.exponential.advantage_temperature"),
+                    (with(|c| c.target_update_interval = 0), "target_update_interval"),
                 ],
                 online: false,
             });

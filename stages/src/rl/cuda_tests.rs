@@ -4,7 +4,7 @@ use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
 use super::inputs::{Offline, Online, OnlineWithDemos};
-use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Sac, Sqn, bc, ilrec};
+use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
 use crate::nn::cuda_tests::{Numbers, assert_same_training, perturb};
@@ -36,70 +36,115 @@ fn assert_same_on_gpu<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, 
 
 #[test]
 fn bc_matches_the_cpu() {
-    let stage = BehaviourCloning { epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
+    let stage =
+        BehaviourCloning { n_epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
 }
 
 #[test]
 fn bc_over_a_sample_matches_the_cpu() {
-    let softmax = bc::Softmax::Sampled(bc::Sampled { negatives: 4 });
+    let softmax = bc::Softmax::Sampled(bc::Sampled { n_negatives: 4 });
     let network = small_network();
-    let stage = BehaviourCloning { epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
+    let stage = BehaviourCloning { n_epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
 }
 
 #[test]
 fn cql_matches_the_cpu() {
-    let stage = Cql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Cql::default() };
+    let stage = Cql {
+        n_gradient_steps: 3,
+        batch_size: 16,
+        target_update_interval: 2,
+        network: small_network(),
+        ..Cql::default()
+    };
     assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn bcq_matches_the_cpu() {
-    let stage = Bcq { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Bcq::default() };
+    let stage = Bcq {
+        n_gradient_steps: 3,
+        batch_size: 16,
+        target_update_interval: 2,
+        network: small_network(),
+        ..Bcq::default()
+    };
     assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn crr_matches_the_cpu() {
-    let stage = Crr { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Crr::default() };
+    let stage = Crr {
+        n_gradient_steps: 3,
+        batch_size: 16,
+        target_update_interval: 2,
+        network: small_network(),
+        ..Crr::default()
+    };
     assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn iql_matches_the_cpu() {
-    let stage = Iql { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Iql::default() };
+    let stage = Iql {
+        n_gradient_steps: 3,
+        batch_size: 16,
+        target_update_interval: 2,
+        network: small_network(),
+        ..Iql::default()
+    };
     assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn sqn_matches_the_cpu() {
-    let stage = Sqn { iterations: 3, batch_size: 16, target_period: 2, network: small_network(), ..Sqn::default() };
+    let stage = Sqn {
+        n_gradient_steps: 3,
+        batch_size: 16,
+        target_update_interval: 2,
+        network: small_network(),
+        ..Sqn::default()
+    };
     assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
 }
 
 #[test]
 fn dqn_matches_the_cpu() {
-    let stage = Dqn { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
+    let stage =
+        Dqn { n_iterations: 3, episodes_per_update: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
+    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+}
+
+#[test]
+fn reinforce_matches_the_cpu() {
+    let stage = Reinforce { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..Reinforce::default() };
     assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn sac_matches_the_cpu() {
-    let stage = Sac { iterations: 3, episodes: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
+    let stage =
+        Sac { n_iterations: 3, episodes_per_update: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
     assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn c51_matches_the_cpu() {
-    let stage =
-        C51 { iterations: 3, episodes: 4, gradient_steps: 2, atoms: 11, network: small_network(), ..C51::default() };
+    let stage = C51 {
+        n_iterations: 3,
+        episodes_per_update: 4,
+        gradient_steps: 2,
+        n_atoms: 11,
+        network: small_network(),
+        ..C51::default()
+    };
     assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
 }
 
 #[test]
 fn a2c_matches_the_cpu() {
-    let stage = A2c { iterations: 3, episodes: 4, network: small_network(), ..A2c::default() };
+    let stage = A2c { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..A2c::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
@@ -110,7 +155,8 @@ fn a2c_matches_the_cpu() {
 
 #[test]
 fn ppo_matches_the_cpu() {
-    let stage = Ppo { iterations: 3, episodes: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
+    let stage =
+        Ppo { n_iterations: 3, episodes_per_update: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
         world,
         reward: None,
@@ -121,7 +167,7 @@ fn ppo_matches_the_cpu() {
 
 #[test]
 fn ilrec_matches_the_cpu() {
-    let stage = IlRec { iterations: 3, episodes: 4, network: small_network(), ..IlRec::default() };
+    let stage = IlRec { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..IlRec::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| ilrec::Inputs {
         world,
         demonstrations,

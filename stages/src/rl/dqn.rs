@@ -13,86 +13,57 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, huber_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::PolicyAgent;
-use crate::nn::schedule::{linear, to_a_tenth};
+use crate::nn::schedule::linear;
 use crate::nn::{AdamW, device, rng};
 
-/// `rl.dqn`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Dqn {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Discount γ, in [0, 1]; 0.5 by default, IL-Rec's and BiLLP's: the further a value looks, the larger its error beside what one
-    /// item pays more than another.
-    pub gamma: f64,
-    /// Steps n before the target network takes over; 1 by default, for longer returns hold the random items that were tried, and
-    /// nothing corrects them. Rainbow, which explores without random actions: 3.
-    pub n_step: usize,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// Share of random items at first, in [0, 1].
-    pub epsilon_first: f64,
-    /// Share of random items from `epsilon_until` on, in [0, 1].
-    pub epsilon_last: f64,
-    /// Share of the rounds over which the first falls to the last in a straight line, in [0, 1].
-    pub epsilon_until: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network; `prior_scale: 1` starts the advantages at the world's own rewards.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Dqn {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 256,
-            replay_episodes: 2000,
-            gamma: 0.5,
-            n_step: 1,
-            target_period: 40,
-            epsilon_first: 0.5,
-            epsilon_last: 0.02,
-            epsilon_until: 0.5,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.dqn`.
+    pub struct Dqn {
+        /// Iterations; each plays `episodes_per_update` whole episodes and then takes `gradient_steps`.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 16,
+        /// Gradient steps of an iteration, from 1.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 256,
+        /// Episodes that the replay buffer holds, from 1; the oldest are dropped.
+        pub buffer_episodes: usize = 2000,
+        /// n of the n-step returns, from 1: rewards that are summed before the target network's value is added. 1 by default, because
+        /// longer returns include random items and are not corrected for them. Rainbow, which explores by noisy networks: 3.
+        pub n_step: usize = 1,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 40,
+        /// ε at the first iteration: the probability of a random item, in [0, 1].
+        pub epsilon_start: f64 = 0.5,
+        /// ε once `exploration_fraction` of the iterations are over, in [0, 1].
+        pub epsilon_end: f64 = 0.02,
+        /// Fraction of the iterations over which ε falls linearly from `epsilon_start` to `epsilon_end`, in [0, 1].
+        pub exploration_fraction: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// `prior_scale: 1` starts the advantages at the world's own rewards.
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 iterations,
+        /// 0.5 by default, as IL-Rec and BiLLP have it: the error of a value grows with its horizon, while the difference between
+        /// the rewards of two items does not.
+        gamma: 0.5,
     }
 }
 
@@ -110,16 +81,15 @@ impl Stage for Dqn {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
-        validation::epsilon(self.epsilon_first, self.epsilon_last, self.epsilon_until)?;
-        validation::episodes(self.episodes)?;
+        validation::epsilon(self.epsilon_start, self.epsilon_end, self.exploration_fraction)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
-        validation::replay_episodes(self.replay_episodes)?;
+        validation::buffer_episodes(self.buffer_episodes)?;
         validation::n_step(self.n_step)?;
-        validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -134,17 +104,11 @@ impl Stage for Dqn {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            adam: AdamW::new(values.network.params(), self.learning_rate, 0.0, self.clip)?,
-            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            adam: self.optimizer.adam(values.network.params())?,
+            replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -160,15 +124,15 @@ struct Learner<'a> {
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
-        let until = (config.iterations as f64 * config.epsilon_until) as u64;
-        let epsilon = linear(config.epsilon_first, config.epsilon_last, number, until);
+        let until = (config.n_iterations as f64 * config.exploration_fraction) as u64;
+        let epsilon = linear(config.epsilon_start, config.epsilon_end, number, until);
         let agent = EpsilonGreedy { student: PolicyAgent { network: &self.values.network, sample: false }, epsilon };
         let draw = rng(&[config.seed, 0xd90, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
@@ -181,7 +145,7 @@ impl PolicyLearner for Learner<'_> {
             self.adam
                 .descend(self.values.network.params(), &loss)
                 .with_context(|| format!("update {number}, gradient step {step}"))?;
-            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 self.values.update_target()?;
             }
         }
@@ -212,51 +176,47 @@ impl PolicyLearner for Learner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let solver = Dqn {
-            iterations: 150,
-            episodes: 8,
+            n_iterations: 150,
+            episodes_per_update: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Dqn::default()
         };
         assert_keeps_the_contract(&ContractCase {
             // The target is renewed and the replay forgets within the few updates.
             short: Dqn {
-                iterations: 5,
-                episodes: 4,
+                n_iterations: 5,
+                episodes_per_update: 4,
                 gradient_steps: 3,
                 batch_size: 9,
-                replay_episodes: 6,
+                buffer_episodes: 6,
                 n_step: 3,
-                target_period: 4,
+                target_update_interval: 4,
                 ..solver.clone()
             },
-            untrained: Dqn { iterations: 0, ..solver.clone() },
+            untrained: Dqn { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut Dqn| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
-                (with(|c| c.epsilon_first = 1.1), "epsilon_first"),
-                (with(|c| c.epsilon_last = -0.1), "epsilon_last"),
-                (with(|c| c.epsilon_until = f64::NAN), "epsilon_until"),
-                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c: &mut Dqn| c.omega = 2.0), "omega"),
+                (with(|c| c.epsilon_start = 1.1), "epsilon_start"),
+                (with(|c| c.epsilon_end = -0.1), "epsilon_end"),
+                (with(|c| c.exploration_fraction = f64::NAN), "exploration_fraction"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.replay_episodes = 0), "replay_episodes"),
+                (with(|c| c.buffer_episodes = 0), "buffer_episodes"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: true,
         });

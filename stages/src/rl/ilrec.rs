@@ -29,97 +29,68 @@ use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipp
 use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::mixed;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
 use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, DiscriminatorSettings, device, rng};
 
-/// `rl.ilrec`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct IlRec {
-    /// Rounds.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Demonstrated steps among those that a round's L_RL learns from, in [0, 1): 0 for none. Whole episodes are taken until the
-    /// share is reached. Ours; in the released code the share fades as the replay fills.
-    pub demonstration_share: f64,
-    /// Discount γ, in [0, 1]; IL-Rec: 0.5.
-    pub gamma: f64,
-    /// Steps n before the critic takes over.
-    pub n_step: usize,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// c_H: what a nat of entropy is worth; IL-Rec: 0.1.
-    pub entropy: f64,
-    /// c_V.
-    pub value_loss: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
-    pub omega: f64,
-    /// λ of the imitation loss; IL-Rec: 0.25 on Steam, 0.5 on Amazon.
-    pub imitation: f64,
-    /// Demonstrated steps that a round imitates.
-    pub imitation_batch: usize,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// How the expert's steps are told from the policy's.
-    pub discriminator: DiscriminatorSettings,
-    /// How much each demonstrated step counts.
-    pub weights: WeightsConfig,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of all weights, users, draws and batches.
-    pub seed: u64,
+learner_settings! {
+    /// `rl.ilrec`.
+    pub struct IlRec {
+        /// Iterations; each plays `episodes_per_update` episodes, updates the discriminator and takes one gradient step of the policy.
+        pub n_iterations: u64 = 400,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 64,
+        /// Fraction of demonstrated steps in L_RL, in [0, 1). Whole episodes are added until it is reached. Ours; in the released code
+        /// the fraction falls as the replay buffer fills.
+        pub demo_fraction: f64 = 0.25,
+        /// n of the n-step returns, from 1: rewards that are summed before the critic's value is added.
+        pub n_step: usize = 8,
+        /// c_H: weight of the entropy bonus, per nat; IL-Rec: 0.1.
+        pub entropy_coef: f64 = 0.01,
+        /// c_V: weight of the critic's loss, 0 or more.
+        pub value_coef: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
+        pub omega: f64 = 0.0,
+        /// λ: weight of the behaviour-cloning loss, 0 or more; IL-Rec: 0.25 on Steam, 0.5 on Amazon.
+        pub bc_coef: f64 = 0.25,
+        /// Demonstrated steps in the behaviour-cloning loss of an iteration, from 1.
+        pub bc_batch_size: usize = 128,
+        /// The discriminator between demonstrated and played steps.
+        pub discriminator: DiscriminatorSettings = DiscriminatorSettings::default(),
+        /// The weights of demonstrated steps.
+        pub weights: WeightsConfig = WeightsConfig::default(),
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        network: NetworkConfig::default(),
+        checkpoint_every: 25 iterations,
+        /// IL-Rec: 0.5.
+        gamma: 0.9,
+    }
 }
 
 /// The weights of [`IlRec`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightsConfig {
-    /// Rounds between two weighings of all demonstrations; 0 never weighs them: w ≡ 1, the ablation.
-    pub every: u64,
+    /// Iterations between two computations of all weights; 0 never computes them, so that w ≡ 1, the ablation.
+    pub reweight_interval: u64,
     /// κ of w_IRL.
     pub kappa: f64,
     /// α of w = w_env^α · w_IRL^(1−α), in [0, 1]; IL-Rec: 0.5 on Steam, 0.25 on Amazon.
     pub alpha: f64,
 }
 
-impl Default for IlRec {
-    fn default() -> Self {
-        Self {
-            iterations: 400,
-            episodes: 64,
-            demonstration_share: 0.25,
-            gamma: 0.9,
-            n_step: 8,
-            learning_rate: 0.002,
-            entropy: 0.01,
-            value_loss: 0.5,
-            omega: 0.0,
-            imitation: 0.25,
-            imitation_batch: 128,
-            clip: 1.0,
-            discriminator: DiscriminatorSettings::default(),
-            weights: WeightsConfig::default(),
-            network: NetworkConfig::default(),
-            checkpoint_every: 25,
-            seed: 0,
-        }
-    }
-}
-
 impl Default for WeightsConfig {
     fn default() -> Self {
-        Self { every: 10, kappa: 1.0, alpha: 0.5 }
+        Self { reweight_interval: 10, kappa: 1.0, alpha: 0.5 }
     }
 }
 
@@ -151,32 +122,25 @@ impl Stage for IlRec {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
-        validation::fraction("demonstration_share", self.demonstration_share)?;
-        validation::positive("demonstration_share", 1.0 - self.demonstration_share, "below 1: the policy plays, too")?;
+        validation::fraction("demo_fraction", self.demo_fraction)?;
+        validation::positive("demo_fraction", 1.0 - self.demo_fraction, "below 1: the policy plays, too")?;
         validation::n_step(self.n_step)?;
-        validation::episodes(self.episodes)?;
-        validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::coefficient("value_loss", self.value_loss)?;
-        validation::finite("entropy", self.entropy)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
+        validation::behaviour_cloning(self.bc_coef, self.bc_batch_size)?;
+        validation::coefficient("value_coef", self.value_coef)?;
+        validation::finite("entropy_coef", self.entropy_coef)?;
         validation::nested("discriminator", self.discriminator.check())?;
         validation::fraction("weights.alpha", self.weights.alpha)?;
         validation::coefficient("weights.kappa", self.weights.kappa)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        self.check_shared()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -233,7 +197,7 @@ impl<'a> Learner<'a> {
         }
         let network = config.network.build(world, config.seed, device)?;
         Ok(Self {
-            adam: AdamW::new(network.params(), config.learning_rate, 0.0, config.clip)?,
+            adam: config.optimizer.adam(network.params())?,
             network,
             value_unit: value_unit(world, config.gamma),
             discriminator: IlRecDiscriminator::new(
@@ -258,7 +222,7 @@ impl<'a> Learner<'a> {
     fn mix(&self, batch: Batch, round: u64) -> Mix {
         let count = batch.steps();
         let mut mix = Mix { batch, played: count, last: vec![], after: vec![] };
-        let share = self.config.demonstration_share;
+        let share = self.config.demo_fraction;
         let wanted = (count as f64 * share / (1.0 - share)).round() as usize;
         let mut starts = vec![0];
         starts.extend(self.demos.lengths.iter().scan(0, |sum, length| {
@@ -302,12 +266,15 @@ impl PolicyLearner for Learner<'_> {
         let place = || format!("update {number}");
         let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x117, number]);
-        let played = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
+        let played = Batch::play(self.world, &student, config.episodes_per_update, config.network.window, draw)?;
         let (episode_return, length) = (played.episode_return(), played.length());
 
-        let metrics = self.discriminator.learn(&played, &self.pairs.weights, number).with_context(place)?;
-        let WeightsConfig { every, kappa, alpha } = self.config.weights;
-        if every > 0 && number.is_multiple_of(every) {
+        let metrics = self
+            .discriminator
+            .learn(&played, &self.pairs.weights, [number, config.n_iterations])
+            .with_context(place)?;
+        let WeightsConfig { reweight_interval, kappa, alpha } = self.config.weights;
+        if reweight_interval > 0 && number.is_multiple_of(reweight_interval) {
             self.pairs.weights = mixed_weights(&self.log_env, &self.discriminator.demo_logits()?, 1.0, kappa, alpha);
         }
 
@@ -329,11 +296,11 @@ impl PolicyLearner for Learner<'_> {
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
-        let rows = self.pairs.draw(config.imitation_batch, rng(&[config.seed, 0x1317, number]));
+        let rows = self.pairs.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, number]));
         let bc_loss = self.pairs.imitation_loss(&self.network, &rows)?;
-        let learned = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
-        let loss = (learned + (&bc_loss * config.imitation)?)?;
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        let learned = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let loss = (learned + (&bc_loss * config.bc_coef)?)?;
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(place)?;
         let max_weight = self.pairs.weights.iter().copied().fold(0.0, f32::max);
         Ok(vec![
@@ -369,17 +336,18 @@ impl PolicyLearner for Learner<'_> {
 mod tests {
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, demonstrated_cycles, greedy_returns, small_network, with,
     };
 
     fn solver() -> IlRec {
         IlRec {
-            iterations: 250,
-            episodes: 16,
-            learning_rate: 0.01,
+            n_iterations: 250,
+            episodes_per_update: 16,
+            optimizer: Optimizer::with_learning_rate(0.01),
             omega: 0.3,
-            imitation_batch: 32,
+            bc_batch_size: 32,
             discriminator: DiscriminatorSettings {
                 batch_size: 32,
                 hidden_size: 16,
@@ -398,29 +366,25 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
-        let weights = WeightsConfig { every: 2, ..WeightsConfig::default() };
+        let weights = WeightsConfig { reweight_interval: 2, ..WeightsConfig::default() };
         let discriminator = DiscriminatorSettings { buffer_rounds: 2, ..solver().discriminator };
         assert_keeps_the_contract(&ContractCase {
-            short: IlRec { iterations: 5, episodes: 4, weights, discriminator, ..solver() },
-            untrained: IlRec { iterations: 0, ..solver() },
+            short: IlRec { n_iterations: 5, episodes_per_update: 4, weights, discriminator, ..solver() },
+            untrained: IlRec { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut IlRec| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
-                (with(|c| c.demonstration_share = 1.0), "demonstration_share"),
-                (with(|c| c.demonstration_share = -0.1), "demonstration_share"),
+                (with(|c: &mut IlRec| c.omega = 2.0), "omega"),
+                (with(|c| c.demo_fraction = 1.0), "demo_fraction"),
+                (with(|c| c.demo_fraction = -0.1), "demo_fraction"),
                 (with(|c| c.n_step = 0), "n_step"),
-                (with(|c| c.episodes = 0), "episodes"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.imitation_batch = 0), "imitation_batch"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.imitation = -1.0), "imitation"),
-                (with(|c| c.value_loss = -1.0), "value_loss"),
-                (with(|c| c.entropy = f64::NAN), "entropy"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
+                (with(|c| c.bc_batch_size = 0), "bc_batch_size"),
+                (with(|c| c.bc_coef = -1.0), "bc_coef"),
+                (with(|c| c.value_coef = -1.0), "value_coef"),
+                (with(|c| c.entropy_coef = f64::NAN), "entropy_coef"),
                 (with(|c| c.discriminator.batch_size = 0), "discriminator.batch_size"),
                 (with(|c| c.discriminator.buffer_rounds = 0), "discriminator.buffer_rounds"),
                 (with(|c| c.discriminator.label_smoothing = 0.5), "discriminator.label_smoothing"),
@@ -429,7 +393,6 @@ mod tests {
                 (with(|c| c.discriminator.max_accuracy = 0.0), "discriminator.max_accuracy"),
                 (with(|c| c.weights.alpha = 1.5), "weights.alpha"),
                 (with(|c| c.weights.kappa = -1.0), "weights.kappa"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
             ],
             online: true,
         });
@@ -440,7 +403,7 @@ mod tests {
     #[test]
     fn omega_goes_from_the_world_to_pure_inverse_rl() {
         let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
-        let alone = IlRec { imitation: 0.0, demonstration_share: 0.0, ..solver() };
+        let alone = IlRec { bc_coef: 0.0, demo_fraction: 0.0, ..solver() };
         let returned = |omega: f64| {
             let outputs =
                 train_with(&IlRec { omega, ..alone.clone() }, &world, demonstrated_cycles(&world, &[&[2, 4, 6]]));
@@ -456,7 +419,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[1].steps.truncate(3);
-        let config = IlRec { demonstration_share: 0.6, ..solver() };
+        let config = IlRec { demo_fraction: 0.6, ..solver() };
         let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
         let learner = Learner::new(&config, &inputs, &Device::Cpu).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
@@ -474,7 +437,7 @@ mod tests {
     #[test]
     fn the_share_of_demonstrated_steps_is_what_is_stated() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
-        let config = IlRec { iterations: 3, demonstration_share: 0.4, ..solver() };
+        let config = IlRec { n_iterations: 3, demo_fraction: 0.4, ..solver() };
         let outputs = train_with(&config, &world, demonstrated_cycles(&world, &[&[0, 2, 4]]));
         let shares = outputs.curves.0.iter().filter(|point| point.series == "demonstrated_share");
         let shares: Vec<f64> = shares.map(|point| point.value).collect();

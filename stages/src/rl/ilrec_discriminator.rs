@@ -62,8 +62,8 @@ impl<'w> IlRecDiscriminator<'w> {
     }
 
     /// Adds a round's played steps and learns from what is kept; the last batch's outcome. `weights [N]` are the demonstrated
-    /// steps', and count where the settings say so.
-    pub fn learn(&mut self, batch: &Batch, weights: &[f32], round: u64) -> Result<DiscriminatorMetrics> {
+    /// steps', and count where the settings say so; `[round, rounds]` is the number of this round, from 0, and of all.
+    pub fn learn(&mut self, batch: &Batch, weights: &[f32], [round, rounds]: [u64; 2]) -> Result<DiscriminatorMetrics> {
         self.played.push(self.features.compute(&batch.observation, &batch.actions)?.to_device(&self.device)?);
         if self.played.len() > self.settings.buffer_rounds {
             self.played.remove(0);
@@ -71,6 +71,7 @@ impl<'w> IlRecDiscriminator<'w> {
         let played = DiscriminatorBatch::of_state_actions(Tensor::cat(&self.played, 0)?);
         let counts = if self.settings.weighted { weights.to_vec() } else { vec![1.0; weights.len()] };
         let counts = Tensor::from_vec(counts, weights.len(), &self.device)?;
+        self.trainer.begin_round(round, rounds);
         let enough = self.settings.max_accuracy;
         let mut metrics = DiscriminatorMetrics { loss: 0.0, accuracy: 0.0 };
         for step in 0..self.settings.n_updates.unwrap_or(USUAL_STEPS) {
@@ -139,11 +140,11 @@ mod tests {
             Inputs { world: world.clone(), demonstrations, weights: None, items }
         };
         let with = |change: fn(&mut DiscriminatorSettings)| {
-            let weights = WeightsConfig { every: 1, ..WeightsConfig::default() };
+            let weights = WeightsConfig { reweight_interval: 1, ..WeightsConfig::default() };
             let (discriminator, network) = (small(), small_network());
             let mut config = IlRec {
-                iterations: 4,
-                episodes: 4,
+                n_iterations: 4,
+                episodes_per_update: 4,
                 omega: 1.0,
                 discriminator,
                 weights,

@@ -19,7 +19,7 @@ pipeline::ports! {
         world: World,
         /// r_IRL, wanted where `omega` is above 0.
         reward: Option<RewardModel>,
-        /// What to imitate, wanted where `imitation` is above 0.
+        /// What to imitate, wanted where `bc_coef` is above 0.
         demonstrations: Option<Demonstrations>,
         /// How much each demonstrated step counts; 1 without.
         weights: Option<Weights>,

@@ -2,85 +2,55 @@
 //!
 //! L_V = mean(|τ − 1[u < 0]|·u²),  u = (Q̄(s, a_demo) − V(s))/unit, with the unit of the value head
 //! L_Q = ½·mean((Q(s, a_demo) − r − γ·V(s′))²)
-//! L_π = −mean(min(exp(β·(Q̄(s, a_demo) − V(s))), w_max)·log π(a_demo|s))
+//! L_π = −mean(min(exp((Q̄(s, a_demo) − V(s))/β), w_max)·log π(a_demo|s))
 //!
 //! Kostrikov, Nair and Levine 2022 (arXiv 2110.06169, eq. 5, 6 and 7). V is the τ-expectile of what the demonstrated items of
 //! a state are worth: at τ = ½ their mean, so that the policy is one step of improvement on whoever demonstrated; towards 1
-//! the best of them, so that good parts of different episodes are joined. Published: τ 0.7 and β 3 (locomotion), τ 0.9 and β
-//! 10 (mazes), weights cut at 100, γ 0.99, Adam with 3e-4. π and V share the vectors of the last items and how they are read,
+//! the best of them, so that good parts of different episodes are joined. Published: τ 0.7 and 1/β 3 (locomotion), τ 0.9 and
+//! 1/β 10 (mazes), weights cut at 100, γ 0.99, Adam with 3e-4. π and V share the vectors of the last items and how they are read,
 //! Q has a network of its own, dueling as in `rl.dqn`; the policy's softmax takes the place of the paper's Gaussian. Left out:
-//! the smaller of two Qs, and targets that follow a little at each step (they are renewed every `target_period`).
+//! the smaller of two Qs, and targets that follow a little at each step (they are renewed every `target_update_interval`).
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss, gather_q};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
-/// `rl.iql`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Iql {
-    /// Gradient steps, each of one of V, Q and π.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// τ: which expectile of what was demonstrated a state is worth, above 0 and below 1. The paper's for locomotion: 0.7.
-    pub expectile: f64,
-    /// β: how strongly the policy prefers what is worth more, 0 or more, per unit of reward; 0 is behaviour cloning. The
-    /// paper's for locomotion: 3.
-    pub beta: f64,
-    /// w_max: the largest weight of a demonstrated step, above 0; the paper's: 100.
-    pub largest_weight: f64,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// Both networks.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Iql {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            expectile: 0.7,
-            beta: 3.0,
-            largest_weight: 100.0,
-            gamma: 0.9,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.iql`.
+    pub struct Iql {
+        /// Gradient steps; each updates V, Q and π.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// τ: V is this expectile of the demonstrated items' values, above 0 and below 1. The paper's for locomotion: 0.7.
+        pub expectile: f64 = 0.7,
+        /// β of the policy's weights exp(A/β), in the unit of rewards, above 0: an advantage of β counts e times as much as none, and
+        /// the higher it is, the more the policy copies. The inverse of the paper's β, which is 3 for locomotion.
+        pub advantage_temperature: f64 = 1.0 / 3.0,
+        /// w_max: upper bound of a demonstrated step's weight, above 0; the paper's: 100.
+        pub max_weight: f64 = 100.0,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        gamma: 0.9,
     }
 }
 
@@ -98,12 +68,11 @@ impl Stage for Iql {
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
         validation::open_interval("expectile", self.expectile, "an expectile lies between 0 and 1, both excluded")?;
-        validation::coefficient("beta", self.beta)?;
-        validation::positive("largest_weight", self.largest_weight, "a weight is above 0")?;
-        validation::discount("gamma", self.gamma)?;
-        validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::positive("advantage_temperature", self.advantage_temperature, "a temperature is above 0")?;
+        validation::finite("advantage_temperature", self.advantage_temperature)?;
+        validation::positive("max_weight", self.max_weight, "a weight is above 0")?;
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
@@ -111,23 +80,15 @@ impl Stage for Iql {
         let device = device::of(cx)?;
         let policy = self.network.build(world, self.seed, &device)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            policy_adam: adam(&policy)?,
-            values_adam: adam(&values.network)?,
+            policy_adam: self.optimizer.adam(policy.params())?,
+            values_adam: self.optimizer.adam(values.network.params())?,
             policy,
             values,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -155,18 +116,19 @@ impl PolicyLearner for Learner<'_> {
         let observed = states(&self.policy, &transitions.now)?;
         let (choice, values) = self.policy.evaluate_actions(&observed, &transitions.actions)?;
         let advantages = ((&q_target / unit)? - &values)?;
-        let weights = exponential_weights(&(advantages.detach() * unit)?, config.beta, config.largest_weight)?;
+        let weights =
+            exponential_weights(&(advantages.detach() * unit)?, 1.0 / config.advantage_temperature, config.max_weight)?;
         let value = expectile_loss(&advantages, config.expectile)?;
         let imitation = weighted_loss(&choice.log_prob, &weights)?;
         let error = bellman_loss(&self.values.online(&transitions.now)?.q, &actions, &targets)?;
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         self.policy_adam.descend(self.policy.params(), &(&value + &imitation)?).with_context(place)?;
         self.values_adam.descend(self.values.network.params(), &error).with_context(place)?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
@@ -206,20 +168,26 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
     };
 
     fn solver() -> Iql {
-        Iql { iterations: 300, learning_rate: 0.01, network: small_network(), ..Iql::default() }
+        Iql {
+            n_gradient_steps: 300,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Iql::default()
+        }
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Iql { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Iql { iterations: 0, ..solver() },
+            short: Iql { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Iql { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -227,15 +195,9 @@ mod tests {
             refused: vec![
                 (with(|c: &mut Iql| c.batch_size = 0), "batch_size"),
                 (with(|c| c.expectile = 1.0), "expectile"),
-                (with(|c| c.beta = -1.0), "beta"),
-                (with(|c| c.largest_weight = 0.0), "largest_weight"),
-                (with(|c| c.gamma = 1.5), "gamma"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
+                (with(|c| c.advantage_temperature = 0.0), "advantage_temperature"),
+                (with(|c| c.max_weight = 0.0), "max_weight"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });
@@ -243,9 +205,10 @@ mod tests {
 
     #[test]
     fn it_prefers_what_paid_over_what_was_frequent() {
-        let returns = |beta: f64| returns_after_good_and_frequent(&Iql { beta, ..solver() });
-        assert_eq!(returns(3.0), [120.0, 120.0]);
-        assert_eq!(returns(0.0), [90.0, 90.0], "without β it copies");
+        let returns =
+            |advantage_temperature: f64| returns_after_good_and_frequent(&Iql { advantage_temperature, ..solver() });
+        assert_eq!(returns(1.0 / 3.0), [120.0, 120.0]);
+        assert_eq!(returns(1e6), [90.0, 90.0], "a high temperature copies");
     }
 
     #[test]

@@ -31,10 +31,10 @@ pub mod mixed_reward;
 mod network;
 mod ppo;
 mod q_values;
-#[cfg(test)]
 mod reinforce;
 mod replay_buffer;
 mod sac;
+mod settings;
 mod sqn;
 mod target_network;
 mod validation;
@@ -52,6 +52,7 @@ pub use iql::Iql;
 pub use learner::PolicyLearner;
 pub use network::NetworkConfig;
 pub use ppo::Ppo;
+pub use reinforce::Reinforce;
 pub use sac::Sac;
 pub use sqn::Sqn;
 

@@ -11,86 +11,53 @@ use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::advantage::{generalised_advantages, normalised};
 use super::batch::{Batch, value_unit};
 use super::inputs::OnlineWithDemos;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
-/// `rl.ppo`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ppo {
-    /// Rounds; each plays `episodes` whole episodes with the present policy and learns from them `epochs` times.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Passes over a round's steps; the paper: 3 to 10.
-    pub epochs: u64,
-    /// Steps of a gradient step.
-    pub batch_size: usize,
-    /// Discount γ, in [0, 1].
-    pub gamma: f64,
-    /// λ of the advantages, in [0, 1]: 0 looks one step ahead, 1 to the end; the paper: 0.95.
-    pub lambda: f64,
-    /// ε: how far the ratio of probabilities may move for gain; the paper: 0.2.
-    pub clip_ratio: f64,
-    /// A round ends early once a pass has moved the policy by more than this, in nats of KL divergence; ours.
-    pub target_kl: f64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// c_H: what a nat of entropy is worth.
-    pub entropy: f64,
-    /// c_V.
-    pub value_loss: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// λ_imit of the imitation loss; 0.25 is IL-Rec's for Steam.
-    pub imitation: f64,
-    /// Demonstrated steps that a gradient step imitates.
-    pub imitation_batch: usize,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Ppo {
-    fn default() -> Self {
-        Self {
-            iterations: 100,
-            episodes: 64,
-            epochs: 4,
-            batch_size: 512,
-            gamma: 0.9,
-            lambda: 0.95,
-            clip_ratio: 0.2,
-            target_kl: 0.05,
-            learning_rate: 0.002,
-            entropy: 0.01,
-            value_loss: 0.5,
-            omega: 0.0,
-            imitation: 0.25,
-            imitation_batch: 128,
-            clip: 1.0,
-            network: NetworkConfig::default(),
-            checkpoint_every: 10,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.ppo`.
+    pub struct Ppo {
+        /// Iterations; each plays `episodes_per_update` whole episodes with the current policy and passes over them `n_epochs` times.
+        pub n_iterations: u64 = 100,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 64,
+        /// Passes over the steps of an iteration, from 1; the paper: 3 to 10.
+        pub n_epochs: u64 = 4,
+        /// Steps of a gradient step, from 1.
+        pub batch_size: usize = 512,
+        /// λ of generalised advantage estimation, in [0, 1]: 0 looks one step ahead, 1 to the end; the paper: 0.95.
+        pub gae_lambda: f64 = 0.95,
+        /// ε: the ratio π(a|s)/π_old(a|s) is clipped to 1 − ε and 1 + ε, above 0; the paper: 0.2.
+        pub clip_range: f64 = 0.2,
+        /// An iteration ends after the pass whose mean KL divergence from π_old exceeds this, in nats, above 0; ours.
+        pub target_kl: f64 = 0.05,
+        /// c_H: weight of the entropy bonus, per nat.
+        pub entropy_coef: f64 = 0.01,
+        /// c_V: weight of the critic's loss, 0 or more.
+        pub value_coef: f64 = 0.5,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+        /// λ: weight of the behaviour-cloning loss, 0 or more; 0 turns it off. 0.25 is IL-Rec's for Steam.
+        pub bc_coef: f64 = 0.25,
+        /// Demonstrated steps in the behaviour-cloning loss of a gradient step, from 1.
+        pub bc_batch_size: usize = 128,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        network: NetworkConfig::default(),
+        checkpoint_every: 10 iterations,
+        gamma: 0.9,
     }
 }
 
@@ -108,22 +75,25 @@ impl Stage for Ppo {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
-        validation::fraction("lambda", self.lambda)?;
+        validation::fraction("gae_lambda", self.gae_lambda)?;
         validation::fraction("omega", self.omega)?;
-        validation::episodes(self.episodes)?;
-        validation::at_least_one("epochs", self.epochs as usize, "a round is learned from at least once")?;
+        validation::episodes_per_update(self.episodes_per_update)?;
+        validation::at_least_one(
+            "n_epochs",
+            self.n_epochs as usize,
+            "an iteration passes over its steps at least once",
+        )?;
         validation::batch_size(self.batch_size)?;
-        validation::positive("clip_ratio", self.clip_ratio, "how far a ratio may move is above 0")?;
+        validation::positive("clip_range", self.clip_range, "the clip range is above 0")?;
         validation::positive("target_kl", self.target_kl, "a divergence is above 0")?;
-        validation::imitation(self.imitation, self.imitation_batch)?;
-        validation::coefficient("value_loss", self.value_loss)?;
-        validation::finite("entropy", self.entropy)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::behaviour_cloning(self.bc_coef, self.bc_batch_size)?;
+        validation::coefficient("value_coef", self.value_coef)?;
+        validation::finite("entropy_coef", self.entropy_coef)?;
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.imitation)).collect()
+        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.bc_coef)).collect()
     }
 
     fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
@@ -136,23 +106,17 @@ impl Stage for Ppo {
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, window)?,
             demonstrated: BcDataset::optional(
-                self.imitation,
+                self.bc_coef,
                 inputs.demonstrations.as_ref(),
                 inputs.weights.as_ref(),
                 world,
                 window,
             )?,
-            adam: AdamW::new(network.params(), self.learning_rate, 0.0, self.clip)?,
+            adam: self.optimizer.adam(network.params())?,
             network,
             value_unit: value_unit(world, self.gamma),
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -185,16 +149,16 @@ struct Sums {
     divergence: f64,
     entropy: f64,
     value_error: f64,
-    imitation: f64,
+    bc_loss: f64,
 }
 
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let rollout = self.play(number)?;
-        self.adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+        self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         let mut sums = Sums::default();
-        for epoch in 0..config.epochs {
+        for epoch in 0..config.n_epochs {
             let mut order: Vec<usize> = (0..rollout.batch.steps()).collect();
             order.shuffle(&mut rng(&[config.seed, 0x990, number, epoch]));
             let (before, steps_before) = (sums.divergence, sums.steps);
@@ -212,7 +176,7 @@ impl PolicyLearner for Learner<'_> {
             ("length", rollout.batch.length()),
             ("entropy", mean(sums.entropy)),
             ("value_error", mean(sums.value_error)),
-            ("imitation_loss", mean(sums.imitation)),
+            ("imitation_loss", mean(sums.bc_loss)),
             ("divergence", mean(sums.divergence)),
             ("gradient_steps", sums.steps),
         ])
@@ -231,13 +195,14 @@ impl Learner<'_> {
         let config = self.config;
         let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x99a, number]);
-        let batch = Batch::play(self.world, &student, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &student, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         let (choice, values) =
             self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
-        let advantages = generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.lambda);
+        let advantages =
+            generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.gae_lambda);
         Ok(Rollout {
             log_old: choice.log_prob.to_vec1()?,
             targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
@@ -255,16 +220,16 @@ impl Learner<'_> {
         let states = states(&self.network, &rollout.batch.observation.take(rows))?;
         let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
         let change = (log_prob - select(&rollout.log_old)?)?;
-        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_ratio)?;
+        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_range)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &select(&rollout.targets)?)?;
-        let mut loss = ((&actor - (&entropy * config.entropy)?)? + (&critic * config.value_loss)?)?;
+        let mut loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         if let Some(demonstrated) = &self.demonstrated {
             let rows =
-                demonstrated.draw(config.imitation_batch, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
+                demonstrated.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
             let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
-            sums.imitation += f64::from(bc_loss.to_scalar::<f32>()?);
-            loss = (loss + (bc_loss * config.imitation)?)?;
+            sums.bc_loss += f64::from(bc_loss.to_scalar::<f32>()?);
+            loss = (loss + (bc_loss * config.bc_coef)?)?;
         }
         sums.steps += 1.0;
         sums.divergence += divergence(&change.to_vec1()?);
@@ -293,23 +258,24 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         let solver = Ppo {
-            iterations: 80,
-            episodes: 32,
+            n_iterations: 80,
+            episodes_per_update: 32,
             batch_size: 256,
-            learning_rate: 0.01,
-            imitation: 0.0,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            bc_coef: 0.0,
             network: small_network(),
             ..Ppo::default()
         };
         assert_keeps_the_contract(&ContractCase {
-            short: Ppo { iterations: 4, episodes: 4, batch_size: 5, imitation: 0.1, ..solver.clone() },
-            untrained: Ppo { iterations: 0, ..solver.clone() },
+            short: Ppo { n_iterations: 4, episodes_per_update: 4, batch_size: 5, bc_coef: 0.1, ..solver.clone() },
+            untrained: Ppo { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 4,
             inputs: |world, demonstrations| OnlineWithDemos {
@@ -320,22 +286,17 @@ mod tests {
             },
             frozen: &[],
             refused: vec![
-                (with(|c: &mut Ppo| c.gamma = 1.5), "gamma"),
-                (with(|c| c.lambda = -0.5), "lambda"),
+                (with(|c: &mut Ppo| c.gae_lambda = -0.5), "gae_lambda"),
                 (with(|c| c.omega = 2.0), "omega"),
-                (with(|c| c.episodes = 0), "episodes"),
-                (with(|c| c.epochs = 0), "epochs"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
+                (with(|c| c.n_epochs = 0), "n_epochs"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.imitation_batch = 0), "imitation_batch"),
-                (with(|c| c.learning_rate = -1.0), "learning_rate"),
-                (with(|c| c.clip_ratio = 0.0), "clip_ratio"),
+                (with(|c| c.bc_batch_size = 0), "bc_batch_size"),
+                (with(|c| c.clip_range = 0.0), "clip_range"),
                 (with(|c| c.target_kl = f64::NAN), "target_kl"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.imitation = f64::INFINITY), "imitation"),
-                (with(|c| c.value_loss = -1.0), "value_loss"),
-                (with(|c| c.entropy = f64::NAN), "entropy"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
+                (with(|c| c.bc_coef = f64::INFINITY), "bc_coef"),
+                (with(|c| c.value_coef = -1.0), "value_coef"),
+                (with(|c| c.entropy_coef = f64::NAN), "entropy_coef"),
             ],
             online: true,
         });

@@ -10,90 +10,61 @@
 //! sums exact; α is exp of a learned number. A(s) are the items that may be shown in s, which are the whole catalogue unless
 //! the world masks repeats. Published for games of up to 18 actions: c 0.98, Adam with 3e-4, one replay of transitions. Left
 //! out: the first steps at random (a new policy draws from softmax(Q/α) of what the training world knows, see `network`), and
-//! the slow average of the targets (they are copied every `target_period` steps, as in `rl.dqn`). Q is dueling as in `rl.dqn`,
-//! and nothing is worth anything after the last turn.
+//! the slow average of the targets (they are copied every `target_update_interval` steps, as in `rl.dqn`). Q is dueling as in
+//! `rl.dqn`, and nothing is worth anything after the last turn.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::inputs::Online;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected_q};
 use super::replay_buffer::{ReplayBuffer, Transitions};
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, PolicyAgent, states};
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
 
-/// `rl.sac`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sac {
-    /// Rounds; each plays `episodes` whole episodes and takes `gradient_steps`.
-    pub iterations: u64,
-    /// Episodes a round.
-    pub episodes: usize,
-    /// Gradient steps a round, each of both critics, the policy and the temperature.
-    pub gradient_steps: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// Episodes that the replay keeps.
-    pub replay_episodes: usize,
-    /// Discount γ, in [0, 1]; 0.5 by default, as in `rl.dqn`.
-    pub gamma: f64,
-    /// α at first, in the unit of rewards, above 0.
-    pub temperature: f64,
-    /// c: how uncertain the policy is kept, as a share of the entropy of the uniform policy, in [0, 1]. The paper's: 0.98, for 18
-    /// actions at most.
-    pub target_entropy: f64,
-    /// Step size of log α, falling as `learning_rate` does; 0 keeps `temperature`.
-    pub temperature_rate: f64,
-    /// Gradient steps between two renewals of the target networks.
-    pub target_period: u64,
-    /// AdamW's step size of critics and policy, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// Share ω of r_IRL in the reward, in [0, 1].
-    pub omega: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// All networks; `prior_scale: 1` starts the critics' advantages at the world's own rewards. `prior_scale` and `similarity_penalty` of the policy are
-    /// those of the critics over `temperature`, so that it starts at softmax(Q/α).
-    pub network: NetworkConfig,
-    /// Rounds between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights, the users, the draws and the batches.
-    pub seed: u64,
-}
-
-impl Default for Sac {
-    fn default() -> Self {
-        Self {
-            iterations: 300,
-            episodes: 16,
-            gradient_steps: 8,
-            batch_size: 256,
-            replay_episodes: 2000,
-            gamma: 0.5,
-            temperature: 1.0,
-            target_entropy: 0.3,
-            temperature_rate: 0.01,
-            target_period: 40,
-            learning_rate: 0.002,
-            omega: 0.0,
-            clip: 1.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 25,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.sac`.
+    pub struct Sac {
+        /// Iterations; each plays `episodes_per_update` whole episodes and then takes `gradient_steps`.
+        pub n_iterations: u64 = 300,
+        /// Whole episodes that an iteration plays, from 1.
+        pub episodes_per_update: usize = 16,
+        /// Gradient steps of an iteration, from 1; each updates both critics, the policy and the temperature.
+        pub gradient_steps: u64 = 8,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 256,
+        /// Episodes that the replay buffer holds, from 1; the oldest are dropped.
+        pub buffer_episodes: usize = 2000,
+        /// α at the first iteration: the temperature of the entropy bonus, in the unit of rewards, above 0.
+        pub entropy_temperature: f64 = 1.0,
+        /// c: target entropy as a fraction of the uniform policy's entropy, in [0, 1]. The paper's: 0.98, for 18
+        /// actions at most.
+        pub target_entropy_ratio: f64 = 0.3,
+        /// Learning rate of log α, which follows `optimizer.schedule`; 0 keeps `entropy_temperature`.
+        pub entropy_temperature_learning_rate: f64 = 0.01,
+        /// Gradient steps between two updates of the target networks, from 1; an update copies the online networks.
+        pub target_update_interval: u64 = 40,
+        /// Share ω of r_IRL in the reward, in [0, 1].
+        pub omega: f64 = 0.0,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
+        /// `prior_scale: 1` starts the critics' advantages at the world's own rewards. `prior_scale` and `similarity_penalty` of the policy are
+        /// those of the critics over `entropy_temperature`, so that it starts at softmax(Q/α).
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 25 iterations,
+        /// 0.5 by default, as in `rl.dqn`.
+        gamma: 0.5,
     }
 }
 
@@ -108,18 +79,17 @@ impl Stage for Sac {
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
-        validation::discount("gamma", self.gamma)?;
         validation::fraction("omega", self.omega)?;
-        validation::fraction("target_entropy", self.target_entropy)?;
-        validation::positive("temperature", self.temperature, "a temperature is above 0")?;
-        validation::finite("temperature", self.temperature)?;
-        validation::coefficient("temperature_rate", self.temperature_rate)?;
-        validation::episodes(self.episodes)?;
+        validation::fraction("target_entropy_ratio", self.target_entropy_ratio)?;
+        validation::positive("entropy_temperature", self.entropy_temperature, "a temperature is above 0")?;
+        validation::finite("entropy_temperature", self.entropy_temperature)?;
+        validation::coefficient("entropy_temperature_learning_rate", self.entropy_temperature_learning_rate)?;
+        validation::episodes_per_update(self.episodes_per_update)?;
         validation::gradient_steps(self.gradient_steps)?;
         validation::batch_size(self.batch_size)?;
-        validation::replay_episodes(self.replay_episodes)?;
-        validation::target_period(self.target_period)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::buffer_episodes(self.buffer_episodes)?;
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
@@ -130,30 +100,25 @@ impl Stage for Sac {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
-        let adam = |params: &Params| AdamW::new(params, self.learning_rate, 0.0, self.clip);
+        let adam = |params: &Params| self.optimizer.adam(params);
         let (policy, critics) = (self.policy_network().build(world, self.seed, &device)?, [critic(1)?, critic(2)?]);
         let mut temperature = Params::on(&device);
-        let log_temperature = temperature.add("log", &Tensor::new(&[self.temperature.ln() as f32], &Device::Cpu)?)?;
+        let log_temperature =
+            temperature.add("log", &Tensor::new(&[self.entropy_temperature.ln() as f32], &Device::Cpu)?)?;
         let mut learner = Learner {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
-            replay: ReplayBuffer::new(self.replay_episodes, self.network.window, world),
+            replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             policy_adam: adam(policy.params())?,
             critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
-            temperature_adam: AdamW::new(&temperature, self.temperature_rate, 0.0, f64::INFINITY)?,
+            temperature_adam: AdamW::new(&temperature, self.entropy_temperature_learning_rate, 0.0, f64::INFINITY)?,
             policy,
             critics,
             temperature,
             log_temperature,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "rounds",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations), world, cx)
     }
 }
 
@@ -162,8 +127,8 @@ impl Sac {
     fn policy_network(&self) -> NetworkConfig {
         let NetworkConfig { prior_scale, similarity_penalty, .. } = self.network;
         NetworkConfig {
-            prior_scale: prior_scale / self.temperature,
-            similarity_penalty: similarity_penalty / self.temperature,
+            prior_scale: prior_scale / self.entropy_temperature,
+            similarity_penalty: similarity_penalty / self.entropy_temperature,
             ..self.network.clone()
         }
     }
@@ -212,7 +177,7 @@ impl Learner<'_> {
         let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
 
-        let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy)?;
+        let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy_ratio)?;
         let wanted = wanted.to_device(now.device())?;
         let entropies = entropy(&now)?.detach();
         let loss = temperature_loss(&alpha, &entropies, &wanted)?;
@@ -226,15 +191,15 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let agent = PolicyAgent { network: &self.policy, sample: true };
         let draw = rng(&[config.seed, 0x5ac0, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes, config.network.window, draw)?;
+        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
-        let rate = |first| to_a_tenth(first, number, config.iterations);
         for adam in self.critic_adams.iter_mut().chain([&mut self.policy_adam]) {
-            adam.learning_rate = rate(config.learning_rate);
+            adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         }
-        self.temperature_adam.learning_rate = rate(config.temperature_rate);
+        self.temperature_adam.learning_rate =
+            config.optimizer.schedule.at(config.entropy_temperature_learning_rate, number, config.n_iterations);
         let mut mean = Step { value_error: 0.0, entropy: 0.0 };
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
@@ -242,7 +207,7 @@ impl PolicyLearner for Learner<'_> {
             let metrics = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
             mean.value_error += metrics.value_error / config.gradient_steps as f64;
             mean.entropy += metrics.entropy / config.gradient_steps as f64;
-            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_period) {
+            if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 self.critics.iter().try_for_each(QValues::update_target)?;
             }
         }
@@ -317,15 +282,16 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::MASKED_LOGIT;
+    use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, small_network, with};
 
     fn solver() -> Sac {
         Sac {
-            iterations: 150,
-            episodes: 8,
+            n_iterations: 150,
+            episodes_per_update: 8,
             batch_size: 128,
-            learning_rate: 0.01,
+            optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
             ..Sac::default()
         }
@@ -336,36 +302,31 @@ mod tests {
         assert_keeps_the_contract(&ContractCase {
             // The targets are renewed and the replay forgets within the few updates.
             short: Sac {
-                iterations: 5,
-                episodes: 4,
+                n_iterations: 5,
+                episodes_per_update: 4,
                 gradient_steps: 3,
                 batch_size: 9,
-                replay_episodes: 6,
-                target_period: 4,
+                buffer_episodes: 6,
+                target_update_interval: 4,
                 ..solver()
             },
-            untrained: Sac { iterations: 0, ..solver() },
+            untrained: Sac { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, _| Online { world, reward: None },
             // What a state is worth is told by the critics.
             frozen: &["critic."],
             refused: vec![
-                (with(|c: &mut Sac| c.gamma = 1.5), "gamma"),
-                (with(|c| c.omega = 2.0), "omega"),
-                (with(|c| c.target_entropy = 1.1), "target_entropy"),
-                (with(|c| c.temperature = 0.0), "temperature"),
-                (with(|c| c.temperature = f64::INFINITY), "temperature"),
-                (with(|c| c.temperature_rate = -0.1), "temperature_rate"),
-                (with(|c| c.episodes = 0), "episodes"),
+                (with(|c: &mut Sac| c.omega = 2.0), "omega"),
+                (with(|c| c.target_entropy_ratio = 1.1), "target_entropy_ratio"),
+                (with(|c| c.entropy_temperature = 0.0), "entropy_temperature"),
+                (with(|c| c.entropy_temperature = f64::INFINITY), "entropy_temperature"),
+                (with(|c| c.entropy_temperature_learning_rate = -0.1), "entropy_temperature_learning_rate"),
+                (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.gradient_steps = 0), "gradient_steps"),
                 (with(|c| c.batch_size = 0), "batch_size"),
-                (with(|c| c.replay_episodes = 0), "replay_episodes"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.network.hidden_size = 0), "network.hidden_size"),
+                (with(|c| c.buffer_episodes = 0), "buffer_episodes"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: true,
         });

@@ -15,65 +15,38 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::Device;
 use pipeline::{Context, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::batch::value_unit;
 use super::inputs::Offline;
-use super::learner::{Modules, TrainingPlan, UpdateMetrics, train};
+use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QOutput, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
+use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::ActorCriticOutput;
-use crate::nn::schedule::to_a_tenth;
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
-/// `rl.sqn`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sqn {
-    /// Gradient steps.
-    pub iterations: u64,
-    /// Transitions of a gradient step.
-    pub batch_size: usize,
-    /// c: what the loss of Q counts beside the cross-entropy, 0 or more; 0 is behaviour cloning, the paper's: 1.
-    pub value_loss: f64,
-    /// Discount γ, in [0, 1]; the paper's: 0.5.
-    pub gamma: f64,
-    /// Gradient steps between two renewals of the target network.
-    pub target_period: u64,
-    /// AdamW's step size, falling linearly to a tenth over the training.
-    pub learning_rate: f64,
-    /// AdamW's decoupled decay.
-    pub weight_decay: f64,
-    /// Largest norm of a gradient.
-    pub clip: f64,
-    /// The network.
-    pub network: NetworkConfig,
-    /// Gradient steps between two checkpoints.
-    pub checkpoint_every: u64,
-    /// Seed of the weights and of the batches.
-    pub seed: u64,
-}
-
-impl Default for Sqn {
-    fn default() -> Self {
-        Self {
-            iterations: 1500,
-            batch_size: 128,
-            value_loss: 1.0,
-            gamma: 0.5,
-            target_period: 50,
-            learning_rate: 0.002,
-            weight_decay: 0.001,
-            clip: 10.0,
-            network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
-            checkpoint_every: 100,
-            seed: 0,
-        }
+learner_settings! {
+    /// `rl.sqn`.
+    pub struct Sqn {
+        /// Gradient steps.
+        pub n_gradient_steps: u64 = 1500,
+        /// Transitions of a gradient step, from 1.
+        pub batch_size: usize = 128,
+        /// c: weight of the loss of Q beside the cross-entropy, 0 or more; 0 is behaviour cloning. The paper's: 1.
+        pub value_coef: f64 = 1.0,
+        /// Gradient steps between two updates of the target network, from 1; an update copies the online network.
+        pub target_update_interval: u64 = 50,
+    }
+    shared {
+        optimizer: { learning_rate: 0.002, weight_decay: 0.001, max_grad_norm: 10.0, schedule: Linear },
+        network: NetworkConfig { prior_scale: 1.0, ..NetworkConfig::default() },
+        checkpoint_every: 100 steps,
+        /// The paper's: 0.5.
+        gamma: 0.5,
     }
 }
 
@@ -90,34 +63,24 @@ impl Stage for Sqn {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        validation::coefficient("value_loss", self.value_loss)?;
-        validation::discount("gamma", self.gamma)?;
-        validation::target_period(self.target_period)?;
-        validation::coefficient("weight_decay", self.weight_decay)?;
-        validation::training(self.learning_rate, self.clip, self.checkpoint_every, &self.network)
+        validation::coefficient("value_coef", self.value_coef)?;
+        validation::target_update_interval(self.target_update_interval)?;
+        self.check_shared()
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let (online, target) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
-        let adam =
-            |network: &ActorCritic| AdamW::new(network.params(), self.learning_rate, self.weight_decay, self.clip);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
-            policy_adam: adam(&online.policy)?,
-            values_adam: adam(&online.values)?,
+            policy_adam: self.optimizer.adam(online.policy.params())?,
+            values_adam: self.optimizer.adam(online.values.params())?,
             online,
             target,
         };
-        let plan = TrainingPlan {
-            kind: Self::KIND,
-            updates: self.iterations,
-            unit: "steps",
-            checkpoint_every: self.checkpoint_every,
-        };
-        train(&mut learner, &plan, world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
     }
 }
 
@@ -170,14 +133,14 @@ impl PolicyLearner for Learner<'_> {
         let error = huber_loss(&values.q, &actions, &targets, self.online.unit)?;
 
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
-            adam.learning_rate = to_a_tenth(config.learning_rate, number, config.iterations);
+            adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         }
         // One gradient of the sum: the encoder belongs to both heads.
-        let loss = (&imitation + (&error * config.value_loss)?)?;
+        let loss = (&imitation + (&error * config.value_coef)?)?;
         let (policy, values) = (self.online.policy.params(), self.online.values.params());
         let trained = [(&mut self.policy_adam, policy), (&mut self.values_adam, values)];
         AdamW::descend_together(trained, &loss).with_context(|| format!("update {number}"))?;
-        if (number + 1).is_multiple_of(config.target_period) {
+        if (number + 1).is_multiple_of(config.target_update_interval) {
             target_network::update(self.target.policy.params(), self.online.policy.params())?;
             target_network::update(self.target.values.params(), self.online.values.params())?;
         }
@@ -212,18 +175,24 @@ mod tests {
 
     use super::*;
     use crate::env::cluster_world;
+    use crate::nn::Optimizer;
     use crate::nn::{Encoder, GruEncoder};
     use crate::rl::conformance::{ContractCase, assert_keeps_the_contract, demonstrated_cycles, small_network, with};
 
     fn solver() -> Sqn {
-        Sqn { iterations: 300, learning_rate: 0.01, network: small_network(), ..Sqn::default() }
+        Sqn {
+            n_gradient_steps: 300,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            ..Sqn::default()
+        }
     }
 
     #[test]
     fn it_keeps_the_contract_of_learners() {
         assert_keeps_the_contract(&ContractCase {
-            short: Sqn { iterations: 5, batch_size: 9, target_period: 2, ..solver() },
-            untrained: Sqn { iterations: 0, ..solver() },
+            short: Sqn { n_gradient_steps: 5, batch_size: 9, target_update_interval: 2, ..solver() },
+            untrained: Sqn { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
             inputs: |world, demonstrations| Offline { world, demonstrations },
@@ -231,14 +200,8 @@ mod tests {
             frozen: &["critic."],
             refused: vec![
                 (with(|c: &mut Sqn| c.batch_size = 0), "batch_size"),
-                (with(|c| c.value_loss = -1.0), "value_loss"),
-                (with(|c| c.gamma = 1.5), "gamma"),
-                (with(|c| c.target_period = 0), "target_period"),
-                (with(|c| c.learning_rate = 0.0), "learning_rate"),
-                (with(|c| c.weight_decay = f64::NAN), "weight_decay"),
-                (with(|c| c.clip = 0.0), "clip"),
-                (with(|c| c.checkpoint_every = 0), "checkpoint_every"),
-                (with(|c| c.network.window = 0), "network.window"),
+                (with(|c| c.value_coef = -1.0), "value_coef"),
+                (with(|c| c.target_update_interval = 0), "target_update_interval"),
             ],
             online: false,
         });
@@ -289,10 +252,10 @@ mod tests {
     #[test]
     fn the_rewards_reach_the_policy_through_the_encoder() {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
-        let policy = |value_loss: f64| {
+        let policy = |value_coef: f64| {
             let folder = tempfile::tempdir().unwrap();
             let inputs = Offline { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
-            let stage = Sqn { iterations: 3, value_loss, ..solver() };
+            let stage = Sqn { n_gradient_steps: 3, value_coef, ..solver() };
             stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
         };
         assert!(policy(0.0) != policy(1.0));

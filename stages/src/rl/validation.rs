@@ -1,9 +1,6 @@
-//! What settings of learners must keep, and how it is said.
+//! Conditions on the settings of learners, with their messages.
 
-use super::NetworkConfig;
-use crate::nn::AdamW;
-
-/// The outcome of a check: the path of the setting and what is wrong with it.
+/// The outcome of a check; the error is the path of a setting and the condition that it breaks.
 pub type Validation = Result<(), (String, String)>;
 
 fn require(path: &str, holds: bool, message: &str) -> Validation {
@@ -15,9 +12,9 @@ pub fn discount(path: &str, value: f64) -> Validation {
     require(path, (0.0..=1.0).contains(&value), "a discount lies between 0 and 1")
 }
 
-/// A share: between 0 and 1.
+/// A fraction: between 0 and 1.
 pub fn fraction(path: &str, value: f64) -> Validation {
-    require(path, (0.0..=1.0).contains(&value), "a share lies between 0 and 1")
+    require(path, (0.0..=1.0).contains(&value), "a fraction lies between 0 and 1")
 }
 
 /// Between 0 and 1, both excluded.
@@ -25,24 +22,19 @@ pub fn open_interval(path: &str, value: f64, message: &str) -> Validation {
     require(path, value > 0.0 && value < 1.0, message)
 }
 
-/// A step size: above 0.
-pub fn step_size(path: &str, value: f64) -> Validation {
-    require(path, AdamW::is_learning_rate(value), "a step size is above 0")
-}
-
 /// Above 0; infinity where there is no bound.
 pub fn positive(path: &str, value: f64, message: &str) -> Validation {
     require(path, value > 0.0, message)
 }
 
-/// What a loss or a decay counts for: 0 or more.
+/// The weight of a loss: 0 or more.
 pub fn coefficient(path: &str, value: f64) -> Validation {
-    require(path, value >= 0.0 && value.is_finite(), "what a part counts for is 0 or more")
+    require(path, value >= 0.0 && value.is_finite(), "a weight is 0 or more")
 }
 
 /// Any finite number.
 pub fn finite(path: &str, value: f64) -> Validation {
-    require(path, value.is_finite(), "a finite number")
+    require(path, value.is_finite(), "this is a finite number")
 }
 
 /// A count of at least one.
@@ -50,63 +42,63 @@ pub fn at_least_one(path: &str, value: usize, message: &str) -> Validation {
     require(path, value > 0, message)
 }
 
-/// Episodes that are played before something is learned of them.
-pub fn episodes(value: usize) -> Validation {
-    at_least_one("episodes", value, "at least one episode is played before it is learned from")
+/// Episodes of an iteration.
+pub fn episodes_per_update(value: usize) -> Validation {
+    at_least_one("episodes_per_update", value, "an iteration plays at least one episode")
 }
 
-/// Gradient steps of a round.
+/// Gradient steps of an iteration.
 pub fn gradient_steps(value: u64) -> Validation {
-    at_least_one("gradient_steps", value as usize, "a round is learned from at least once")
+    at_least_one("gradient_steps", value as usize, "an iteration takes at least one gradient step")
 }
 
 /// Steps or transitions of a gradient step.
 pub fn batch_size(value: usize) -> Validation {
-    at_least_one("batch_size", value, "a gradient step needs at least one step of an episode")
+    at_least_one("batch_size", value, "a batch holds at least one step")
 }
 
-/// Episodes of a replay.
-pub fn replay_episodes(value: usize) -> Validation {
-    at_least_one("replay_episodes", value, "a replay keeps at least one episode")
+/// Episodes of a replay buffer.
+pub fn buffer_episodes(value: usize) -> Validation {
+    at_least_one("buffer_episodes", value, "a replay buffer holds at least one episode")
 }
 
-/// Steps of a return before something else tells the rest of it.
+/// Rewards of an n-step return.
 pub fn n_step(value: usize) -> Validation {
-    at_least_one("n_step", value, "a return looks at least one step ahead")
+    at_least_one("n_step", value, "an n-step return sums at least one reward")
 }
 
-/// Gradient steps between two renewals of a slow copy.
-pub fn target_period(value: u64) -> Validation {
-    at_least_one("target_period", value as usize, "a target lasts at least one gradient step")
+/// Gradient steps between two updates of a target network.
+pub fn target_update_interval(value: u64) -> Validation {
+    at_least_one(
+        "target_update_interval",
+        value as usize,
+        "the target network is updated after at least one gradient step",
+    )
 }
 
-/// The shares of random items, and of the rounds over which the first falls to the last.
-pub fn epsilon(first: f64, last: f64, until: f64) -> Validation {
-    fraction("epsilon_first", first)?;
-    fraction("epsilon_last", last)?;
-    fraction("epsilon_until", until)
+/// The schedule of ε.
+pub fn epsilon(start: f64, end: f64, exploration_fraction: f64) -> Validation {
+    fraction("epsilon_start", start)?;
+    fraction("epsilon_end", end)?;
+    fraction("exploration_fraction", exploration_fraction)
 }
 
-/// What imitation counts for, and the demonstrated steps of each time.
-pub fn imitation(value: f64, batch: usize) -> Validation {
-    coefficient("imitation", value)?;
-    at_least_one("imitation_batch", batch, "at least one step is imitated at a time; `imitation: 0` turns it off")
-}
-
-/// How any network here is trained: its step size, the largest norm of its gradient, and the updates between two checkpoints.
-pub fn training(learning_rate: f64, clip: f64, checkpoint_every: u64, network: &NetworkConfig) -> Validation {
-    step_size("learning_rate", learning_rate)?;
-    positive("clip", clip, "the largest norm of a gradient is above 0")?;
-    checkpoints(checkpoint_every)?;
-    nested("network", network.check())
+/// The weight of the behaviour-cloning loss, and the demonstrated steps of its batches.
+pub fn behaviour_cloning(coef: f64, batch_size: usize) -> Validation {
+    coefficient("bc_coef", coef)?;
+    at_least_one(
+        "bc_batch_size",
+        batch_size,
+        "a batch has at least one demonstrated step; `bc_coef: 0` turns behaviour cloning off",
+    )
 }
 
 /// The updates between two checkpoints: at least one.
 pub fn checkpoints(value: u64) -> Validation {
-    require("checkpoint_every", value > 0, "a checkpoint comes after at least one update")
+    require("checkpoint_every", value > 0, "at least one iteration lies between two checkpoints")
 }
 
-/// The settings of a part, named below `part`.
+/// The check of a block of settings, with paths below `part`.
 pub fn nested(part: &str, checked: Validation) -> Validation {
     checked.map_err(|(path, message)| (format!("{part}.{path}"), message))
 }

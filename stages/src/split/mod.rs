@@ -87,13 +87,10 @@ impl Stage for Split {
 
     fn check(&self) -> Result<(), (String, String)> {
         if !(self.test_fraction > 0.0 && self.test_fraction < 1.0) {
-            return Err((
-                "test_fraction".into(),
-                "the share that is kept back lies between 0 and 1, both excluded".into(),
-            ));
+            return Err(("test_fraction".into(), "the held-out fraction lies between 0 and 1, both excluded".into()));
         }
         if self.by == By::LeaveNOut(0) {
-            return Err(("by.leave_n_out".into(), "at least 1 interaction of each user is kept back".into()));
+            return Err(("by.leave_n_out".into(), "at least 1 interaction of each user is held out".into()));
         }
         Ok(())
     }
@@ -101,8 +98,10 @@ impl Stage for Split {
     fn requirements(&self) -> Vec<Requirement> {
         let given = self.by == By::Predefined;
         let (why, help) = match given {
-            true => ("it is `predefined` there what is kept back", "connect what the benchmark keeps back"),
-            false => ("what is kept back is drawn from the log", "set `by: predefined`, or leave the input out"),
+            true => ("with `predefined` the test part is an input", "connect the benchmark's test part"),
+            false => {
+                ("the other rules take the test part from the log", "set `by: predefined`, or leave the input out")
+            }
         };
         vec![Requirement { setting: "by", port: "test", connected: given, why: why.to_owned(), help }]
     }
@@ -129,20 +128,20 @@ impl Stage for Split {
             By::User => self.of_some(&rows_of, log.len()),
             By::Predefined => {
                 let test = inputs.test.as_ref();
-                let test = test
-                    .context("`by: predefined` wants the input `test`\nhelp: connect what the benchmark keeps back")?;
+                let test =
+                    test.context("`by: predefined` wants the input `test`\nhelp: connect the benchmark's test part")?;
                 return given(log, &rows_of, test, cx);
             }
         };
         let (test, train): (Vec<usize>, Vec<usize>) = rows_of.into_iter().flatten().partition(|&row| held[row]);
-        let empty = if test.is_empty() { ": nothing is kept back, so nothing can be judged by it" } else { "" };
+        let empty = if test.is_empty() { ": the test part is empty, so nothing can be evaluated on it" } else { "" };
         cx.note("cut", format!("{} train, {} test{empty}", train.len(), test.len()));
         Ok(Outputs { train: log.take(&train), test: log.take(&test) })
     }
 }
 
 impl Split {
-    /// How many of `count` are kept back.
+    /// How many of `count` are held out.
     fn share(&self, count: usize) -> usize {
         let kept = (count as f64 * self.test_fraction).round() as usize;
         kept.clamp(usize::from(count > 1), count.saturating_sub(1))
@@ -229,7 +228,7 @@ fn given(log: &Interactions, rows_of: &[Vec<usize>], test: &Interactions, cx: &C
     let key = |log: &Interactions, row: usize| (log.user[row], log.item[row], log.timestamp[row]);
     let kept: BTreeSet<_> = (0..test.len()).map(|row| key(test, row)).collect();
     let train: Vec<usize> = rows_of.iter().flatten().copied().filter(|&row| !kept.contains(&key(log, row))).collect();
-    ensure!(!train.is_empty(), "every row of the log is kept back by the input `test`");
+    ensure!(!train.is_empty(), "every row of the log is in the input `test`");
     let both = log.len() - train.len();
     cx.note("cut", format!("{} train, {} test as given ({both} rows were in both)", train.len(), test.len()));
     let in_order: Vec<usize> = by_user(test).into_iter().flatten().collect();

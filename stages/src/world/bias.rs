@@ -177,7 +177,7 @@ mod tests {
         let stage = Bias { simulator, ..Bias::default() };
         let error = stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
         assert!(
-            error.starts_with("all 30 ratings at `interactions` are 1: there is no taste in them to fit"),
+            error.starts_with("all 30 ratings at `interactions` are 1: they hold no preferences to fit"),
             "{error}"
         );
         assert!(

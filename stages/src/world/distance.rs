@@ -150,21 +150,21 @@ pub(super) fn closest(distance: &Array, share: f64) -> f32 {
     *pairs.select_nth_unstable_by(rank, f32::total_cmp).1
 }
 
-/// Notes how many pairs of items feel alike; where none does, the rule is there and nobody ever leaves by it.
+/// Notes how many pairs of items are similar; if none is, no user ever quits by the rule.
 pub(super) fn report_similar_pairs(world: &World, cx: &Context) {
-    if let Some(said) = world.rules.distance_threshold.and_then(|below| alike(&world.distance, below)) {
-        cx.note("alike", said);
+    if let Some(said) = world.rules.distance_threshold.and_then(|below| similar_pairs(&world.distance, below)) {
+        cx.note("similar pairs", said);
     }
 }
 
-/// What is said of the pairs of items below a distance; nothing of a single item.
-fn alike(distance: &Array, below: f32) -> Option<String> {
+/// Describes the pairs of items below a distance; `None` for a single item.
+fn similar_pairs(distance: &Array, below: f32) -> Option<String> {
     let items = distance.shape[0];
     let pairs = || (0..items).flat_map(|i| distance.row(i)[..i].iter().copied());
     let (all, closest) = (pairs().count(), pairs().min_by(f32::total_cmp)?);
     Some(match pairs().filter(|&distance| distance < below).count() {
         0 => format!(
-            "none of {all} pairs of items, so nobody leaves at a similar one: the closest are {closest} apart, and the threshold \
+            "none of {all} pairs of items, so no user quits at a similar item: the closest are {closest} apart, and the threshold \
              is {below}; set `simulator.quit_similarity: {{ threshold: … }}` above {closest}, or `off`"
         ),
         pairs => format!("{pairs} of {all} pairs of items ({:.2} %)", 100.0 * pairs as f64 / all as f64),
@@ -197,14 +197,14 @@ mod tests {
     #[test]
     fn how_many_pairs_are_alike_is_told_and_none_aloud() {
         let distance = Array::new(&[3, 3], vec![0.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5, 0.0]);
-        assert_eq!(alike(&distance, 0.6).unwrap(), "2 of 3 pairs of items (66.67 %)");
-        let none = alike(&distance, 0.5).unwrap();
-        assert!(none.starts_with("none of 3 pairs of items, so nobody leaves at a similar one"), "{none}");
+        assert_eq!(similar_pairs(&distance, 0.6).unwrap(), "2 of 3 pairs of items (66.67 %)");
+        let none = similar_pairs(&distance, 0.5).unwrap();
+        assert!(none.starts_with("none of 3 pairs of items, so no user quits at a similar item"), "{none}");
         assert!(none.contains("closest are 0.5 apart") && none.contains("threshold: … }` above 0.5"), "{none}");
-        assert_eq!(alike(&Array::new(&[1, 1], vec![0.0]), 0.5), None);
+        assert_eq!(similar_pairs(&Array::new(&[1, 1], vec![0.0]), 0.5), None);
         // Of genres most pairs may share the distance at which the share ends: then none lies below it.
         let twins = Array::new(&[2, 2], vec![0.0; 4]);
-        assert!(alike(&twins, closest(&twins, 0.02)).unwrap().contains("the threshold is 0"));
+        assert!(similar_pairs(&twins, closest(&twins, 0.02)).unwrap().contains("the threshold is 0"));
     }
 
     fn items(genres: &[&[&str]]) -> Items {

@@ -1,5 +1,5 @@
-//! Several models of one family, fitted with seeds of their own: their mean is what the world pays, their spread what they do
-//! not know (Lakshminarayanan, Pritzel and Blundell 2017, without the adversarial examples).
+//! Several models of one family, fitted with seeds of their own: the world's reward is their mean, its uncertainty their
+//! standard deviation (Lakshminarayanan, Pritzel and Blundell 2017, without the adversarial examples).
 //!
 //! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
 
@@ -34,7 +34,7 @@ pub(super) struct Ensemble<'a> {
     pub negatives: bool,
     /// How ratings are weighted where propensities are connected.
     pub ips: &'a Ips,
-    /// Who watches.
+    /// How simulated users behave.
     pub simulator: &'a UserSimulator,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Ensemble<'a> {
 pub(super) struct Member {
     /// What happened while it was fitted.
     pub curves: Curves,
-    /// What it says of every user and item.
+    /// Its predictions for every user and item.
     pub completed: Completed,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn range(log: &Interactions) -> (f32, f32) {
     (low, log.rating.iter().copied().fold(f32::NEG_INFINITY, f32::max))
 }
 
-/// Completes the mean of fitted models to a world and scores what was promised of the hold-out.
+/// Completes the mean of fitted models to a world and reports the calibration on the hold-out.
 pub(super) fn complete(
     members: &[Member],
     ips: &Ips,
@@ -143,7 +143,7 @@ pub(super) fn complete(
     let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
     cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
     match holdout {
-        None => cx.note("calibration", "none: connect `holdout` to learn how far the world is off"),
+        None => cx.note("calibration", "none: connect `holdout` to measure the error of the world"),
         Some(holdout) => {
             if let Some(warning) = seen_before(&inputs.interactions, holdout) {
                 cx.warn(warning);
@@ -186,8 +186,8 @@ fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> 
     let (seen, all) = (pairs(holdout).iter().filter(|pair| known.contains(pair)).count(), holdout.len());
     (10 * seen > all).then(|| {
         format!(
-            "{seen} of {all} ratings at `holdout` are of a user and an item that were fitted: how far the world is off there is \
-             no test\nhelp: connect ratings that are not at `interactions`"
+            "{seen} of {all} ratings at `holdout` are of a user and an item that were fitted, so the error on them is no \
+             test\nhelp: connect ratings that are not at `interactions`"
         )
     })
 }
@@ -226,8 +226,8 @@ fn largest_stated(members: &[Member]) -> Option<Array> {
     Some(Array::new(shape, (0..shape.iter().product()).map(largest).collect()))
 }
 
-/// What the world promises: variance is that between the members, and noise: the mean of what the members state (together the
-/// variance of their mixture), else the mean squared error of the mean on what it was fitted on.
+/// The world's predictive variance: the variance between the models, plus noise: the mean of the predicted variances (together
+/// the variance of their mixture), or else the mean squared error of the mean on the ratings that it was fitted on.
 fn of_mean(
     members: &[Member],
     mean: &Array,
@@ -245,7 +245,7 @@ fn of_mean(
     stats(mean, variance, holdout)
 }
 
-/// What one member promises: its own variance, else the mean squared error on what it was fitted on.
+/// The predictive variance of one model: its own, or else the mean squared error on the ratings that it was fitted on.
 fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> CalibrationStats {
     let Completed { rating, variance } = &member.completed;
     let residual = mean_square(rating, log);
@@ -274,8 +274,7 @@ fn cells(matrix: &Array, log: &Interactions) -> impl Iterator<Item = usize> {
     log.user.iter().zip(&log.item).map(move |(&user, &item)| user as usize * items + item as usize)
 }
 
-/// How well what the world pays fits: the mean of its models, which is nearer to people than any one of them. What one of them is
-/// off by alone stands behind it, as the mean over the members, which does not depend on who was last.
+/// The error of the world's rewards, the mean of its models, followed by the mean error of a single model.
 fn fit_said(members: &[Member], mean: &Array, fitted: &Interactions, holdout: Option<&Interactions>) -> String {
     let off = |matrix: &Array, log: &Interactions| mean_square(matrix, log).sqrt();
     let written = |off: &dyn Fn(&Interactions) -> f64| {

@@ -35,9 +35,9 @@ pub(super) struct Fit {
     pub name: String,
     /// Passes over the log.
     pub epochs: u64,
-    /// Ratings a step.
+    /// Ratings per gradient step.
     pub batch_size: usize,
-    /// AdamW's step size.
+    /// Learning rate of AdamW.
     pub learning_rate: f64,
     /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
     /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.) With negatives the

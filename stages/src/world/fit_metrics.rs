@@ -1,4 +1,4 @@
-//! How well predictions and their deviations agree with what people said.
+//! Errors and calibration of predicted ratings.
 
 use super::heteroscedastic::negative_log_likelihood;
 use crate::artifact::CalibrationBin;
@@ -6,13 +6,13 @@ use crate::artifact::CalibrationBin;
 /// Bins of a calibration, where there are as many ratings.
 const BINS: usize = 10;
 
-/// What a model promised of held-out ratings, and what they were.
+/// Predictions for held-out ratings, with their variances, and the observed ratings.
 pub(super) struct CalibrationStats {
     /// r̂ of each.
     pub predicted: Vec<f64>,
     /// Its predictive variance.
     pub variance: Vec<f64>,
-    /// What people said.
+    /// The observed ratings.
     pub observed: Vec<f32>,
 }
 

@@ -1,7 +1,7 @@
-//! World models: from a log to what every user would answer to every item.
+//! World models: from a log to the expected reward of every user and item.
 //!
-//! The training world and the judging world must be fitted by two stages of different families; policies see the first
-//! only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
+//! The training world and the evaluation world must be fitted by two stages of different families; policies are trained in the
+//! first only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
 mod bias;
 #[cfg(test)]
@@ -44,15 +44,15 @@ pipeline::ports! {
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
-        /// Ratings that are only scored, never fitted.
+        /// Held-out ratings: the error on them is reported, and they are never fitted.
         holdout: Option<Interactions>,
-        /// How likely each rating was to be given: ratings then count by its inverse.
+        /// The propensity of each rating: ratings are then weighted by its inverse.
         propensities: Option<Propensities>,
-        /// Where item distances and their threshold come from; what `simulator` says without. Two worlds that share them
-        /// differ in what people like, not in when they leave: as published, learners are trained with the judge's distances,
-        /// which is a privilege, and the world remembers whose it has.
+        /// A world whose item distances and threshold are used; those of `simulator` without it. Two worlds that share them differ
+        /// in the users' preferences, not in the quit rules. Published learners are trained with the distances of the evaluation
+        /// world, which is a privilege; the world records the source of its distances.
         distances: Option<World>,
     }
 }
@@ -63,7 +63,7 @@ impl Inputs {
     fn check(&self, negatives: bool, help: &str) -> Result<()> {
         if let Some(rating) = self.interactions.only_rating().filter(|&rating| !negatives || rating == 0.0) {
             bail!(
-                "all {} ratings at `interactions` are {rating}: there is no taste in them to fit, and every user would give every item \
+                "all {} ratings at `interactions` are {rating}: they hold no preferences to fit, and every user would give every item \
                  {rating}\nhelp: {help}",
                 self.interactions.len()
             );
@@ -81,15 +81,15 @@ impl Inputs {
 }
 
 pipeline::ports! {
-    /// What comes out.
+    /// The results.
     pub struct Outputs {
         /// The completed world.
         world: World,
-        /// `rmse.train`, `rmse.holdout` and, where a model states its variance, `nll.holdout` an epoch (of several members each
-        /// with `.member0` and so on); at the end `rmse.holdout.world`, `mae.holdout.world` and `nll.holdout.world` of what the
-        /// world pays, with propensities also `rmse.holdout.world.ips`.
+        /// `rmse.train`, `rmse.holdout` and, where a model states its variance, `nll.holdout` an epoch (of several models each
+        /// with `.member0` and so on); at the end `rmse.holdout.world`, `mae.holdout.world` and `nll.holdout.world` of the
+        /// world's rewards, with propensities also `rmse.holdout.world.ips`.
         curves: Curves,
-        /// What was promised of `holdout`, and what people said; empty without it.
+        /// The calibration on `holdout`; empty without it.
         calibration: Calibration,
     }
 }

@@ -133,7 +133,7 @@ impl Stage for Pessimistic {
             setting: "by.dorl.entropy_coef",
             port: "demonstrations",
             connected: true,
-            why: format!("it is {entropy_coef}, so the log must tell what follows what"),
+            why: format!("it is {entropy_coef}, so the order of the log is needed"),
             help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
         };
         if entropy_coef > 0.0 { vec![requirement] } else { vec![] }
@@ -158,7 +158,7 @@ impl Stage for Pessimistic {
                  `entropy_coef: 0`",
             )?;
             let mut open = openness(log, world.items())?;
-            cx.note("entropy", told(&open));
+            cx.note("entropy", mean_entropy(&open));
             open.data.iter_mut().for_each(|h| *h *= entropy_coef);
             world.bonus = Some(open);
         } else if matches!(self.by, By::Dorl(_)) {
@@ -176,23 +176,23 @@ impl Pessimistic {
     fn sigma<'w>(&self, world: &'w World) -> Result<&'w Array> {
         match self.uncertainty {
             Uncertainty::EnsembleStd => world.ensemble_std.as_ref().context(
-                "the world does not say how far its models are apart\nhelp: connect one with `ensemble_size` above 1, such as \
+                "the world has no standard deviation of its models\nhelp: connect one with `ensemble_size` above 1, such as \
                  `world.deepfm` with `ensemble_size: 5`",
             ),
             Uncertainty::PredictedStd => world.predicted_std.as_ref().context(
-                "the world's models do not state how far they may be off\nhelp: connect `world.deepfm` with `predict_variance: true`, or \
+                "the world's models predict no variance\nhelp: connect `world.deepfm` with `predict_variance: true`, or \
                  take `uncertainty: ensemble_std`",
             ),
         }
     }
 }
 
-/// How open it is on average what comes after two items.
-fn told(open: &Array) -> String {
+/// The mean entropy of the next item after two items, as text.
+fn mean_entropy(open: &Array) -> String {
     let items = open.shape[0] - 1;
     let sum: f64 = (0..items).map(|last| open.row(last)[..items].iter().map(|&h| f64::from(h)).sum::<f64>()).sum();
     format!(
-        "H_1 + H_2 is {:.3} on average after two items, and 2 where the log tells nothing",
+        "H_1 + H_2 is {:.3} on average after two items, and 2 where the log has no next item",
         sum / (items * items) as f64
     )
 }
@@ -263,9 +263,9 @@ mod tests {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();
         let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
         let spread = Pessimistic::default();
-        assert!(error(&spread, unsure.clone()).contains("how far its models are apart\nhelp: connect one with"));
+        assert!(error(&spread, unsure.clone()).contains("no standard deviation of its models\nhelp: connect one with"));
         let stated = Pessimistic { uncertainty: Uncertainty::PredictedStd, ..Pessimistic::default() };
-        assert!(error(&stated, unsure).contains("do not state how far they may be off\nhelp: connect `world.deepfm`"));
+        assert!(error(&stated, unsure).contains("predict no variance\nhelp: connect `world.deepfm`"));
         let dorl = Pessimistic { by: By::Dorl(Dorl::default()), ..Pessimistic::default() };
         assert!(error(&dorl, world()).contains("no `demonstrations` are connected\nhelp: "));
         assert_eq!((dorl.requirements().len(), spread.requirements().len()), (1, 0));

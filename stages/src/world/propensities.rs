@@ -95,7 +95,7 @@ impl Stage for EstimatePropensities {
             setting: "by.naive_bayes",
             port: "random",
             connected: true,
-            why: "it compares the log with ratings of items that nobody chose".to_owned(),
+            why: "it compares the log with ratings of randomly assigned items".to_owned(),
             help: "connect them, or take `by: counts`",
         });
         requirement.into_iter().collect()
@@ -110,12 +110,12 @@ impl Stage for EstimatePropensities {
             PropensitiesBy::Counts => counts(log, users, items),
             PropensitiesBy::NaiveBayes { smoothing } => {
                 let random = inputs.random.as_ref().filter(|random| !random.is_empty()).context(
-                    "`naive_bayes` compares the log with ratings of items that nobody chose\nhelp: connect `random`, or take \
+                    "`naive_bayes` compares the log with ratings of randomly assigned items\nhelp: connect `random`, or take \
                      `by: counts`",
                 )?;
                 if let Some(rating) = log.only_rating() {
                     bail!(
-                        "all {} ratings of the log are {rating}, and `naive_bayes` tells pairs apart by their ratings alone\nhelp: name the \
+                        "all {} ratings of the log are {rating}, and `naive_bayes` distinguishes pairs by their ratings alone\nhelp: name the \
                          log's ratings where it is read (`rating`), or take `by: counts`",
                         log.len()
                     );

@@ -29,7 +29,7 @@ fn estimates_and_effective_samples_by_hand() {
     let single = 7.5 * 7.5 / (4.0 + 0.25 + 1.0 + 16.0);
     assert_eq!(effective(&logged()), [single, single, 64.0 / 22.0, single, 4.0]);
     let policy = Named { name: "p".into(), cell: String::new(), value: policy(&world()) };
-    let found = OffPolicy { least_effective: 2.7, ..OffPolicy::default() }.estimates(
+    let found = OffPolicy { min_effective_sample_size: 2.7, ..OffPolicy::default() }.estimates(
         &policy,
         ActionSelection::Sample,
         &logged(),
@@ -98,23 +98,23 @@ fn on_a_log_that_shows_everything_all_estimators_agree() {
         assert_eq!((estimate.rows, estimate.cell.as_str()), (12, "seed=0"));
     }
     // The policy is not uniform, or the test would say little.
-    assert!(found[0].effective_sample < 11.9, "{}", found[0].effective_sample);
+    assert!(found[0].effective_sample_size < 11.9, "{}", found[0].effective_sample_size);
     // Weights of at most ½: of 12 rows of mean weight 1 that is a smaller estimate.
-    let cut = run(&OffPolicy { clip: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
-    assert!(cut[0].value < found[0].value && cut[0].remark.contains("weights cut at 0.5"));
+    let cut = run(&OffPolicy { max_importance_weight: Some(0.5), ..stage.clone() }, whole_log(&world()), None).unwrap();
+    assert!(cut[0].value < found[0].value && cut[0].remark.contains("importance weights clipped at 0.5"));
 }
 
 #[test]
 fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     // Of each user's six rows one shows the likeliest item, with a weight of 6.
     let log = || whole_log(&world());
-    let greedy = OffPolicy { act: ActionSelection::Greedy, horizon: 1, ..OffPolicy::default() };
+    let greedy = OffPolicy { action_selection: ActionSelection::Greedy, horizon: 1, ..OffPolicy::default() };
     let found = run(&greedy, log(), None).unwrap();
-    assert_eq!(found[0].effective_sample, 2.0);
-    assert!(found[0].remark.starts_with("takes its likeliest item; items of the log"), "{}", found[0].remark);
+    assert_eq!(found[0].effective_sample_size, 2.0);
+    assert!(found[0].remark.starts_with("selects its most likely item; logging policy"), "{}", found[0].remark);
     assert!(found.iter().all(|estimate| (estimate.value - found[4].value).abs() < 1e-6), "{found:?}");
-    let drawn = run(&OffPolicy { act: ActionSelection::Sample, ..greedy }, log(), None).unwrap();
-    assert!(drawn[0].remark.starts_with("draws its actions; ") && drawn[0].effective_sample > 2.0);
+    let drawn = run(&OffPolicy { action_selection: ActionSelection::Sample, ..greedy }, log(), None).unwrap();
+    assert!(drawn[0].remark.starts_with("samples its actions; ") && drawn[0].effective_sample_size > 2.0);
     // Values are no logits: who learned them is greedy whatever is set.
     let network = policy(&world()).0;
     for (learner, expected) in [
@@ -147,7 +147,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     let log = Interactions { user: vec![0, 0, 1], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 2, 3] };
     let world = world();
     let episodes = Episodes::of(&log, &world, 5).unwrap();
-    let stage = OffPolicy { logging: LoggingPolicy::Propensities, ..OffPolicy::default() };
+    let stage = OffPolicy { logging_policy: LoggingPolicy::Propensities, ..OffPolicy::default() };
     let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
         let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
         let (world, log) = (world.clone(), log.clone());
@@ -165,7 +165,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
 
 #[test]
 fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
-    let stage = OffPolicy { logging: LoggingPolicy::Popularity, ..OffPolicy::default() };
+    let stage = OffPolicy { logging_policy: LoggingPolicy::Popularity, ..OffPolicy::default() };
     // Counts 1 + [2, 0, 0, 0, 0, 1] of 9.
     let train = Interactions { user: vec![0; 3], item: vec![0, 0, 5], rating: vec![1.0; 3], timestamp: vec![0; 3] };
     assert_eq!(shares(&train, 6).unwrap(), [3.0, 1.0, 1.0, 1.0, 1.0, 2.0].map(|count| count / 9.0));
@@ -174,7 +174,7 @@ fn popularity_is_a_share_and_what_cannot_be_estimated_is_named() {
     let error = |log, stage| format!("{:#}", run(stage, log, None).unwrap_err());
     assert!(error(whole_log(&world()), &stage).contains("help: connect the train part"));
     let uniform = OffPolicy::default();
-    assert!(error(Interactions::default(), &uniform).contains("help: connect interactions that were kept back"));
+    assert!(error(Interactions::default(), &uniform).contains("help: connect held-out interactions"));
     let mut strange = whole_log(&world());
     strange.item[3] = 6;
     assert!(error(strange, &uniform).starts_with("row 3 of the log is of user 0 and item 6"));

@@ -1,4 +1,4 @@
-//! A filter's text as words, each with its place.
+//! The lexer of filters: tokens, each with its place.
 
 use super::Fault;
 
@@ -90,7 +90,7 @@ fn quoted(letters: &[char], from: usize) -> Result<(String, usize), Fault> {
     Err(Fault {
         from,
         to: letters.len(),
-        message: format!("the quote {quote} that opens here has no end"),
+        message: format!("unterminated text: the quote {quote} is not closed"),
         help: Some(format!("a quote inside is written twice: {quote}{quote}")),
     })
 }
@@ -104,7 +104,7 @@ fn sign(letters: &[char], at: usize) -> Result<(Kind, usize), Fault> {
         None => Err(Fault {
             from: at,
             to: at + 1,
-            message: format!("`{}` means nothing here", letters[at].escape_debug()),
+            message: format!("unexpected character `{}`", letters[at].escape_debug()),
             help: Some(
                 "join tests with `and` and `or`; a column whose name is not a word stands in double quotes".into(),
             ),

@@ -39,7 +39,7 @@ impl Filter {
     /// [`UsageError`], with a caret under the place.
     pub fn read(text: &str, schema: &Schema) -> Result<Self> {
         let read = lexer::read(text).and_then(|words| parser::read(&words, schema));
-        let expression = read.map_err(|fault| UsageError(told(text, &fault)))?;
+        let expression = read.map_err(|fault| UsageError(error_message(text, &fault)))?;
         let mut columns = Vec::new();
         expression.columns(&mut columns);
         columns.sort_unstable();
@@ -69,12 +69,12 @@ fn evaluate(expression: &Expression, array: &dyn Fn(usize) -> ArrayRef) -> Resul
     }
 }
 
-fn told(text: &str, fault: &Fault) -> String {
+fn error_message(text: &str, fault: &Fault) -> String {
     // One column a character, so that the caret stands where it should.
     let line: String = text.chars().map(|c| if pipeline::escape::is_unsafe(c) { ' ' } else { c }).collect();
     let caret = " ".repeat(fault.from) + &"^".repeat(fault.to.saturating_sub(fault.from).max(1));
     let help = fault.help.as_ref().map_or_else(String::new, |help| format!("\nhelp: {help}"));
-    format!("the filter cannot be used: {}\n  {line}\n  {caret}{help}", fault.message)
+    format!("invalid filter: {}\n  {line}\n  {caret}{help}", fault.message)
 }
 
 #[cfg(test)]
@@ -175,28 +175,28 @@ mod tests {
         let told = |text: &str| format!("{:#}", Filter::read(text, &films().schema()).err().expect(text));
         assert_eq!(
             told("raitng >= 4"),
-            "the filter cannot be used: there is no column `raitng`\n  raitng >= 4\n  ^^^^^^\nhelp: the columns are user, \
+            "invalid filter: there is no column `raitng`\n  raitng >= 4\n  ^^^^^^\nhelp: the columns are user, \
              rating, title, seen, day, genres, a column, kind, price"
         );
         for (text, caret, words) in [
-            ("rating >=", "           ^", "a value is missing"),
-            ("rating >= and", "            ^^^", "a value is wanted, not `and`"),
-            ("rating 4", "         ^", "a comparison is wanted, not `4`"),
+            ("rating >=", "           ^", "expected a value"),
+            ("rating >= and", "            ^^^", "expected a value, found `and`"),
+            ("rating 4", "         ^", "expected a comparison, found `4`"),
             ("rating >= 'x'", "            ^^^", "rating is Float32, which is compared with a number"),
             ("title = 4", "          ^", "title is Utf8, which is compared with a text in single quotes"),
             ("title = Heat", "          ^^^^", "title is Utf8, which is compared with a text in single quotes"),
-            ("day > 'soon'", "        ^^^^^^", "`soon` is no Date32"),
+            ("day > 'soon'", "        ^^^^^^", "`soon` is not a Date32"),
             ("seen = 1", "         ^", "seen is Boolean, which is compared with true or false"),
             ("genres = 'Drama'", "           ^^^^^^^", "use `contains`"),
             ("user contains '1'", "  ^^^^^^^^", ""),
-            ("(user = 1", "           ^", "`)` is missing"),
-            ("user = 1)", "          ^", "nothing more is wanted"),
-            ("user = 1 user = 2", "           ^^^^", "nothing more is wanted"),
-            ("title = 'Heat", "          ^^^^^", "has no end"),
-            ("user = 1 & seen = true", "           ^", "means nothing here"),
-            ("", "  ^", "a column is missing"),
-            ("user = 1e999", "         ^^^^^", "no number"),
-            ("user in ()", "           ^", "a value is wanted"),
+            ("(user = 1", "           ^", "expected `)`"),
+            ("user = 1)", "          ^", "unexpected token"),
+            ("user = 1 user = 2", "           ^^^^", "unexpected token"),
+            ("title = 'Heat", "          ^^^^^", "unterminated text"),
+            ("user = 1 & seen = true", "           ^", "unexpected character"),
+            ("", "  ^", "expected a column"),
+            ("user = 1e999", "         ^^^^^", "not a finite number"),
+            ("user in ()", "           ^", "expected a value"),
         ] {
             let told = told(text);
             let lines: Vec<_> = told.lines().collect();

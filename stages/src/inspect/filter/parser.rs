@@ -1,4 +1,4 @@
-//! From words to an expression over the columns of a schema.
+//! The parser of filters: from tokens to an expression over the columns of a schema.
 //!
 //! ```text
 //! any   = all { "or" all }
@@ -39,7 +39,7 @@ pub(super) fn read(words: &[Token], schema: &Schema) -> Result<Expression, Fault
     let expression = reader.any(0)?;
     match reader.word().kind {
         Kind::End => Ok(expression),
-        _ => Err(reader.fault("nothing more is wanted here", Some("join tests with `and` or `or`"))),
+        _ => Err(reader.fault("unexpected token after the end of the filter", Some("join tests with `and` or `or`"))),
     }
 }
 
@@ -76,8 +76,8 @@ impl<'a> Reader<'a> {
     fn wanted(&self, what: &str, help: &str) -> Fault {
         let word = self.word();
         let message = match word.kind {
-            Kind::End => format!("{what} is missing at the end"),
-            _ => format!("{what} is wanted, not `{}`", word.written),
+            Kind::End => format!("expected {what} at the end"),
+            _ => format!("expected {what}, found `{}`", word.written),
         };
         self.fault(&message, Some(help))
     }
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
 
     fn one(&mut self, depth: usize) -> Result<Expression, Fault> {
         if depth > DEEPEST {
-            return Err(self.fault(&format!("it is nested deeper than {DEEPEST} levels"), None));
+            return Err(self.fault(&format!("nested deeper than {DEEPEST} levels"), None));
         }
         if self.takes_keyword("not") {
             return Ok(Expression::Not(Box::new(self.one(depth + 1)?)));
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         let help = "a value is a number, a text in single quotes, `true` or `false`";
         let is = |keyword: &str| matches!(&word.kind, Kind::Word(word) if word.eq_ignore_ascii_case(keyword));
         if is("null") {
-            return Err(self.fault("nothing equals a missing value", Some("write `is null` or `is not null`")));
+            return Err(self.fault("`null` cannot be compared", Some("write `is null` or `is not null`")));
         }
         if ["and", "or", "not"].into_iter().any(is) {
             return Err(self.wanted("a value", help));

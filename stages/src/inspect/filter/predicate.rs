@@ -1,4 +1,4 @@
-//! One column compared with constants: the constants read once as what the column holds, then asked of every value.
+//! Predicates: one column compared with constants, which are parsed once in the type of the column.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Predicate {
             }
             _ => {
                 let help = Some("`is null` and `is not null` work on every column".into());
-                return Err(values[0].fault(format!("{shown} is {kind}, which is compared with nothing"), help));
+                return Err(values[0].fault(format!("{shown} is {kind}, which cannot be compared"), help));
             }
         })
     }
@@ -246,7 +246,7 @@ fn real(value: &Literal<'_>, wanted: &str) -> Result<f64, Fault> {
     match &value.0.kind {
         Kind::Number(number) => match number.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
-            _ => Err(value.fault(format!("`{number}` is no number that can be compared with"), None)),
+            _ => Err(value.fault(format!("`{number}` is not a finite number"), None)),
         },
         _ => Err(value.fault(wanted.to_owned(), None)),
     }
@@ -276,7 +276,7 @@ fn ticks(value: &Literal<'_>, kind: &DataType, wanted: &str) -> Result<i64, Faul
         Kind::Text(text) => text,
         // Seconds since 1970, or whatever the column counts.
         Kind::Number(number) => {
-            return number.parse().map_err(|_| value.fault(format!("`{number}` is no whole number"), None));
+            return number.parse().map_err(|_| value.fault(format!("`{number}` is not a whole number"), None));
         }
         _ => return Err(value.fault(wanted.to_owned(), None)),
     };
@@ -288,7 +288,7 @@ fn ticks(value: &Literal<'_>, kind: &DataType, wanted: &str) -> Result<i64, Faul
         None => {
             let example = CellValue::moment(kind, 0).text();
             let text = pipeline::escape::shown(text, 80);
-            Err(value.fault(format!("`{text}` is no {kind}"), Some(format!("write it like '{example}'"))))
+            Err(value.fault(format!("`{text}` is not a {kind}"), Some(format!("write it like '{example}'"))))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a world model promises against what held-out people said: a dot for each bin of predictions, on the diagonal where
+//! What a world model promises against what held-out users said: a dot for each bin of predictions, on the diagonal where
 //! the promise is kept.
 
 use super::SMALL;
@@ -49,7 +49,7 @@ fn one(title: &str, bins: &[&CalibrationBin]) -> Chart {
     canvas.path("mean", &points, false);
     for (bin, &at) in bins.iter().zip(&points) {
         let (predicted, observed) = (format::two_decimals(bin.predicted), format::two_decimals(bin.observed));
-        let tip = format!("promised {predicted}, observed {observed}, {} ratings", bin.count);
+        let tip = format!("predicted {predicted}, observed {observed}, {} ratings", bin.count);
         canvas.small_mark(Role::Learned, at, &tip);
     }
     canvas.text("axis-name", Anchor::Start, [2.0, 11.0], "observed rating");
@@ -66,19 +66,16 @@ fn caption(bins: &[&CalibrationBin]) -> String {
     let off = mean(&|bin| (bin.predicted - bin.observed).abs());
     let rmse = mean(&|bin| bin.error * bin.error).sqrt();
     let expected = mean(&|bin| bin.deviation * bin.deviation).sqrt();
-    let mut said = format!(
-        "off by {} on average over the bins; held-out error {}",
-        format::two_decimals(off),
-        format::two_decimals(rmse)
-    );
+    let mut said =
+        format!("mean calibration error {}; held-out RMSE {}", format::two_decimals(off), format::two_decimals(rmse));
     // The file does not tell what a model states of its noise from what its fit left over, so no model is said to be sure.
     if expected > 0.0 && expected.is_finite() {
         let word = match rmse / expected {
-            ratio if ratio > 1.25 => "more than",
-            ratio if ratio < 0.8 => "less than",
-            _ => "about",
+            ratio if ratio > 1.25 => "above",
+            ratio if ratio < 0.8 => "below",
+            _ => "close to",
         };
-        said += &format!(", {word} the {} that its spread and noise let expect", format::two_decimals(expected));
+        said += &format!(", {word} the {} expected from ensemble spread and noise", format::two_decimals(expected));
     }
     format!("{said}; {count:.0} ratings")
 }
@@ -102,10 +99,10 @@ mod tests {
         ];
         assert_eq!(
             caption(&[&bins[0], &bins[1]]),
-            "off by 0.50 on average over the bins; held-out error 1.00, more than the 0.50 that its spread and noise let expect; 20 ratings"
+            "mean calibration error 0.50; held-out RMSE 1.00, above the 0.50 expected from ensemble spread and noise; 20 ratings"
         );
         let timid = [&bin("mean", 0, 2.0, 2.5, 2.0)];
-        assert!(caption(&timid).contains("held-out error 1.00, less than the 2.00 that"), "{}", caption(&timid));
+        assert!(caption(&timid).contains("held-out RMSE 1.00, below the 2.00 expected"), "{}", caption(&timid));
         let drawn = draw("world", &Calibration(bins));
         assert_eq!(drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["world · mean", "world · member0"]);
         assert!(drawn[0].svg.matches("class=\"mark").count() == 2 && !drawn[0].svg.contains("NaN"));

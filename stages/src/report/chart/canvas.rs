@@ -80,7 +80,7 @@ impl Canvas {
         let (class, tip) = (role.name(), HtmlEscape(tip));
         self.push(format_args!(r#"<g class="{kind} {class}"><title>{tip}</title>"#));
         match role {
-            Role::Control | Role::Plan | Role::Untrained => {
+            Role::Baseline | Role::Plan | Role::Untrained => {
                 self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 4.5 * size));
             }
             Role::Teacher => {
@@ -114,7 +114,7 @@ mod tests {
     fn every_text_is_escaped() {
         let mut canvas = Canvas::new(10.0, 10.0);
         canvas.text("name", Anchor::Start, [1.0, 2.0], "<script>");
-        canvas.mark(Role::Control, [1.0, 2.0], "a & b");
+        canvas.mark(Role::Baseline, [1.0, 2.0], "a & b");
         let svg = canvas.finish("x < \"y\"");
         assert!(svg.contains("&lt;script&gt;") && svg.contains("a &amp; b") && svg.contains("x &lt; &quot;y&quot;"));
     }

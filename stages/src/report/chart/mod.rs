@@ -41,6 +41,6 @@ mod tests {
     #[test]
     fn long_names_end_in_an_ellipsis() {
         assert_eq!(clip("a2c", 5), "a2c");
-        assert_eq!(clip("random non-conflicting", 8), "random…");
+        assert_eq!(clip("random quit-aware", 8), "random…");
     }
 }

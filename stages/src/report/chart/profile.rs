@@ -21,7 +21,7 @@ pub(in super::super) fn draw(profiles: &Profiles, rows: &[Row]) -> Vec<Profile> 
     let points: Vec<&ProfilePoint> = profiles.0.iter().filter(finite).collect();
     let of = |name: &str| -> Vec<&ProfilePoint> { points.iter().copied().filter(|p| p.policy == name).collect() };
     let mut order: Vec<&Row> = rows.iter().filter(|row| of(&row.name).len() > 1).collect();
-    order.sort_by_key(|row| matches!(row.role, Role::Control | Role::Untrained));
+    order.sort_by_key(|row| matches!(row.role, Role::Baseline | Role::Untrained));
     let lines: Vec<Vec<&ProfilePoint>> = order.iter().map(|row| of(&row.name)).collect();
     order.iter().zip(&lines).map(|(row, own)| one(row, own, &lines)).collect()
 }

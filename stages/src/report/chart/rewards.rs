@@ -68,14 +68,14 @@ fn one(title: &str, points: &[[f64; 2]], world: &str) -> Chart {
 fn caption(points: &[[f64; 2]], world: &str) -> String {
     let steps = points.len();
     let Some(rank) = correlation(&ranked(points)) else {
-        return format!("{steps} steps; one of the two rewards does not vary, so nothing can be said");
+        return format!("{steps} steps; one of the two rewards does not vary, so there is no correlation");
     };
     let straight = correlation(points).map(|r| format!(", Pearson {}", format::two_decimals(r))).unwrap_or_default();
     let word = match rank {
-        r if r >= 0.7 => format!("the learned reward orders steps as the {world} does"),
-        r if r >= 0.3 => format!("the order of the {world} is kept in part"),
-        r if r > -0.3 => format!("the learned reward tells little of the {world}"),
-        _ => format!("the learned reward prefers what the {world} ranks low"),
+        r if r >= 0.7 => format!("the learned reward ranks steps as the {world} does"),
+        r if r >= 0.3 => format!("the learned reward ranks steps partly as the {world} does"),
+        r if r > -0.3 => format!("the learned reward is nearly uncorrelated with the {world}"),
+        _ => format!("the learned reward is anti-correlated with the {world}"),
     };
     format!("{word} (Spearman {}{straight}; {steps} steps)", format::two_decimals(rank))
 }
@@ -138,9 +138,9 @@ mod tests {
         assert_eq!(ranked(&[[5.0, 1.0], [5.0, 0.0], [1.0, 2.0]]), [[1.5, 1.0], [1.5, 0.0], [0.0, 2.0]]);
         assert!(
             caption(&points, "true reward")
-                .starts_with("the learned reward orders steps as the true reward does (Spearman 1.00, Pearson 0.98")
+                .starts_with("the learned reward ranks steps as the true reward does (Spearman 1.00, Pearson 0.98")
         );
-        assert!(caption(&[[1.0, 2.0], [1.0, 3.0]], "true reward").contains("nothing can be said"));
+        assert!(caption(&[[1.0, 2.0], [1.0, 3.0]], "true reward").contains("there is no correlation"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(in super::super) fn draw(rows: &[Row], width: f64) -> Option<String> {
     let rows: Vec<(&Row, Vec<f64>)> = rows
         .iter()
         .map(|row| {
-            let mut returns: Vec<f64> = row.judged.returns.iter().copied().filter(|r| r.is_finite()).collect();
+            let mut returns: Vec<f64> = row.stats.returns.iter().copied().filter(|r| r.is_finite()).collect();
             returns.sort_by(f64::total_cmp);
             (row, returns)
         })
@@ -114,8 +114,8 @@ mod tests {
     fn few_episodes_are_strokes_and_many_a_histogram() {
         let mut rows =
             fixture::rows(&[("teacher (LLM)", false, 118.0, 6.0), ("a2c", false, 135.0, 1.0), ("bc", false, 1.0, 0.0)]);
-        rows[0].judged.returns = vec![110.0, 120.0, f64::NAN];
-        rows[1].judged.returns = (0..100).map(|i| 130.0 + f64::from(i % 10)).collect();
+        rows[0].stats.returns = vec![110.0, 120.0, f64::NAN];
+        rows[1].stats.returns = (0..100).map(|i| 130.0 + f64::from(i % 10)).collect();
         for width in [WIDE, NARROW] {
             let svg = draw(&rows, width).expect("two rows were played");
             assert_eq!(svg.matches("whisker teacher").count(), 2);

@@ -38,7 +38,7 @@ impl Box {
 pub(in super::super) fn draw(rows: &[Row], width: f64) -> Option<String> {
     let dot = |row| {
         let row: &Row = row;
-        Some(Dot { row, length: row.get("length")?.mean, each: row.get("reward_each")?.mean })
+        Some(Dot { row, length: row.get("length")?.mean, each: row.get("reward_per_step")?.mean })
     };
     let dots: Vec<Dot> = rows.iter().filter_map(dot).collect();
     if dots.is_empty() {
@@ -183,7 +183,7 @@ mod tests {
         let frame = Box { x: [0.0, 800.0], y: [0.0, 400.0] };
         let mut taken: Vec<Box> = Vec::new();
         for i in 0..9 {
-            let label = free_place([700.0, 200.0 + f64::from(i)], "popular non-conflicting", &frame, &taken);
+            let label = free_place([700.0, 200.0 + f64::from(i)], "popular quit-aware", &frame, &taken);
             assert!(label.inside(&frame));
             assert!(taken.iter().all(|other| !other.meets(&label)), "label {i}");
             taken.push(label);

@@ -53,7 +53,7 @@ pub(in super::super) fn draw(rows: &[Row], references: &[&str], width: f64) -> O
 
     for (i, (row, _)) in rows.iter().enumerate() {
         let y = at.top + at.row * i as f64;
-        if row.role != Role::Control {
+        if row.role != Role::Baseline {
             canvas.rect(&format!("band {}", row.role.name()), [0.0, y], [width, at.row]);
         }
     }

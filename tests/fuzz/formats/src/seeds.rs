@@ -117,13 +117,13 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         cell: "seed=0".into(),
         user,
         length: 3,
-        inclusive: 1.0,
-        exclusive: 0.5,
-        distinct: 2,
+        return_inclusive: 1.0,
+        return_exclusive: 0.5,
+        distinct_items: 2,
         diversity: 0.5,
         novelty: 6.0,
         top_category: None,
-        training: Some(1.5),
+        return_training_world: Some(1.5),
         end: Termination::Similar,
     };
     let call = Call { key: "k".into(), model: "m".into(), request: "{}".into(), answer: "{}".into(), failure: None };
