@@ -180,8 +180,9 @@ fn failed_calls_are_rows_with_their_reason_and_too_many_of_them_fail_the_stage()
     assert!(row.contains("answered 400: not to our liking") && row.ends_with(",400"), "{row}");
     // The next run asks them again and nothing else, as long as they fail; then everything is a hit.
     let asked = some.received().len();
-    let again =
-        project.ok(&["run", "x.yaml", "demos"]).says(&["lacks something that another run may give it", "failed calls"]);
+    let again = project
+        .ok(&["run", "x.yaml", "demos"])
+        .says(&["its result is incomplete; another run may complete it", "failed calls"]);
     drop(again);
     let failing = some.received().len() - asked;
     assert!(failing > 0 && failing < asked / 2, "{failing} of {asked}");
