@@ -214,7 +214,7 @@ stages:
         let error = wired("core.interactions", "log.items", "log.users").unwrap();
         for part in [
             format!("`world.items` is `log.items`, but `world.interactions` is `cut.train`, {numbered}").as_str(),
-            "x.yaml:7:72",
+            "x.yaml:7:71",
             "help: connect `core.items`, or what was made of it",
             format!("`world.users` is `log.users`, but `world.interactions` is `cut.train`, {numbered}").as_str(),
             format!("`offers.items` is `log.items`, but `offers.interactions` is `cut.train`, {numbered}").as_str(),

@@ -250,7 +250,7 @@ mod tests {
         let by = PropensitiesBy::NaiveBayes { smoothing: 1.0 };
         let error =
             EstimatePropensities { by }.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
-        assert!(error.starts_with("all 30 ratings of the log are 1, and `naive_bayes` tells"), "{error}");
+        assert!(error.starts_with("all 30 ratings of the log are 1, and `naive_bayes` distinguishes"), "{error}");
         let error = run(PropensitiesBy::NaiveBayes { smoothing: 1.0 }, 6).unwrap_err().to_string();
         assert!(error.contains("help: connect `random`, or take `by: counts`"), "{error}");
     }

@@ -106,7 +106,7 @@ mod tests {
         let drawn = draw("world", &Calibration(bins));
         assert_eq!(drawn.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["world · mean", "world · member0"]);
         assert!(drawn[0].svg.matches("class=\"mark").count() == 2 && !drawn[0].svg.contains("NaN"));
-        assert_eq!(drawn[1].caption, "off by 0.00 on average over the bins; held-out error 1.00; 10 ratings");
+        assert_eq!(drawn[1].caption, "mean calibration error 0.00; held-out RMSE 1.00; 10 ratings");
         assert!(draw("world", &Calibration::default()).is_empty());
     }
 }
