@@ -103,12 +103,6 @@ const BETAS: [f64; 2] = [0.9, 0.999];
 const EPSILON: f64 = 1e-8;
 
 impl AdamW {
-    /// Whether a number can be a learning rate: above 0 and finite.
-    #[must_use]
-    pub fn is_learning_rate(learning_rate: f64) -> bool {
-        learning_rate > 0.0 && learning_rate.is_finite()
-    }
-
     /// A new optimiser of `params`.
     pub fn new(params: &Params, learning_rate: f64, weight_decay: f64, max_grad_norm: f64) -> Result<Self> {
         let moments = params.iter().map(|(name, var)| Ok((name.clone(), ParamState::new(var)?)));

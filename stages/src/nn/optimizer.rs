@@ -77,6 +77,13 @@ impl<L> Optimizer<L> {
         Ok(())
     }
 
+    /// The same values for a training that several kinds of settings share.
+    #[must_use]
+    pub fn untyped(&self) -> Optimizer<()> {
+        let Self { learning_rate, weight_decay, max_grad_norm, schedule, .. } = *self;
+        Optimizer { learning_rate, weight_decay, max_grad_norm, schedule, learner: PhantomData }
+    }
+
     /// A fresh optimiser for `params`.
     ///
     /// # Errors

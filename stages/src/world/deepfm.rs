@@ -17,7 +17,7 @@ use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
 use crate::artifact::{Items, Users};
-use crate::nn::{Init, Mlp, Params};
+use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule};
 
 /// `world.deepfm`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,8 +39,8 @@ pub struct DeepFm {
     pub epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
-    /// Learning rate of AdamW.
-    pub learning_rate: f64,
+    /// AdamW and its learning rate, which changes from epoch to epoch.
+    pub optimizer: Optimizer<DeepFm>,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
@@ -54,6 +54,13 @@ pub struct DeepFm {
     pub simulator: UserSimulator,
 }
 
+impl OptimizerDefaults for DeepFm {
+    const LEARNING_RATE: f64 = 0.01;
+    const WEIGHT_DECAY: f64 = 0.0;
+    const MAX_GRAD_NORM: Option<f64> = None;
+    const SCHEDULE: Schedule = Schedule::Constant;
+}
+
 impl Default for DeepFm {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
@@ -65,7 +72,7 @@ impl Default for DeepFm {
             predict_variance: false,
             epochs: 8,
             batch_size: 1024,
-            learning_rate: 0.01,
+            optimizer: Optimizer::default(),
             l2: 8.0,
             seed: 0,
             sample_negatives: false,
@@ -116,8 +123,8 @@ impl DeepFm {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { epochs, batch_size, learning_rate, l2, .. } = *self;
-        Fit { name, epochs, batch_size, learning_rate, l2, seed }
+        let Self { epochs, batch_size, l2, .. } = *self;
+        Fit { name, epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use super::heteroscedastic;
 use super::negative_sampling::NegativeSampler;
 use crate::artifact::{Array, Curves, Interactions};
-use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};
+use crate::nn::{AdamW, Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
 
 /// What a model says of some pairs of users and items.
 pub(super) struct Predicted {
@@ -37,8 +37,8 @@ pub(super) struct Fit {
     pub epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
-    /// Learning rate of AdamW.
-    pub learning_rate: f64,
+    /// AdamW and its learning rate.
+    pub optimizer: Optimizer<()>,
     /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
     /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.) With negatives the
     /// errors are averaged over twice as many rows while N stays that of the ratings, so that the same λ shrinks twice as much.
@@ -66,9 +66,7 @@ impl Fit {
         if self.batch_size == 0 {
             return wrong("batch_size", "a step needs at least one rating");
         }
-        if !AdamW::is_learning_rate(self.learning_rate) {
-            return wrong("learning_rate", "a step size is above 0");
-        }
+        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
         if !(self.l2 >= 0.0 && self.l2.is_finite()) {
             return wrong("l2", "a penalty is 0 or more");
         }
@@ -88,7 +86,7 @@ impl Fit {
     ) -> Result<Curves> {
         let Ratings { log, holdout, .. } = *ratings;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
-        let mut adam = AdamW::new(params, self.learning_rate, 0.0, f64::INFINITY)?;
+        let mut adam = self.optimizer.adam(params)?;
         let mut curves = Curves::default();
         let training = TrainingCheckpoints::open(cx, &self.name, 1)?;
         let mut done = 0;
@@ -100,6 +98,7 @@ impl Fit {
         for epoch in done..self.epochs {
             let mut order: Vec<usize> = (0..log.len()).collect();
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
+            adam.learning_rate = self.optimizer.rate(epoch, self.epochs);
             let mut squares = 0.0;
             for rows in order.chunks(self.batch_size) {
                 let (error, mean_square) = loss(model, ratings, rows, [self.seed, epoch], params.device())?;

@@ -16,7 +16,7 @@ pub struct Ips {
     /// Propensities are clipped to at least this, in [0, 1]: clipping bounds the weight of a single rating and introduces bias.
     /// 0, no clipping, by default.
     pub min_propensity: f64,
-    /// Whether weights are divided by their mean over the log (SNIPS; less variance, and `learning_rate` and `l2` keep their
+    /// Whether weights are divided by their mean over the log (SNIPS; less variance, and `optimizer.learning_rate` and `l2` keep their
     /// meaning); else by users × items / ratings, as the plain estimate has it.
     pub self_normalise: bool,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::{Inputs, Ips, Outputs, UserSimulator};
-use crate::nn::{Init, Params};
+use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule};
 
 /// `world.mf`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,8 +25,8 @@ pub struct MatrixFactorisation {
     pub epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
-    /// Learning rate of AdamW.
-    pub learning_rate: f64,
+    /// AdamW and its learning rate, which changes from epoch to epoch.
+    pub optimizer: Optimizer<MatrixFactorisation>,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
@@ -40,6 +40,13 @@ pub struct MatrixFactorisation {
     pub simulator: UserSimulator,
 }
 
+impl OptimizerDefaults for MatrixFactorisation {
+    const LEARNING_RATE: f64 = 0.005;
+    const WEIGHT_DECAY: f64 = 0.0;
+    const MAX_GRAD_NORM: Option<f64> = None;
+    const SCHEDULE: Schedule = Schedule::Constant;
+}
+
 impl Default for MatrixFactorisation {
     fn default() -> Self {
         // Chosen on a held-out split of MovieLens-100K.
@@ -48,7 +55,7 @@ impl Default for MatrixFactorisation {
             ensemble_size: 1,
             epochs: 20,
             batch_size: 1024,
-            learning_rate: 0.005,
+            optimizer: Optimizer::default(),
             l2: 4.0,
             seed: 0,
             sample_negatives: false,
@@ -94,8 +101,8 @@ impl MatrixFactorisation {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { epochs, batch_size, learning_rate, l2, .. } = *self;
-        Fit { name, epochs, batch_size, learning_rate, l2, seed }
+        let Self { epochs, batch_size, l2, .. } = *self;
+        Fit { name, epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 

@@ -124,7 +124,7 @@ impl UserSimulator {
     ) -> Result<World> {
         ensure!(
             reward.data.iter().all(|x| x.is_finite()),
-            "the fitted rewards are not all finite; lower learning_rate"
+            "the fitted rewards are not all finite; lower `optimizer.learning_rate`"
         );
         let ids = Ids::of(items, users);
         let users = reward.shape[0];
