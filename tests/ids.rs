@@ -35,7 +35,7 @@ fn experiment(judge: &str) -> String {
   world:
     use: world.mf
     inputs: { interactions: split.train, items: log.items, users: log.users }
-    with: { n_factors: 2, epochs: 3, simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
+    with: { n_factors: 2, n_epochs: 3, simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
   judge:
     use: world.bias
     inputs: { interactions: LOG.interactions, items: LOG.items, users: LOG.users }

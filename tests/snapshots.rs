@@ -106,7 +106,7 @@ stages:
     use: world.mf
     sweep: { seed: [0, 1] }
     inputs: { interactions: split.train, items: log.items, users: log.users }
-    with: { epochs: 1 }
+    with: { n_epochs: 1 }
 ";
 
 #[test]
@@ -162,11 +162,11 @@ const MISTAKES: [(&str, &str); 22] = [
     ),
     (
         "wrong-type",
-        "  x: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users }, with: { epochs: many } }",
+        "  x: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users }, with: { n_epochs: many } }",
     ),
     (
         "out-of-range",
-        "  x: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users }, with: { learning_rate: -1 } }",
+        "  x: { use: world.mf, inputs: { interactions: log.interactions, items: log.items, users: log.users }, with: { optimizer: { learning_rate: -1 } } }",
     ),
     ("missing-setting", "  x: { use: ingest.table }"),
     ("unknown-choice", "  x: { use: split, inputs: { interactions: log.interactions }, with: { by: tim } }"),

@@ -218,8 +218,8 @@ impl Stage for Evaluate {
         let rule = |from| NoLeakage {
             port: "world",
             from,
-            // A world at `truth` serves the figure of learned rewards only: nothing is learned from it.
-            except: &["distances", "truth"],
+            // A world at `true_world` serves the figure of learned rewards only: nothing is learned from it.
+            except: &["distances", "true_world"],
             drawn_from: None,
             why: "no policy may learn from the evaluation world",
             help: "evaluate in a world of another family from which no policy learned, or set `leakage_check: label`: the rows are then labelled as privileged",

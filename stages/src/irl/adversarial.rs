@@ -314,14 +314,14 @@ impl AdversarialTrainer<'_> {
         let rows = rows.to_device(discriminator.params().device())?;
         let learned =
             (discriminator.rewards(self.exported_reward, &rows)? / discriminator.config().scale)?.to_vec1::<f32>()?;
-        let world = inputs.truth.as_ref().unwrap_or(&inputs.world);
-        let of_truth = inputs.truth.is_some();
+        let world = inputs.true_world.as_ref().unwrap_or(&inputs.world);
+        let of_truth = inputs.true_world.is_some();
         let mut shown = Vec::with_capacity(learned.len());
         for ((&user, &item), learned) in steps.observation.user.iter().zip(&steps.actions).zip(learned) {
             let known = (user as usize) < world.users() && (item as usize) < world.items();
             anyhow::ensure!(
                 known,
-                "user {user} or item {item} is not in `truth`\nhelp: connect a world of the same log"
+                "user {user} or item {item} is not in `true_world`\nhelp: connect a world of the same log"
             );
             let true_reward = f64::from(world.reward.row(user as usize)[item as usize]);
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });

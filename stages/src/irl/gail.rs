@@ -130,7 +130,7 @@ pub(super) mod tests {
         };
         let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: Termination::Horizon };
         let demonstrations = Demonstrations { trajectories: (0..3).map(trajectory).collect() };
-        Inputs { world, demonstrations, items: None, truth: None }
+        Inputs { world, demonstrations, items: None, true_world: None }
     }
 
     pub(in crate::irl) fn brief(buffer_rounds: usize) -> DiscriminatorSettings {
@@ -216,7 +216,7 @@ pub(super) mod tests {
         let mut with_truth = cycle();
         let mut truth = with_truth.world.clone();
         truth.reward.data.iter_mut().for_each(|r| *r *= 10.0);
-        with_truth.truth = Some(truth);
+        with_truth.true_world = Some(truth);
         let stage = Gail { normalize_reward: true, ..small() };
         let (plain, pictured) = (run(&stage, cycle()), run(&stage, with_truth));
         assert_eq!((&plain.reward, &plain.weights), (&pictured.reward, &pictured.weights));

@@ -32,7 +32,7 @@ pipeline::ports! {
         /// The catalogue. With it the discriminator reads embeddings of titles and genres instead of the world's item vectors.
         items: Option<Items>,
         /// The true world, where it is known. Only `pairs` reads it and nothing is trained on it, so it may be the evaluation world.
-        truth: Option<World>,
+        true_world: Option<World>,
     }
 }
 
@@ -46,7 +46,7 @@ pipeline::ports! {
         /// `discriminator_loss`, `accuracy`, `generator_return`, `generator_length`, `demonstrated_reward`, `generated_reward` and
         /// `reward_scale` of each round.
         curves: Curves,
-        /// The learned reward of steps beside that of `truth`, or of `world` where `truth` is not connected.
+        /// The learned reward of steps beside that of `true_world`, or of `world` where `true_world` is not connected.
         pairs: RewardPairs,
     }
 }

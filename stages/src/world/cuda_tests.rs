@@ -14,7 +14,7 @@ fn numbers(outputs: Outputs) -> Numbers {
 #[test]
 fn factors_are_fitted_alike() {
     let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
-    let stage = MatrixFactorisation { epochs: 3, batch_size: 5, simulator, ..MatrixFactorisation::default() };
+    let stage = MatrixFactorisation { n_epochs: 3, batch_size: 5, simulator, ..MatrixFactorisation::default() };
     assert_same_training("world.mf", &stage, &small_log, &numbers);
     let several = MatrixFactorisation { ensemble_size: 2, sample_negatives: true, ..stage };
     assert_same_training("world.mf", &several, &|| weighted(small_log()), &numbers);
@@ -24,6 +24,6 @@ fn factors_are_fitted_alike() {
 fn fields_are_fitted_alike() {
     let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
     let stage =
-        DeepFm { epochs: 3, batch_size: 5, ensemble_size: 2, predict_variance: true, simulator, ..DeepFm::default() };
+        DeepFm { n_epochs: 3, batch_size: 5, ensemble_size: 2, predict_variance: true, simulator, ..DeepFm::default() };
     assert_same_training("world.deepfm", &stage, &|| weighted(small_log()), &numbers);
 }

@@ -36,7 +36,7 @@ pub struct DeepFm {
     /// optional head), which weights ratings by their predicted precision. Off by default.
     pub predict_variance: bool,
     /// Passes over the log.
-    pub epochs: u64,
+    pub n_epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
     /// AdamW and its learning rate, which changes from epoch to epoch.
@@ -70,7 +70,7 @@ impl Default for DeepFm {
             max_cardinality: 100,
             ensemble_size: 5,
             predict_variance: false,
-            epochs: 8,
+            n_epochs: 8,
             batch_size: 1024,
             optimizer: Optimizer::default(),
             l2: 8.0,
@@ -123,8 +123,8 @@ impl DeepFm {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { epochs, batch_size, l2, .. } = *self;
-        Fit { name, epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
+        let Self { n_epochs, batch_size, l2, .. } = *self;
+        Fit { name, n_epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 
@@ -311,9 +311,9 @@ mod tests {
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
         let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
-        let stage = DeepFm { epochs: 3, batch_size: 5, ensemble_size: 2, simulator, ..DeepFm::default() };
+        let stage = DeepFm { n_epochs: 3, batch_size: 5, ensemble_size: 2, simulator, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
-        let stating = DeepFm { epochs: 2, predict_variance: true, sample_negatives: true, ..stage };
+        let stating = DeepFm { n_epochs: 2, predict_variance: true, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&stating, || weighted(small_log()), compared, 4);
     }
@@ -322,7 +322,7 @@ mod tests {
     fn equal_bytes_on_one_thread_and_on_two() {
         let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         let stage = DeepFm {
-            epochs: 2,
+            n_epochs: 2,
             batch_size: 5,
             ensemble_size: 3,
             predict_variance: true,
@@ -358,7 +358,7 @@ mod tests {
         pairs(&mut inputs.interactions, 4..8, &|user, item| if (user * 7 + item * 3) % 4 < 2 { 1.0 } else { 5.0 });
         let stage = DeepFm {
             predict_variance: true,
-            epochs: 150,
+            n_epochs: 150,
             batch_size: 48,
             l2: 0.5,
             ensemble_size: 1,

@@ -85,7 +85,7 @@ impl Ensemble<'_> {
         let device = device::of(cx)?;
         let member_fit = |k: u64| fit(format!("member{k}"), self.seed.wrapping_add(k));
         // Members are fitted side by side: one bar for all of them, for two of one name would overwrite each other.
-        let fitting = cx.bar("fit", Some((0..self.members).map(|k| member_fit(k).epochs).sum()), "epochs");
+        let fitting = cx.bar("fit", Some((0..self.members).map(|k| member_fit(k).n_epochs).sum()), "epochs");
         let completing: OnceLock<Bar> = OnceLock::new();
         let completing = || completing.get_or_init(|| cx.bar("complete", Some(self.members * users as u64), "users"));
         let member = |k: u64| -> Result<Member> {

@@ -34,7 +34,7 @@ pub(super) struct Fit {
     /// What the training is called among the checkpoints.
     pub name: String,
     /// Passes over the log.
-    pub epochs: u64,
+    pub n_epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
     /// AdamW and its learning rate.
@@ -95,10 +95,10 @@ impl Fit {
             done = number;
         }
         bar.inc(done);
-        for epoch in done..self.epochs {
+        for epoch in done..self.n_epochs {
             let mut order: Vec<usize> = (0..log.len()).collect();
             order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
-            adam.learning_rate = self.optimizer.rate(epoch, self.epochs);
+            adam.learning_rate = self.optimizer.rate(epoch, self.n_epochs);
             let mut squares = 0.0;
             for rows in order.chunks(self.batch_size) {
                 let (error, mean_square) = loss(model, ratings, rows, [self.seed, epoch], params.device())?;

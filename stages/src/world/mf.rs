@@ -22,7 +22,7 @@ pub struct MatrixFactorisation {
     /// Number of models, each fitted with its own seed. The world holds their mean and their standard deviation.
     pub ensemble_size: u64,
     /// Passes over the log.
-    pub epochs: u64,
+    pub n_epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
     /// AdamW and its learning rate, which changes from epoch to epoch.
@@ -53,7 +53,7 @@ impl Default for MatrixFactorisation {
         Self {
             n_factors: 16,
             ensemble_size: 1,
-            epochs: 20,
+            n_epochs: 20,
             batch_size: 1024,
             optimizer: Optimizer::default(),
             l2: 4.0,
@@ -101,8 +101,8 @@ impl MatrixFactorisation {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { epochs, batch_size, l2, .. } = *self;
-        Fit { name, epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
+        let Self { n_epochs, batch_size, l2, .. } = *self;
+        Fit { name, n_epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
             inputs.propensities = Some(Propensities::new(pairs.collect()).unwrap());
             let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let ips = Ips { weight_loss: fit, ..Ips::default() };
-            let stage = MatrixFactorisation { epochs: 2, ips, simulator, ..MatrixFactorisation::default() };
+            let stage = MatrixFactorisation { n_epochs: 2, ips, simulator, ..MatrixFactorisation::default() };
             let error = format!("{:#}", stage.run(inputs, &Context::detached(folder.path())).err().unwrap());
             assert!(error.starts_with("the hold-out: user ") && error.contains("no propensity of that"), "{error}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a fit leaves checkpoints");
@@ -197,7 +197,7 @@ mod tests {
             inputs.interactions.rating.fill(rating);
             let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let stage = MatrixFactorisation {
-                epochs: 1,
+                n_epochs: 1,
                 sample_negatives: negatives,
                 simulator,
                 ..MatrixFactorisation::default()
@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn interrupted_after_every_epoch_it_ends_the_same() {
         let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
-        let stage = MatrixFactorisation { epochs: 4, batch_size: 5, simulator, ..MatrixFactorisation::default() };
+        let stage = MatrixFactorisation { n_epochs: 4, batch_size: 5, simulator, ..MatrixFactorisation::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 4);
-        let several = MatrixFactorisation { ensemble_size: 2, epochs: 2, sample_negatives: true, ..stage };
+        let several = MatrixFactorisation { ensemble_size: 2, n_epochs: 2, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&several, || weighted(small_log()), compared, 4);
     }
