@@ -14,7 +14,7 @@ fn draw(state: &mut u64, from: usize, to: usize) -> usize {
 }
 
 /// Longer than in the smoke experiment, so that kills come in time.
-const LONG: [&str; 4] = ["--set", "stages.policy.with.iterations=90", "--set", "stages.demos.with.users=12"];
+const LONG: [&str; 4] = ["--set", "stages.policy.with.n_iterations=90", "--set", "stages.demos.with.users=12"];
 
 fn run<'a>(args: &[&'a str]) -> Vec<&'a str> {
     ["run", "x.yaml"].iter().chain(&LONG).chain(args).copied().collect()
