@@ -23,8 +23,8 @@ fn log(backwards: bool) -> String {
     format!("who,what,stars,at\n{}\n", rows.join("\n"))
 }
 
-/// A policy that learned of the log `one.csv`, judged in a world of the reading `judge`.
-fn experiment(judge: &str) -> String {
+/// A policy that learned of the log `one.csv`, evaluated in a world of the reading `evaluation`.
+fn experiment(evaluation: &str) -> String {
     let mut yaml = "name: x\nassets:\n  logs: { from: [{ path: logs/ }] }\nstages:\n".to_owned();
     for (stage, file) in [("log", "one"), ("other", "two")] {
         let columns = "user: who, item: what, rating: stars, timestamp: { column: at }";
@@ -36,7 +36,7 @@ fn experiment(judge: &str) -> String {
     use: world.mf
     inputs: { interactions: split.train, items: log.items, users: log.users }
     with: { n_factors: 2, n_epochs: 3, simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
-  judge:
+  evaluation:
     use: world.bias
     inputs: { interactions: LOG.interactions, items: LOG.items, users: LOG.users }
     with: { simulator: { horizon: 6, quit_window: 2, embedding_dim: 2 } }
@@ -46,14 +46,14 @@ fn experiment(judge: &str) -> String {
     with: { n_iterations: 3, episodes_per_update: 8, bc_coef: 0 }
   score:
     use: evaluate
-    inputs: { world: judge.world, train: split.train, policies: { a2c: policy.policy }, training_world: world.world }
+    inputs: { world: evaluation.world, train: split.train, policies: { a2c: policy.policy }, training_world: world.world }
     with: { n_resamples: 100, exclude_history: true, baselines: { constant_reward: false } }
 ";
-    yaml.replace("LOG", judge)
+    yaml.replace("LOG", evaluation)
 }
 
-fn project(judge: &str) -> Project {
-    Project::new().config(&experiment(judge)).file("logs/one.csv", &log(false)).file("logs/two.csv", &log(true))
+fn project(evaluation: &str) -> Project {
+    Project::new().config(&experiment(evaluation)).file("logs/one.csv", &log(false)).file("logs/two.csv", &log(true))
 }
 
 /// The rows of an output.
@@ -122,7 +122,7 @@ fn two_readings_of_one_log_do_not_meet() {
     let project = project("other");
     project.ok(&["run", "x.yaml", "log", "other", "split", "-q"]);
     let parts = [
-        "stage `score`: the inputs `world` (of judge) and `train` (of split) do not number the same items in the same order",
+        "stage `score`: the inputs `world` (of evaluation) and `train` (of split) do not number the same items in the same order",
         "help: take both from one ingest stage",
     ];
     project.run(&["plan", "x.yaml"]).ends_with(2).says(&parts);
@@ -132,7 +132,7 @@ fn two_readings_of_one_log_do_not_meet() {
     // Where nothing is made yet, the stage refuses.
     let fresh = self::project("other");
     fresh.run(&["run", "x.yaml"]).ends_with(1).says(&["stage `score` failed", "do not number the same items"]);
-    // With the right judge all is well.
+    // With the right evaluation world all is well.
     let right = self::project("log");
     right.ok(&["run", "x.yaml", "-q"]);
 }

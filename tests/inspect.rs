@@ -46,8 +46,8 @@ fn every_output_as_text_and_as_json_by_name_and_by_path() {
         match format {
             "parquet" | "arrow" => {
                 let table = &json["content"]["table"];
-                // The judge has seen every rating, so there is none to tell how far it is off; who only acts remembers nothing.
-                let empty = name == "judge.calibration" || name.ends_with(".memories");
+                // The evaluation world has seen every rating, so there is none to tell how far it is off; who only acts remembers nothing.
+                let empty = name == "evaluation.calibration" || name.ends_with(".memories");
                 assert_eq!(table["rows"] == 0, empty, "{name} has {} rows", table["rows"]);
                 assert!(!table["columns"].as_array().unwrap().is_empty(), "{name} has no columns");
             }

@@ -14,7 +14,7 @@ stages:
     use: world.mf
     inputs: { interactions: log.interaction, items: log.items }
     with: { n_factors: many }
-  judge: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
+  evaluation: { use: world.mf, inputs: { interactions: lg.interactions, items: log.users } }
 ";
 
 #[test]
@@ -28,10 +28,10 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
         ("x.yaml:7:17", "there is no stage kind `splitt`", "───┬──", "did you mean `split`?"),
         ("x.yaml:10:33", "`log` has no output `interaction`", "─────┬─────", "did you mean `interactions`?"),
         ("x.yaml:11:24", "`n_factors`", "────", ""),
-        ("x.yaml:12:51", "there is no stage `lg`", "┬", "did you mean `log`?"),
+        ("x.yaml:12:56", "there is no stage `lg`", "┬", "did you mean `log`?"),
         (
-            "x.yaml:12:75",
-            "`judge.items` takes items, but `log.users` is users",
+            "x.yaml:12:80",
+            "`evaluation.items` takes items, but `log.users` is users",
             "─────────",
             "for items there is `log.items`",
         ),
@@ -101,7 +101,7 @@ fn nobody_is_judged_by_a_world_that_was_made_to_learn_in() {
     let swapped = LOWERED
         .replace("training_world: world.world", "training_world: low.world")
         .replace("world: low.world, train:", "world: world.world, train:");
-    // A judge must not be what the training world was made from, either.
+    // An evaluation world must not be what the training world was made from, either.
     let error = Project::new().config(&swapped).run(&["plan", "x.yaml"]).ends_with(2).stderr;
     assert!(error.contains("`low.world` was made with `world.world`") && !error.contains("has no place"), "{error}");
 }

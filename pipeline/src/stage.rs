@@ -22,7 +22,7 @@ pub struct AssetName(pub String);
 /// What comes into one input of a stage must not have been made with what comes into another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoLeakage {
-    /// The input whose artifacts stay out of sight (`world`, the judge).
+    /// The input whose artifacts stay out of sight (`world`, where policies are evaluated).
     pub port: &'static str,
     /// The input whose artifacts must not descend from those.
     pub from: &'static str,

@@ -215,7 +215,7 @@ forgets runs. Files that people added or changed are never removed. Safe during 
 Examples:
   apprentice recommend policy@seed=0.policy --user 196
   apprentice recommend policy@seed=0.policy --user 196 --history 242 --history Heat --count 5
-  apprentice recommend policy@seed=0.policy --batch people.ndjson > answers.ndjson
+  apprentice recommend policy@seed=0.policy --batch users.ndjson > answers.ndjson
 
 Users and items are named by their ids in the source; items also by their exact titles. A line of a
 batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]

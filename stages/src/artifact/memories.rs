@@ -1,4 +1,4 @@
-//! What an expert remembers of the people it recommended to.
+//! What an agent remembers of the users it recommended to.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The people in the log.
+//! The users of a log.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -261,8 +261,8 @@ impl Stage for Evaluate {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let people = inputs.eval_users.as_ref();
-        let all = eval_users::evaluated_users(world, people)?;
+        let listed = inputs.eval_users.as_ref();
+        let all = eval_users::evaluated_users(world, listed)?;
         let users = &all[..all.len().min(self.users.unwrap_or(usize::MAX))];
         ensure!(!users.is_empty() && world.items() > 0, "the world has no user or no item");
         let origins = LeakageAudit::new(self.leakage_check, world, inputs.training_world.as_ref());
@@ -270,8 +270,8 @@ impl Stage for Evaluate {
         if self.action_selection == ActionSelection::Sample {
             value_based::refuse(&inputs.policies)?;
         }
-        let people = people.map(|_| &all[..]);
-        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.llm_usage, users, people)?;
+        let listed = listed.map(|_| &all[..]);
+        let teachers = teachers::teachers(world, &inputs.teacher, &inputs.llm_usage, users, listed)?;
         let popularity = table_rows::popular(&inputs.train, world, self)?;
         let players = Evaluator {
             config: self,

@@ -280,8 +280,8 @@ impl Evaluator<'_> {
 
     fn teacher(&self, teacher: &Teacher) -> Row {
         let mut cell = self.measures.cell("", &teacher.episodes);
-        for (episode, effort) in cell.episodes.iter_mut().zip(teacher.efforts.iter().flatten()) {
-            episode.effort = Some(*effort);
+        for (episode, usage) in cell.episodes.iter_mut().zip(teacher.usage.iter().flatten()) {
+            episode.effort = Some(*usage);
         }
         Row {
             name: teacher.row.clone(),

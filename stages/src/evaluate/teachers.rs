@@ -25,7 +25,7 @@ pub(super) struct Teacher<'w> {
     pub row: String,
     pub episodes: Episodes<'w>,
     /// Its usage, one entry per episode; `None` where that is not connected.
-    pub efforts: Option<Vec<EpisodeUsage>>,
+    pub usage: Option<Vec<EpisodeUsage>>,
     pub teacher_coverage: TeacherCoverage,
 }
 
@@ -39,16 +39,16 @@ pub(super) struct TeacherCoverage {
     pub evaluated: bool,
 }
 
-/// The teachers among the inputs, their episodes replayed in `world`. `users` are evaluated; `people` are those of the log at
+/// The teachers among the inputs, their episodes replayed in `world`. `users` are evaluated; `listed` are those of the log at
 /// `eval_users`.
 pub(super) fn teachers<'w>(
     world: &'w World,
-    told: &[Named<Demonstrations>],
-    efforts: &[Named<LlmUsage>],
+    demonstrations: &[Named<Demonstrations>],
+    usage: &[Named<LlmUsage>],
     users: &[u32],
-    people: Option<&[u32]>,
+    listed: Option<&[u32]>,
 ) -> Result<Vec<Teacher<'w>>> {
-    if let Some(lost) = efforts.iter().find(|effort| !told.iter().any(|teacher| same_source(teacher, effort))) {
+    if let Some(lost) = usage.iter().find(|other| !demonstrations.iter().any(|teacher| same_source(teacher, other))) {
         bail!(
             "the LLM usage of {} belongs to no teacher\nhelp: connect the same stages by the same names to `teacher` and `llm_usage`",
             quoted(lost)
@@ -56,18 +56,18 @@ pub(super) fn teachers<'w>(
     }
     let teacher = |(row, named): (String, &Named<Demonstrations>)| {
         let replayed = || -> Result<(Episodes<'w>, Option<Vec<EpisodeUsage>>)> {
-            let episodes = replay(world, &eval_users::of_evaluated_users(&named.value, people)?)?;
-            let known = efforts.iter().find(|effort| same_source(named, effort));
-            let efforts = known.map(|known| of_episodes(&known.value, &episodes)).transpose()?;
-            Ok((episodes, efforts))
+            let episodes = replay(world, &eval_users::of_evaluated_users(&named.value, listed)?)?;
+            let known = usage.iter().find(|other| same_source(named, other));
+            let usage = known.map(|known| of_episodes(&known.value, &episodes)).transpose()?;
+            Ok((episodes, usage))
         };
-        let (episodes, efforts) = replayed().with_context(|| format!("teacher {}", quoted(named)))?;
+        let (episodes, usage) = replayed().with_context(|| format!("teacher {}", quoted(named)))?;
         let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
         let evaluated = own.iter().all(|user| users.binary_search(user).is_ok());
         let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), evaluated };
-        Ok(Teacher { row, episodes, efforts, teacher_coverage })
+        Ok(Teacher { row, episodes, usage, teacher_coverage })
     };
-    names(told)?.into_iter().zip(told).map(teacher).collect()
+    names(demonstrations)?.into_iter().zip(demonstrations).map(teacher).collect()
 }
 
 /// Whether both come from one stage and cell, by the names given in the experiment.
@@ -84,8 +84,8 @@ fn quoted<A>(named: &Named<A>) -> String {
 }
 
 /// The usage of each episode.
-fn of_episodes(efforts: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsage>> {
-    let known: BTreeMap<u32, EpisodeUsage> = efforts.0.iter().map(|effort| (effort.user, *effort)).collect();
+fn of_episodes(usage: &LlmUsage, episodes: &Episodes) -> Result<Vec<EpisodeUsage>> {
+    let known: BTreeMap<u32, EpisodeUsage> = usage.0.iter().map(|entry| (entry.user, *entry)).collect();
     let of = |e: usize| {
         let user = episodes.user(e);
         known.get(&user).copied().with_context(|| {

@@ -392,7 +392,7 @@ fn rows_are_compared_on_the_same_users() {
     let of = |row: &str| outputs.profiles.0.iter().filter(|p| p.policy == row).collect::<Vec<_>>();
     let oracle = of(GREEDY_ORACLE);
     assert_eq!(oracle.len(), 51);
-    // Nobody returns more than 19, which the best plan does, and the oracle 18; everybody of both does up to there.
+    // Nobody returns more than 19, which the planning oracle does, and the oracle 18; everybody of both does up to there.
     let best = of(PLANNING_ORACLE);
     assert_eq!((best[50].threshold, best[50].share, best[49].share), (19.0, 0.0, 1.0));
     assert!(oracle.iter().all(|point| point.share == f64::from(u8::from(point.threshold < 18.0))));

@@ -51,7 +51,7 @@ struct Place<'a> {
 
 impl LogColumns {
     /// Reads the whole log.
-    pub(super) fn from_parquet(&self, path: &Path, ids: &KnownIds, cx: &Context) -> Result<ReadLog> {
+    pub(super) fn read_parquet(&self, path: &Path, ids: &KnownIds, cx: &Context) -> Result<ReadLog> {
         let (mut shard, mut numbering) = (Shard::default(), Numbering::default());
         let time = self.timestamp.as_ref();
         let wanted: Vec<&str> =

@@ -196,7 +196,7 @@ impl LogColumns {
     fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
         match FileFormat::with_names(file, self.names.as_deref())? {
-            FileFormat::Parquet => self.from_parquet(file.path(), &KnownIds::new(columns, known), cx),
+            FileFormat::Parquet => self.read_parquet(file.path(), &KnownIds::new(columns, known), cx),
             FileFormat::Records => {
                 let file = &as_lines(file.clone(), cx)?;
                 let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));

@@ -39,14 +39,14 @@ struct Player {
     users: u32,
 }
 
-const PRIVILEGED: &str = "privileged: knows the judging distances";
+const PRIVILEGED: &str = "privileged: knows the distances of the evaluation world";
 
 #[rustfmt::skip]
 const PLAYERS: [Player; 8] = [
     Player { name: "random", baseline: true, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
     Player { name: "random quit-aware", baseline: true, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
     Player { name: "popular quit-aware", baseline: true, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
-    Player { name: "greedy oracle", baseline: true, remark: "privileged: knows the judging rewards and distances; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
+    Player { name: "greedy oracle", baseline: true, remark: "privileged: knows rewards and distances of the evaluation world; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
     Player { name: "retriever top-1", baseline: true, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
     Player { name: "teacher (LLM)", baseline: false, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
     Player { name: "bc", baseline: false, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },

@@ -156,7 +156,7 @@ mod tests {
             "The best of 2 learned policies, a2c, returns 135.0 [134.0, 136.0] per episode: above popular quit-aware",
             "The language model returns 118.0 [112.0, 124.0], below retriever top-1 (125.0",
             "Fewer than 5 training seeds: bc (1).",
-            "privileged: knows the judging distances",
+            "privileged: knows the distances of the evaluation world",
             "policy · return",
             "median return",
             "chosen from",

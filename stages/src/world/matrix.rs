@@ -1,6 +1,6 @@
 //! A world with known rewards: the matrix of a file, completed with a user simulator. Nothing is fitted.
 //!
-//! For data with a true matrix, such as Coat's: the judging world of protocols that have one. Left out: matrices in pieces
+//! For data with a true matrix, such as Coat's: the evaluation world of protocols that have one. Left out: matrices in pieces
 //! or with gaps.
 
 use std::path::{Path, PathBuf};

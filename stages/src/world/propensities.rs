@@ -50,7 +50,7 @@ pipeline::ports! {
         interactions: Interactions,
         /// The catalogue.
         items: Items,
-        /// The people.
+        /// The users.
         users: Users,
         /// Ratings of randomly assigned items. If a true matrix was fitted to them, no policy may learn from them.
         random: Option<Interactions>,

@@ -58,11 +58,11 @@ pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     }
     let counts = world.rules.max_same_category.is_some_and(|most| most > 0) && world.categories.is_some();
     counts.then_some(
-        "its people leave by a count (`max_same_category` of 1 or more), and the bound reads pairs of items alone",
+        "its users leave by a count (`max_same_category` of 1 or more), and the bound reads pairs of items alone",
     )
 }
 
-/// The best plan for each of `users` in a world; `planned` is called after each.
+/// The planning oracle of a world for each of `users`; `planned` is called after each.
 ///
 /// # Errors
 /// In a world in which none is made ([`planning_unsupported`]).

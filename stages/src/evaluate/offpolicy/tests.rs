@@ -155,7 +155,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     };
     let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
     assert_eq!(found(Some(pairs.clone())).unwrap(), [0.25, 0.125, 0.125]);
-    // What else user 0 rated was not kept back: the log is half of it, and its items are no likelier for that.
+    // What else user 0 rated was not held out: the log is half of it, and its items are no likelier for that.
     let whole = [pairs.clone(), vec![(0, 3, 0.5), (0, 4, 0.5)]].concat();
     assert_eq!(found(Some(whole)).unwrap(), [0.125, 0.0625, 0.125]);
     assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
