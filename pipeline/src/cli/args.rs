@@ -156,7 +156,7 @@ Example:
 Example:
   apprentice init my.yaml && apprentice run my.yaml")]
     Init(Init),
-    /// Rewrite experiments in which settings, stages or ports stand under names that they no longer have.
+    /// Replace old names of settings, values, ports and stage kinds in experiment files.
     #[command(after_help = "\
 Examples:
   apprentice migrate my.yaml                  put the new names in place; comments and formatting stay
@@ -357,7 +357,7 @@ pub(crate) struct Migrate {
     /// The experiment files.
     #[arg(value_name = "EXPERIMENT.yaml", required = true)]
     pub files: Vec<PathBuf>,
-    /// Write nothing; end with code 3 if a word would be rewritten.
+    /// Write nothing; end with code 3 if a name would be replaced.
     #[arg(long)]
     pub check: bool,
 }
@@ -437,8 +437,8 @@ pub(crate) struct Gc {
     /// Forget an experiment: its unpinned runs, its results and its unchanged views.
     #[arg(long, value_name = "EXPERIMENT")]
     pub forget: Option<String>,
-    /// Remove the answers of language models as well. The record does not say which run used which, so this means all of them,
-    /// except those of unfinished work. A stage that runs again then calls, and pays, again.
+    /// Also remove the stored answers of language models: all of them except those of unfinished runs, because runs do not
+    /// record which answers they used. A stage that runs again must pay for its calls again.
     #[arg(long)]
     pub calls: bool,
 }

@@ -19,8 +19,8 @@ pub(crate) fn fault(
     }
     let (stage, setting, port) = (block.name, requirement.setting, requirement.port);
     let message = match connected {
-        false => format!("`{stage}` has no input `{port}`, which `{setting}` wants: {}", requirement.why),
-        true => format!("`{stage}` has an input `{port}`, beside which `{setting}` has no place: {}", requirement.why),
+        false => format!("`{stage}` has no input `{port}`, which `{setting}` requires: {}", requirement.why),
+        true => format!("`{setting}` cannot be set where `{stage}` has an input `{port}`: {}", requirement.why),
     };
     let span = place(with, setting).unwrap_or_else(|| block.span_of(block.inputs));
     Some(Diagnostic::at(span, message).help(requirement.help))

@@ -23,7 +23,7 @@ pub struct Candidates {
 }
 
 impl Artifact for Candidates {
-    const KIND: &'static str = "rankings";
+    const KIND: &'static str = "candidates";
     const EXTENSION: &'static str = "parquet";
     /// 2: with the spaces of ids that its row numbers belong to. 3: the column `filter_quit_items` has its name.
     const FORMAT: u32 = 3;

@@ -184,8 +184,8 @@ fn what_comes_out_tells_the_whole_story() {
     assert!(users.len() == 4 && users.is_sorted());
     let keys: BTreeSet<&String> = calls.0.iter().map(|call| &call.key).collect();
     assert_eq!(keys.len(), calls.0.len(), "each call once");
-    assert_eq!(llm_usage.0.iter().map(|effort| effort.user).collect::<Vec<_>>(), users);
-    assert_eq!(llm_usage.0.iter().map(|effort| effort.calls as usize).sum::<usize>(), calls.0.len());
+    assert_eq!(llm_usage.0.iter().map(|episode| episode.user).collect::<Vec<_>>(), users);
+    assert_eq!(llm_usage.0.iter().map(|episode| episode.calls as usize).sum::<usize>(), calls.0.len());
     for trajectory in &demonstrations.trajectories {
         let list = &inputs().candidates.items[trajectory.user as usize];
         let mut shown: Vec<u32> = Vec::new();

@@ -30,8 +30,8 @@ pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Resul
         Ok(EpisodeUsage {
             user: played.trajectory.user,
             calls: new.len() as u32,
-            tokens_read: tokens.map(|tokens| tokens.prompt),
-            tokens_written: tokens.map(|tokens| tokens.completion),
+            prompt_tokens: tokens.map(|tokens| tokens.prompt),
+            completion_tokens: tokens.map(|tokens| tokens.completion),
         })
     };
     let mut rows = Vec::new();
@@ -107,8 +107,8 @@ mod tests {
         let usage = |user, calls, tokens: Option<(u64, u64)>| EpisodeUsage {
             user,
             calls,
-            tokens_read: tokens.map(|tokens| tokens.0),
-            tokens_written: tokens.map(|tokens| tokens.1),
+            prompt_tokens: tokens.map(|tokens| tokens.0),
+            completion_tokens: tokens.map(|tokens| tokens.1),
         };
         let expected = [
             usage(3, 2, Some((4, 2))),

@@ -52,7 +52,7 @@ pub(super) struct Episode {
     /// Return of the same items in the training world.
     pub training: Option<f64>,
     /// The usage of a language model for it.
-    pub effort: Option<EpisodeUsage>,
+    pub usage: Option<EpisodeUsage>,
     pub end: Termination,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Measures<'a> {
             novelty: items.iter().map(|&item| self.novelty[item as usize]).sum::<f64>() / items.len() as f64,
             top_category: top_category(world, items),
             training: self.training.map(training_return),
-            effort: None,
+            usage: None,
             end,
         }
     }

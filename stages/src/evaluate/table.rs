@@ -42,9 +42,9 @@ const OPTIONAL: [(&str, OptionalMeasure); 6] = [
     ("top_category", |e| e.top_category),
     ("return_training_world", |e| e.training),
     ("gap", |e| Some(e.training? - e.inclusive)),
-    ("calls", |e| Some(f64::from(e.effort?.calls))),
-    ("prompt_tokens", |e| Some(e.effort?.tokens_read? as f64)),
-    ("completion_tokens", |e| Some(e.effort?.tokens_written? as f64)),
+    ("calls", |e| Some(f64::from(e.usage?.calls))),
+    ("prompt_tokens", |e| Some(e.usage?.prompt_tokens? as f64)),
+    ("completion_tokens", |e| Some(e.usage?.completion_tokens? as f64)),
 ];
 
 /// The rows that others are measured against, by the name of the lead over them.

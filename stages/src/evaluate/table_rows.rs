@@ -281,7 +281,7 @@ impl Evaluator<'_> {
     fn teacher(&self, teacher: &Teacher) -> Row {
         let mut cell = self.measures.cell("", &teacher.episodes);
         for (episode, usage) in cell.episodes.iter_mut().zip(teacher.usage.iter().flatten()) {
-            episode.effort = Some(*usage);
+            episode.usage = Some(*usage);
         }
         Row {
             name: teacher.row.clone(),

@@ -14,9 +14,10 @@ fn two() -> Inputs {
     let trajectories =
         vec![trajectory(0, &[0, 2, 4, 0], Termination::Horizon), trajectory(5, &[4, 5], Termination::Similar)];
     inputs.teacher.push(react(Demonstrations { trajectories }));
-    let effort = |user, calls, tokens_read, tokens_written| EpisodeUsage { user, calls, tokens_read, tokens_written };
-    let efforts = LlmUsage(vec![effort(5, 3, Some(50), None), effort(0, 7, Some(100), Some(8))]);
-    inputs.llm_usage.push(react(efforts));
+    let episode =
+        |user, calls, prompt_tokens, completion_tokens| EpisodeUsage { user, calls, prompt_tokens, completion_tokens };
+    let usage = LlmUsage(vec![episode(5, 3, Some(50), None), episode(0, 7, Some(100), Some(8))]);
+    inputs.llm_usage.push(react(usage));
     inputs
 }
 

@@ -140,8 +140,8 @@ fn conversation(
     let calls = told_by.map(|path| Calls::with_keys(path, &keys)).transpose();
     let calls = calls.context("read the calls")?.unwrap_or_default().0;
     // An evaluated policy may be no language model, and its episodes are not those of the stage that called one.
-    let efforts = related(request, LlmUsage::KIND).filter(|_| played.is_none());
-    let (mut role_calls, last) = role_calls(trajectory, index, told_by, efforts)?;
+    let usage = related(request, LlmUsage::KIND).filter(|_| played.is_none());
+    let (mut role_calls, last) = role_calls(trajectory, index, told_by, usage)?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
         episode: index,

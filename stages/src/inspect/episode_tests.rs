@@ -110,11 +110,11 @@ fn what_the_other_roles_were_asked_stands_where_it_happened() {
     let calls_at = folder.0.path().join("calls");
     std::fs::remove_file(&calls_at).unwrap();
     Calls(calls).write(&calls_at).unwrap();
-    let effort = |user, calls| EpisodeUsage { user, calls, tokens_read: None, tokens_written: None };
-    let efforts_at = folder.0.path().join("efforts");
-    LlmUsage(vec![effort(3, 0), effort(9, 4)]).write(&efforts_at).unwrap();
+    let episode = |user, calls| EpisodeUsage { user, calls, prompt_tokens: None, completion_tokens: None };
+    let usage_at = folder.0.path().join("llm_usage");
+    LlmUsage(vec![episode(3, 0), episode(9, 4)]).write(&usage_at).unwrap();
     let mut request = folder.request(1, Format::Table);
-    request.related.push(RelatedFile { kind: "efforts".into(), path: efforts_at });
+    request.related.push(RelatedFile { kind: "llm_usage".into(), path: usage_at });
     let text = inspected(&folder.0.path().join("demonstrations"), &request);
     let first = "\
 step 0
@@ -127,7 +127,7 @@ step 0
     let last = "at the end\n  prompt What should be done otherwise:\n  model  Vary.\n  model  More.\n";
     assert!(text.ends_with(last), "{text}");
     // The same by the calls.
-    let related = ["demonstrations", "items", "efforts"];
+    let related = ["demonstrations", "items", "llm_usage"];
     let related = related.map(|kind| RelatedFile { kind: kind.into(), path: folder.0.path().join(kind) });
     let by_calls = Request { related: related.into(), ..request };
     assert_eq!(inspected(&calls_at, &by_calls), text);

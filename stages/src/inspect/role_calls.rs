@@ -110,8 +110,8 @@ mod tests {
             write("next episode"),
         ];
         let calls = Calls(calls.into());
-        let effort = |user, calls| EpisodeUsage { user, calls, tokens_read: None, tokens_written: None };
-        let usage = LlmUsage(vec![effort(1, 1), effort(2, 9), effort(3, 1)]);
+        let episode = |user, calls| EpisodeUsage { user, calls, prompt_tokens: None, completion_tokens: None };
+        let usage = LlmUsage(vec![episode(1, 1), episode(2, 9), episode(3, 1)]);
         let (calls_at, efforts_at) = (folder.path().join("calls"), folder.path().join("usage"));
         calls.write(&calls_at).unwrap();
         usage.write(&efforts_at).unwrap();

@@ -21,7 +21,7 @@ pub trait OptimizerDefaults {
     const SCHEDULE: Schedule;
 }
 
-/// AdamW's settings; a setting that is left out has the default of `L`, whatever else is set.
+/// Settings of AdamW. A setting that is omitted keeps the default of its stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, bound(serialize = "", deserialize = "L: OptimizerDefaults"))]
 #[schemars(rename = "Optimizer_for_{L}", bound = "L: OptimizerDefaults + JsonSchema")]

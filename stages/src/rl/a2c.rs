@@ -60,7 +60,8 @@ impl Stage for A2c {
     /// 3: steps of training are fused, so sums round otherwise.
     /// 4: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 4;
-    const ABOUT: &'static str = "train a policy by advantage actor-critic on world and learned reward, with imitation";
+    const ABOUT: &'static str =
+        "train a policy by advantage actor-critic on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;

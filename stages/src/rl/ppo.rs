@@ -68,7 +68,7 @@ impl Stage for Ppo {
     /// 3: gradients are summed in parts, for threads, so they round otherwise.
     const VERSION: u32 = 3;
     const ABOUT: &'static str =
-        "train a policy by proximal policy optimisation on world and learned reward, with imitation";
+        "train a policy by proximal policy optimisation on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;

@@ -120,7 +120,8 @@ impl Mover<'_> {
     /// The lines of an entry in block style with the comments above it.
     fn lines(&self, entry: &Entry) -> Result<(usize, usize), &'static str> {
         let start = entry.key_span.start;
-        let indent = indent(self.text, start).ok_or("it shares its line with something else: move it by hand")?;
+        let indent = indent(self.text, start)
+            .ok_or("it is on one line with other settings: give it a line of its own, then run `migrate` again")?;
         let line = line_start(self.text, start);
         Ok((comments_above(self.text, line, indent), next_line(self.text, end_of(self.text, entry))))
     }
@@ -225,7 +226,7 @@ fn descend<'t, 'p>(target: &'t Tree, path: &'p [String]) -> Result<(&'t Tree, &'
         let Some(entry) = here.entries().iter().find(|entry| entry.key == rest[0]) else { break };
         let is_written = contains(here, entry.key_span) && contains(here, entry.value.span);
         if !is_written || !matches!(entry.value.data, Data::Map(_)) {
-            return Err("its block is written elsewhere: move it by hand");
+            return Err("its block comes from an anchor: write the whole block here by hand");
         }
         here = &entry.value;
         rest = &rest[1..];

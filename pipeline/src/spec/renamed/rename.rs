@@ -214,7 +214,7 @@ impl Settings<'_> {
             let rest = to[path.len()..].to_vec();
             let wrong = matches!(&self.found[word].row.what, WordKind::Reciprocal) && value.is_none();
             self.found[word].edit = match put(entries, &rest, entry) {
-                Ok(()) if wrong => Edit::ByHand("its value is no number: rewrite it by hand".into()),
+                Ok(()) if wrong => Edit::ByHand("its value has no inverse: write 1 / the old value by hand".into()),
                 Ok(()) => Edit::Move { within: span, path: rest, value },
                 Err(why) => Edit::ByHand(why),
             };
@@ -285,7 +285,9 @@ fn reciprocal(value: &mut Tree) -> Result<Option<(Span, String)>, &'static str> 
         Data::Scalar(Value::Number(number)) => number.as_f64().map(|number| 1.0 / number).filter(|x| x.is_finite()),
         _ => None,
     };
-    let turned = number.and_then(serde_json::Number::from_f64).ok_or("its value is no number: rewrite it by hand")?;
+    let turned = number
+        .and_then(serde_json::Number::from_f64)
+        .ok_or("its value has no inverse: write 1 / the old value by hand")?;
     // A whole number is written as one, as people do.
     let whole = turned.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
     let turned = whole.map_or(Value::Number(turned), |number| Value::from(number as i64));

@@ -97,7 +97,8 @@ fn in_place(text: &str, words: &[OldWord]) -> Result<String, Box<Diagnostic>> {
     let parts = words.iter().filter_map(|word| if let Edit::Words(parts) = &word.edit { Some(parts) } else { None });
     for (span, new) in parts.flatten() {
         if edits.insert(*span, new).is_some_and(|known| known != new) {
-            let message = "the word stands for stages of several kinds, which call it differently now";
+            let message =
+                "stages of several kinds share it, whose names for it differ now: give each kind its own block";
             return Err(Diagnostic::at(*span, message).help(BY_HAND).into());
         }
     }

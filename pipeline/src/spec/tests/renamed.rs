@@ -213,7 +213,7 @@ fn what_cannot_be_rewritten_safely_is_named_and_left() {
     assert_eq!(
         refused("  x: { use: learn.a2c, with: { patience: fast } }"),
         "6:32 the setting `patience` of learn.a2c has a new name | `patience` is now `learning_rate`, and holds 1 divided by the old \
-         number; its value is no number: rewrite it by hand\nAbove 0."
+         number; its value has no inverse: write 1 / the old value by hand\nAbove 0."
     );
     let shared = refused("  x: { use: learn.a2c, with: &w { discount: 1 } }\n  y: { use: score, with: *w }");
     assert!(shared.starts_with("6:35 the old words here cannot be replaced safely"), "{shared}");

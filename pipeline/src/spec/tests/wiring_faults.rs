@@ -327,20 +327,20 @@ fn settings_that_want_an_input_or_leave_no_room_for_it() {
     same(
         faults(&score("", "{ clip: { at: 1 } }"), &[]),
         &[
-            "toy.yaml:7:68 at | `y` has no input `policies`, which `clip.at` wants: they say how far | connect them, or not",
+            "toy.yaml:7:68 at | `y` has no input `policies`, which `clip.at` requires: they say how far | connect them, or not",
         ],
     );
     // What is not written itself is shown at what is.
     same(
         faults(&score("", "{ clip: {} }"), &[]),
         &[
-            "toy.yaml:7:60 clip | `y` has no input `policies`, which `clip.at` wants: they say how far | connect them, or not",
+            "toy.yaml:7:60 clip | `y` has no input `policies`, which `clip.at` requires: they say how far | connect them, or not",
         ],
     );
     same(
         faults(&score(policies, "{ clip: { at: -1 } }"), &[]),
         &[
-            "toy.yaml:7:88 at | `y` has an input `policies`, beside which `clip.at` has no place: they say how far | connect them, or not",
+            "toy.yaml:7:88 at | `clip.at` cannot be set where `y` has an input `policies`: they say how far | connect them, or not",
         ],
     );
 }
