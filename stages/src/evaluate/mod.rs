@@ -211,6 +211,13 @@ impl Stage for Evaluate {
         if self.users == Some(0) {
             return wrong("users", "at least one user; leave it out to evaluate with all");
         }
+        // An old word that the table of renamed words cannot know, because it names a setting of other stages.
+        if self.select_over.as_deref() == Some("iterations") {
+            return wrong(
+                "select_over",
+                "`iterations` is now `n_iterations`, or `n_gradient_steps` of an offline learner",
+            );
+        }
         self.baselines.check().map_err(|(path, message)| (format!("baselines.{path}"), message))
     }
 

@@ -423,6 +423,8 @@ fn settings_that_say_nothing_are_refused() {
     let error = format!("{:#}", run(&misspelt, inputs()).err().unwrap());
     assert_eq!(error, "`select_over: iteration` names no setting that is swept in the policies\nhelp: swept are seed");
     let idle = Baselines { n_iterations: 0, ..Baselines::default() };
+    let old = Evaluate { select_over: Some("iterations".into()), ..quick() }.check().unwrap_err();
+    assert!(old.0 == "select_over" && old.1.starts_with("`iterations` is now `n_iterations`"), "{old:?}");
     let (path, message) = Evaluate { baselines: idle.clone(), ..quick() }.check().unwrap_err();
     assert!(path == "baselines.n_iterations" && message.contains("never updated"), "{message}");
     assert!(Evaluate { baselines: Baselines { constant_reward: false, ..idle }, ..quick() }.check().is_ok());
