@@ -24,6 +24,7 @@ mod llm_usage;
 mod matrix;
 mod memories;
 mod metrics;
+mod nested_sample;
 mod network;
 mod page;
 mod parquet_footer;
