@@ -6,13 +6,12 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result};
 
 use super::agent::Actor;
-use super::llm_cache::CachedLlm;
 use super::memory::RecalledMemory;
-use super::roles::{Roles, first_line, parse_value};
+use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{Conversation, FailedCall};
+use crate::llm::{CachedLlm, Conversation, FailedCall, parse_integer};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
 const MAX_ADVISED: usize = 3;
@@ -243,7 +242,8 @@ impl RunningEpisode<'_> {
         let mut value = Some(0.0);
         if self.episodes.end(0).is_none() {
             let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
-            value = parse_value(&self.write(&self.runner.roles.critique(&context)?)?.0).map(|number| number as f32);
+            let answer = self.write(&self.runner.roles.critique(&context)?)?.0;
+            value = parse_integer(&answer, CRITIC_SCALE).map(|number| number as f32);
         }
         let Some(value) = value else {
             self.result.unparsed_values += 1;

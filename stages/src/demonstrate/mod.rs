@@ -20,7 +20,6 @@ mod agent;
 mod cost_estimate;
 mod episode;
 mod from_log;
-mod llm_cache;
 mod memory;
 mod prompt;
 mod replay;
@@ -37,7 +36,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::ValueStore;
-use pipeline::progress::Bar;
 use pipeline::{AssetName, Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -46,12 +44,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
+use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall};
 use crate::nn::rng;
 use agent::{Actor, Agent, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
-use llm_cache::CachedLlm;
 use memory::MemoryStore;
 use prompt::Prompt;
 pub use replay::Replay;
@@ -168,17 +165,7 @@ impl Stage for Demonstrate {
     /// a critic's scale is not parsed as its value.
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
-    const NOT_IN_KEY: &'static [&'static str] = &[
-        "llm.openai.api_key",
-        "llm.openai.max_concurrent_requests",
-        "llm.openai.requests_per_minute",
-        "llm.openai.tokens_per_minute",
-        "llm.openai.timeout_seconds",
-        "llm.openai.max_retries",
-        "llm.openai.prices",
-        "llm.openai.budget_usd",
-        "llm.openai.max_calls",
-    ];
+    const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -222,15 +209,7 @@ impl Stage for Demonstrate {
             why: "an agent without reflections recalls no memories".to_owned(),
             help: "set `agent: reflexion` or `agent: full`, or leave the input out",
         });
-        let (why, help) = match self.llm.replays() {
-            true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
-            false => (
-                "only `llm: { replay: {} }` answers from recorded calls",
-                "leave the input out, or set `llm: { replay: {} }`",
-            ),
-        };
-        let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
-        idle.into_iter().chain([calls]).collect()
+        idle.into_iter().chain([self.llm.requires_calls()]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -238,7 +217,7 @@ impl Stage for Demonstrate {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx, recorded_calls(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }
@@ -282,14 +261,11 @@ impl Demonstrate {
             cache: &cache,
             n_candidates: self.n_candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
-            on_decision: &|| advance_bar(&bar, &cache, start),
+            on_decision: &|| cache.advance(&bar, start),
             answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
-        let pool = llm
-            .max_concurrency()
-            .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
-            .transpose()?;
+        let pool = cache.pool()?;
         // Without memories no episode waits for another one.
         let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
@@ -413,32 +389,12 @@ fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> 
     rows.iter_mut().map(best).collect()
 }
 
-/// Moves the bar by one decision.
-fn advance_bar(bar: &Bar, cache: &CachedLlm, start: Instant) {
-    let tokens = cache.counters().tokens;
-    if tokens == 0 {
-        bar.inc(1);
-    } else {
-        bar.inc_with(1, &format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64()));
-    }
-}
-
 /// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
 fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
-    let (counters, seconds) = (cache.counters(), start.elapsed().as_secs_f64());
     cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
-    if counters.failed > 0 {
-        cx.note("failed calls", format!("{}; the next run that needs them repeats them", counters.failed));
-        if retryable {
-            cx.incomplete();
-        }
-    }
-    if counters.asked > 0 {
-        cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
-    }
+    cache.note_calls(retryable, start, cx);
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
     cx.note(
         "agreement with the retriever",
@@ -460,22 +416,6 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, st
     if memories > 0 {
         cx.note("remembered", format!("{memories} actions and reflections"));
     }
-}
-
-/// The calls in the form that the replaying provider reads.
-fn recorded_calls(calls: Option<&Calls>) -> Vec<RecordedCall> {
-    let record = |call: &Call| RecordedCall {
-        model: call.model.clone(),
-        request: call.request.clone(),
-        answer: call.failure.as_ref().map_or_else(
-            || Ok(call.answer.clone()),
-            |failure| {
-                let (status, reason) = (failure.status, failure.reason.clone());
-                Err(FailedCall { status, reason, raw: call.answer.clone() })
-            },
-        ),
-    };
-    calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
 }
 
 fn unique_calls(played: &[EpisodeResult]) -> Calls {
