@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod ratings;
 pub mod recommend;
 pub mod report;
 pub mod retrieve;
