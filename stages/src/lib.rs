@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod ratings;
 pub mod recommend;
 pub mod report;
 pub mod retrieve;
@@ -31,6 +32,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
+        StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::KuaiRec>(),
