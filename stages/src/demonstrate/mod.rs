@@ -1,7 +1,8 @@
 //! A language model recommends items to simulated users, and its episodes are recorded as demonstrations.
 //!
 //! At each turn a retriever offers the best items that the episode has not shown. The model chooses one of them by its title, or
-//! writes a title that is matched to the catalogue, and the world answers with a reward. The setting `agent` adds roles: a planner
+//! writes a title that is matched to the catalogue, and the world answers with a reward. With `actor: { rate: {} }` the model rates
+//! every item once, before the first episode, and each turn shows the best rated one. The setting `agent` adds roles: a planner
 //! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
 //! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
 //! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
@@ -43,10 +44,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
+use crate::env::ItemRanking;
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall};
+use crate::llm::{self, CachedLlm, Llm, LlmConfig, Rated, Rating, RecordedCall};
 use crate::nn::rng;
-use agent::{Actor, Agent, RoleSettings, UserSimilarity};
+use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
 use memory::MemoryStore;
@@ -96,7 +98,8 @@ pub struct Demonstrate {
     #[serde(default)]
     pub roles: RoleSettings,
     /// Minimum fraction of turns at which the model named an item that may be shown; below it the stage fails. At the other turns
-    /// the retriever's first candidate is shown instead, and counted.
+    /// the retriever's first candidate is shown instead, and counted. With `actor: { rate: {} }`, the minimum fraction of items with a
+    /// score.
     #[serde(default = "Demonstrate::half")]
     pub min_valid_rate: f64,
 }
@@ -192,7 +195,7 @@ impl Stage for Demonstrate {
             return wrong("min_valid_rate", "a share lies between 0 and 1");
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
-        self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        self.actor.check(&self.llm, self.agent).map_err(|(path, message)| (format!("actor.{path}"), message))?;
         if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() {
             let wanted = "texts are compared by an embedding model: name one in `llm.openai.embedding_model`";
             return wrong("roles.similarity", wanted);
@@ -234,11 +237,20 @@ impl Demonstrate {
         let conversations = llm.conversations(&prompt.preamble)?;
 
         let start = Instant::now();
+        let rated = match &self.actor {
+            Actor::Choose | Actor::Write(_) => None,
+            Actor::Rate(CatalogueRating { by, weight }) => {
+                let rating = Rating { by, item_noun: noun, min_valid_rate: self.min_valid_rate };
+                let rated = rating.rate(&inputs.items, llm, &cache, cx)?;
+                let ranked = ranked_catalogue(&rated, &inputs.candidates, *weight, &users)?;
+                Some((rated, ranked))
+            }
+        };
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
         // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
-            Actor::Choose => None,
+            Actor::Choose | Actor::Rate(_) => None,
             Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
                 let vectors = cache.vectors(&catalogue.title).context("embed the titles")?;
@@ -254,7 +266,8 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
-            candidates: &inputs.candidates,
+            candidates: rated.as_ref().map_or(&inputs.candidates, |(_, ranked)| ranked),
+            rated: rated.as_ref().map(|(rated, _)| rated),
             roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
@@ -297,7 +310,14 @@ impl Demonstrate {
             memory.extend(new.iter().flat_map(|played| played.memories.iter().cloned()));
             played.extend(new);
         }
+        if let (Some((rated, _)), Some(first)) = (&rated, played.first_mut()) {
+            // The ratings serve all episodes: like every shared call they count with the first.
+            first.calls = rated.calls.iter().flatten().cloned().collect();
+        }
         note_summary(&played, &cache, !self.llm.replays(), start, cx);
+        if rated.is_none() {
+            note_agreement(&played, cx);
+        }
         llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.check_valid_rate(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
@@ -389,17 +409,37 @@ fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> 
     rows.iter_mut().map(best).collect()
 }
 
-/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
-fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
+/// Notes how often the model agrees with its retriever.
+fn note_agreement(played: &[EpisodeResult], cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
-    cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cache.note_calls(retryable, start, cx);
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
     cx.note(
         "agreement with the retriever",
         format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64),
     );
+}
+
+/// The whole catalogue for each of `users`, by the model's scores and, with a `weight` below 1, the retriever's.
+fn ranked_catalogue(rated: &Rated, candidates: &Candidates, weight: f64, users: &[u32]) -> Result<Candidates> {
+    let ranking = ItemRanking::new(&rated.scores, Some(candidates), weight)?;
+    let mut ranked = Candidates {
+        items: vec![Vec::new(); candidates.items.len()],
+        scores: vec![Vec::new(); candidates.items.len()],
+        filter_quit_items: candidates.filter_quit_items,
+    };
+    for &user in users {
+        let user = user as usize;
+        (ranked.items[user], ranked.scores[user]) = ranking.of(user, usize::MAX);
+    }
+    Ok(ranked)
+}
+
+/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
+fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
+    let decisions = played.iter().map(|played| played.trajectory.steps.len()).sum::<usize>();
+    cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
+    cache.note_calls(retryable, start, cx);
     let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
     if invalid > 0 {
         cx.note("answers without an item", format!("{invalid}; replaced by the retriever's first candidate"));

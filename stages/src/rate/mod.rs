@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 use pipeline::checkpointing::ValueStore;
@@ -107,13 +108,11 @@ impl Stage for Rate {
 impl Rate {
     fn rate(&self, llm: &dyn Llm, items: &Items, cx: &Context) -> Result<Outputs> {
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
-        let rating = Rating {
-            by: &self.by,
-            item_noun: &self.item_noun,
-            min_valid_rate: self.min_valid_rate,
-            retryable: !self.llm.replays(),
-        };
+        let start = Instant::now();
+        let rating = Rating { by: &self.by, item_noun: &self.item_noun, min_valid_rate: self.min_valid_rate };
         let Rated { scores, calls } = rating.rate(items, llm, &cache, cx)?;
+        cache.note_calls(!self.llm.replays(), start, cx);
+        llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         // Items of one text share their calls.
         let mut seen = BTreeSet::new();
         let distinct = calls.iter().flatten().filter(|call| seen.insert(&call.key));

@@ -12,17 +12,17 @@
 //! The requests contain nothing but the item, so that another experiment on the same catalogue finds all answers in the call
 //! store.
 
-mod ask;
 mod cost;
 mod questions;
+mod rating;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use ask::{Rated, Rating};
 use questions::Questions;
+pub(crate) use rating::{Rated, Rating};
 
 use super::LlmConfig;
 

@@ -27,8 +27,6 @@ pub(crate) struct Rating<'a> {
     pub item_noun: &'a str,
     /// Minimum fraction of items with a score.
     pub min_valid_rate: f64,
-    /// Whether another run may get the answers that this one did not get.
-    pub retryable: bool,
 }
 
 /// The rated items.
@@ -55,11 +53,12 @@ impl Rating<'_> {
         let start = Instant::now();
         let bar = cx.bar("items", Some(items.len() as u64), "items");
         let (stop, any_valid, invalid) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
-        let ask = |item: &ItemText| -> Result<Option<Answers>> {
+        let rate = |item: &ItemText| -> Result<Option<Answers>> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let answers = cx.check_cancelled().and_then(|()| self.ask(&questions, item, cache, &mut *conversations()));
+            let answers =
+                cx.check_cancelled().and_then(|()| self.rate_item(&questions, item, cache, &mut *conversations()));
             let answers = answers.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
             if answers.iter().all(|(score, _)| score.is_some()) {
                 any_valid.store(true, Ordering::Relaxed);
@@ -69,7 +68,7 @@ impl Rating<'_> {
             cache.advance(&bar, start);
             Ok(Some(answers))
         };
-        let all = || texts.par_iter().with_max_len(1).map(ask).collect::<Vec<_>>();
+        let all = || texts.par_iter().with_max_len(1).map(rate).collect::<Vec<_>>();
         let asked = cache.pool()?.map_or_else(all, |pool| pool.install(all));
         let asked: Vec<Option<Answers>> = asked.into_iter().collect::<Result<_>>()?;
         self.check_valid(&asked)?;
@@ -79,14 +78,12 @@ impl Rating<'_> {
         };
         let scores = ItemScores::mean_of(questions.all.iter().enumerate().map(column).collect())?;
         note_ends(&scores, &texts, cx);
-        cache.note_calls(self.retryable, start, cx);
-        llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         let calls = asked.into_iter().map(|answers| answers.into_iter().map(|(_, call)| call).collect());
         Ok(Rated { scores, calls: calls.collect() })
     }
 
     /// Asks every question about one item.
-    fn ask(
+    fn rate_item(
         &self,
         questions: &Questions,
         item: &ItemText,
