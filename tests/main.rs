@@ -3,6 +3,7 @@
 mod assets;
 mod csv;
 mod docs;
+mod embed;
 mod ids;
 mod inspect;
 mod layout;

@@ -10,11 +10,13 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod embedder;
 mod embedding_cache;
 pub mod gguf;
 mod openai;
 mod option_scorer;
 mod replay;
+pub mod sentence_encoder;
 
 use std::fmt;
 use std::ops::Add;
@@ -24,6 +26,7 @@ use pipeline::{AssetName, Context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use embedder::{EmbedderConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
 pub use option_scorer::{GgufConfig, Score};
