@@ -8,13 +8,14 @@ use crate::project::repository;
 use crate::source::{Source, sources};
 
 /// The nouns of `stages` and what each may use.
-const NOUNS: [(&str, &[&str]); 6] = [
+const NOUNS: [(&str, &[&str]); 7] = [
     ("artifact", &[]),
     ("ground", &["artifact"]),
     ("inspect", &["artifact"]),
     ("llm", &["nn"]),
     ("nn", &["artifact"]),
     ("env", &["artifact", "nn"]),
+    ("ratings", &["artifact", "nn"]),
 ];
 /// Whether a module at the root of the crate is a noun.
 pub fn is_noun(module: &str) -> bool {
@@ -22,7 +23,7 @@ pub fn is_noun(module: &str) -> bool {
 }
 
 /// What a stage may use: artifacts and how to handle them, never another stage.
-const FOR_STAGES: &[&str] = &["artifact", "env", "ground", "llm", "nn"];
+const FOR_STAGES: &[&str] = &["artifact", "env", "ground", "llm", "nn", "ratings"];
 /// Who may use the learners of `rl`: adversarial inverse RL needs a generator, and the evaluation trains the controls that
 /// every table must have (a learner that is only paid to stay, and plain copying).
 pub const EXCEPTION: (&[&str], &str) = (&["evaluate", "irl"], "rl");

@@ -1,6 +1,7 @@
 //! The program as its users meet it: the real binary on small projects.
 
 mod assets;
+mod control;
 mod csv;
 mod docs;
 mod embed;
@@ -12,6 +13,7 @@ mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;
 mod names;
+mod parts;
 mod project;
 mod published;
 mod python;

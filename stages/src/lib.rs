@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod ratings;
 pub mod recommend;
 pub mod report;
 pub mod retrieve;
@@ -29,10 +30,12 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
+        StageKind::of::<demonstrate::Retriever>(),
         StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
+        StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::KuaiRec>(),

@@ -12,6 +12,7 @@ use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
 use super::fit::Completed;
 use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::artifact::{Array, Curves, Interactions};
+use crate::ratings::{Biases, Regularization};
 
 /// What to do with a log of one rating.
 const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a log that only says what people chose can be fitted by \
@@ -91,26 +92,13 @@ impl Bias {
 
     /// r̂ of all, `[U, I]`, clamped to the ratings that occur.
     fn means(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Array {
-        let mean = mean(log, Some(weights));
-        let rest: Vec<f64> = log.rating.iter().map(|&r| f64::from(r) - mean).collect();
-        let of_item = shrunken(&log.item, &rest, weights, self.item_regularization, items);
-        let rest: Vec<f64> = rest.iter().zip(&log.item).map(|(x, &item)| x - of_item[item as usize]).collect();
-        let of_user = shrunken(&log.user, &rest, weights, self.user_regularization, users);
+        let regularization = Regularization { item: self.item_regularization, user: self.user_regularization };
+        let fitted = Biases::fit(log, weights, mean(log, Some(weights)), [users, items], regularization, None);
         let (low, high) = range(log);
-        let row = |u: &f64| of_item.iter().map(|i| ((mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
-        Array::new(&[users, items], of_user.iter().flat_map(row).collect())
+        let row =
+            |u: &f64| fitted.item.iter().map(|i| ((fitted.mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
+        Array::new(&[users, items], fitted.user.iter().flat_map(row).collect())
     }
-}
-
-/// For each of `count` groups Σ w·x / (Σ w + λ); 0 for one without any, whatever λ.
-fn shrunken(group: &[u32], x: &[f64], weights: &[f64], shrink: f64, count: usize) -> Vec<f64> {
-    let mut sums = vec![(0.0, 0.0); count];
-    for ((&group, x), w) in group.iter().zip(x).zip(weights) {
-        let (sum, all) = &mut sums[group as usize];
-        *sum += w * x;
-        *all += w;
-    }
-    sums.iter().map(|(sum, all)| if *all == 0.0 { 0.0 } else { sum / (all + shrink) }).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,23 @@
+//! Rating models in closed form: biases with a prior mean, ridge regression on genre and year, factorisation by alternating least
+//! squares. Nothing is drawn, and nothing is learned by gradient steps.
+//!
+//! ```text
+//! ratings ─▶ ItemEvidence ─┐
+//! genres, years ─▶ Design ─┼─▶ prior mean m_i ─▶ biases b_i, b_u ─▶ factors p_u·q_i ─▶ scores of user × item
+//! a model's scores ────────┘        (how strong: by cross-validation inside the ratings)
+//! ```
+//!
+//! `world.bias` completes a world with them, and `worth.returns` fits hundreds of them to draws of a log.
+
+mod biases;
+mod cross_validation;
+mod design;
+mod factors;
+mod learner;
+mod ridge;
+
+pub use biases::{Biases, Regularization};
+pub use cross_validation::{folds, member_weights};
+pub use design::Design;
+pub use factors::Factors;
+pub use learner::{Fitted, Knowledge, Learner, PriorStrength, standardized};

@@ -1,0 +1,58 @@
+//! Symmetric positive definite systems of a few dozen unknowns, in f64.
+
+/// Solves `a·x = b` by Cholesky's decomposition. `a` is `[d·d]`, symmetric and positive definite, and is overwritten by its factor.
+///
+/// # Panics
+/// When `a` is not positive definite: with a ridge above 0 it always is.
+pub(super) fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
+    let d = b.len();
+    assert_eq!(a.len(), d * d, "a square matrix of the size of b");
+    for row in 0..d {
+        for column in 0..=row {
+            let dot: f64 = (0..column).map(|k| a[row * d + k] * a[column * d + k]).sum();
+            let rest = a[row * d + column] - dot;
+            a[row * d + column] = if row == column {
+                assert!(rest > 0.0, "the matrix is not positive definite");
+                rest.sqrt()
+            } else {
+                rest / a[column * d + column]
+            };
+        }
+    }
+    let mut x = b.to_vec();
+    for row in 0..d {
+        let dot: f64 = (0..row).map(|k| a[row * d + k] * x[k]).sum();
+        x[row] = (x[row] - dot) / a[row * d + row];
+    }
+    for row in (0..d).rev() {
+        let dot: f64 = (row + 1..d).map(|k| a[k * d + row] * x[k]).sum();
+        x[row] = (x[row] - dot) / a[row * d + row];
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_by_hand() {
+        // [4 2; 2 3]·[1; 2] = [8; 8].
+        let x = solve(&mut [4.0, 2.0, 2.0, 3.0], &[8.0, 8.0]);
+        assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] - 2.0).abs() < 1e-12, "{x:?}");
+    }
+
+    #[test]
+    fn what_is_solved_gives_the_right_side_back() {
+        let d = 7;
+        let root: Vec<f64> = (0..d * d).map(|k| ((k * 37 % 11) as f64 - 5.0) / 3.0).collect();
+        let at = |r: usize, c: usize| (0..d).map(|k| root[r * d + k] * root[c * d + k]).sum::<f64>();
+        let matrix: Vec<f64> = (0..d * d).map(|k| at(k / d, k % d) + f64::from(k / d == k % d)).collect();
+        let b: Vec<f64> = (0..d).map(|k| k as f64 - 2.0).collect();
+        let x = solve(&mut matrix.clone(), &b);
+        for row in 0..d {
+            let found: f64 = (0..d).map(|k| matrix[row * d + k] * x[k]).sum();
+            assert!((found - b[row]).abs() < 1e-9, "{found} for {}", b[row]);
+        }
+    }
+}
