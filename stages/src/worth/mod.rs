@@ -1,0 +1,20 @@
+//! What a language model is worth, in ratings.
+//!
+//! ```text
+//! ratings, split into halves:  E ─▶ evaluation worlds ─┐
+//!                              L ─▶ nested draws of N ─┴▶ worth.returns ─▶ worth ─▶ answer, curves
+//!                    a model's scores of the items ────┘        (then E and L swap)
+//! ```
+//!
+//! `worth.returns` plays every learner with and without a model's scores, for every N and draw; `worth` turns the returns into worths
+//! with intervals. `apprentice worth x.yaml` builds the experiment around them ([`sweep`]).
+
+mod arms;
+mod bootstrap;
+mod curve;
+mod estimate;
+mod returns;
+mod statistics;
+
+pub use returns::EvaluateReturns;
+pub use statistics::EstimateWorth;
