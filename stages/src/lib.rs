@@ -18,6 +18,7 @@ pub mod retrieve;
 pub mod rl;
 pub mod split;
 pub mod world;
+pub mod worth;
 
 use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
 
@@ -64,6 +65,8 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
+        StageKind::of::<worth::EstimateWorth>(),
+        StageKind::of::<worth::EvaluateReturns>(),
     ],
     generators: &[
         Generator {

@@ -81,12 +81,7 @@ impl Artifact for Returns {
             ("world", Arc::new(self.words(|cell| &cell.world)?)),
             ("n", Arc::new(each(|cell| cell.n))),
             ("draw", Arc::new(each(|cell| cell.draw))),
-            (
-                "user",
-                Arc::new(UInt32Array::from_iter_values(
-                    self.cells.iter().flat_map(|_| &self.users).copied(),
-                )),
-            ),
+            ("user", Arc::new(UInt32Array::from_iter_values(self.cells.iter().flat_map(|_| &self.users).copied()))),
             ("return", Arc::new(Float32Array::from_iter_values(self.cells.iter().flat_map(|(_, x)| x).copied()))),
         ];
         frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)

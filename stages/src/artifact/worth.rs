@@ -37,21 +37,28 @@ pub struct WorthEstimate {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Of worths, the part of the scale that the log cannot resolve: `at_least` where the value lies beyond the largest N; empty
-    /// elsewhere.
+    /// Of worths, what the log cannot resolve, because it lies beyond the largest N: `value`, or only the `high` end; empty elsewhere.
     pub censored: String,
 }
 
 /// Parquet, one row an estimate: `scores: utf8`, `learner: utf8`, `world: utf8`, `quantity: utf8`, `n: u32`, `value: f64`,
-/// `low: f64`, `high: f64`, `censored: utf8`.
+/// `low: f64`, `high: f64`, `censored: utf8`; in the footer under `answer` the answer in words, a JSON list of lines.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Worth(pub Vec<WorthEstimate>);
+pub struct Worth {
+    /// The estimates.
+    pub rows: Vec<WorthEstimate>,
+    /// The answer in words, one line a sentence or two.
+    pub answer: Vec<String>,
+}
+
+/// The key of the answer in the footer.
+const ANSWER: &str = "answer";
 
 impl Worth {
     /// The estimate of these names, if there is one.
     #[must_use]
     pub fn find(&self, scores: &str, learner: &str, world: &str, quantity: &str, n: u32) -> Option<&WorthEstimate> {
-        self.0.iter().find(|row| {
+        self.rows.iter().find(|row| {
             (row.scores.as_str(), row.learner.as_str(), row.world.as_str()) == (scores, learner, world)
                 && (row.quantity.as_str(), row.n) == (quantity, n)
         })
@@ -64,7 +71,7 @@ impl Artifact for Worth {
     const FORMAT: u32 = 1;
 
     fn write(&self, path: &Path) -> Result<()> {
-        let rows = &self.0;
+        let rows = &self.rows;
         let text = |pick: fn(&WorthEstimate) -> &String| StringArray::from_iter_values(rows.iter().map(pick));
         let float = |pick: fn(&WorthEstimate) -> f64| Float64Array::from_iter_values(rows.iter().map(pick));
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
@@ -78,11 +85,12 @@ impl Artifact for Worth {
             ("high", Arc::new(float(|r| r.high))),
             ("censored", Arc::new(text(|r| &r.censored))),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        let answer = serde_json::to_string(&self.answer)?;
+        frame::write_parquet_saying(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?, (ANSWER, &answer))
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let (batch, answer) = frame::read_parquet_saying(path, Self::KIND, Self::FORMAT, ANSWER)?;
         let text = |name| frame::column::<StringArray>(&batch, name);
         let float = |name| frame::column::<Float64Array>(&batch, name);
         let (scores, learner, world) = (text("scores")?, text("learner")?, text("world")?);
@@ -100,7 +108,7 @@ impl Artifact for Worth {
             high: high.value(row),
             censored: censored.value(row).to_owned(),
         };
-        Ok(Self((0..batch.num_rows()).map(row).collect()))
+        Ok(Self { rows: (0..batch.num_rows()).map(row).collect(), answer: serde_json::from_str(&answer)? })
     }
 }
 
@@ -122,11 +130,12 @@ mod tests {
             high: 700.0,
             censored: String::new(),
         };
-        let worth = Worth(vec![row("gain", 100), row("marginal_worth", 100)]);
+        let worth =
+            Worth { rows: vec![row("gain", 100), row("marginal_worth", 100)], answer: vec!["It \"adds\".".into()] };
         let path = folder.path().join("worth");
         worth.write(&path).unwrap();
         assert_eq!(Worth::read(&path).unwrap(), worth);
-        assert_eq!(worth.find("llm", "biases", "all", "gain", 100), Some(&worth.0[0]));
+        assert_eq!(worth.find("llm", "biases", "all", "gain", 100), Some(&worth.rows[0]));
         assert_eq!(worth.find("llm", "biases", "all", "gain", 300), None);
     }
 }

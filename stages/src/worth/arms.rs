@@ -189,7 +189,10 @@ mod tests {
         let design = Design::of_genres_and_years(&items);
         let arms = FittedArms::fit(&log, [20, 6], &design, None, 1).0;
         let names: Vec<&str> = arms.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["popular by mean", "genre and year", "factorization", "popular by count", "best by validation"]);
+        assert_eq!(
+            names,
+            ["popular by mean", "genre and year", "factorization", "popular by count", "best by validation"]
+        );
         let Scores::All(mean) = &arms[0].1 else { panic!("popularity is the same for everybody") };
         assert!(mean.is_sorted(), "item 5 is the best: {mean:?}");
         let with = FittedArms::fit(&log, [20, 6], &design, Some(&[0.0; 6]), 1).0;

@@ -42,14 +42,10 @@ impl Curve<'_> {
     /// The returns with logs of `sizes`, and of the recommenders that need no log at size 0.
     pub fn play(&self, sizes: &[usize], cx: &Context) -> Result<Returns> {
         let everything: Vec<u32> = union(&self.places);
-        let scores: Vec<NamedScores> = self
-            .scores
-            .iter()
-            .flat_map(|scores| scores.with_controls(&everything, self.items, self.draw))
-            .collect();
-        let bar = cx.bar("sizes", Some(1 + sizes.len() as u64), "sizes");
+        let scores: Vec<NamedScores> =
+            self.scores.iter().flat_map(|scores| scores.with_controls(&everything, self.items, self.draw)).collect();
+        let bar = cx.bar("fits", Some((sizes.len() * (1 + scores.len())) as u64), "fits");
         let mut cells = self.without_ratings(&scores)?;
-        bar.inc(1);
         let order = self.log.sample_order(self.draw);
         let design = Design::of_genres_and_years(self.items);
         for &n in sizes {
@@ -57,7 +53,6 @@ impl Curve<'_> {
             let mut rows = order[..n].to_vec();
             rows.sort_unstable();
             cells.extend(self.with_ratings(&self.log.take(&rows), &design, &scores, &bar)?);
-            bar.inc(1);
         }
         Ok(Returns { users: self.evaluated.clone(), cells })
     }
@@ -119,7 +114,7 @@ impl Curve<'_> {
                     cells.push(self.cell(place, arm, log.len(), &rankings)?);
                 }
             }
-            bar.tick();
+            bar.inc(1);
             Ok(cells)
         };
         let cells: Vec<Vec<_>> = given.par_iter().map(of_scores).collect::<Result<_>>()?;

@@ -9,12 +9,17 @@
 //! `worth.returns` plays every learner with and without a model's scores, for every N and draw; `worth` turns the returns into worths
 //! with intervals. `apprentice worth x.yaml` builds the experiment around them ([`sweep`]).
 
+mod answer;
 mod arms;
 mod bootstrap;
 mod curve;
 mod estimate;
+#[cfg(test)]
+mod planted_tests;
+mod policies;
 mod returns;
 mod statistics;
 
+pub use policies::PolicyArm;
 pub use returns::EvaluateReturns;
 pub use statistics::EstimateWorth;
