@@ -11,6 +11,7 @@ mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;
 mod names;
+mod parts;
 mod project;
 mod published;
 mod python;

@@ -33,6 +33,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
+        StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::KuaiRec>(),

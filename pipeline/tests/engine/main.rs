@@ -19,6 +19,7 @@ mod locks;
 mod logs;
 mod migrating;
 mod newest;
+mod parts;
 mod project;
 mod remains;
 mod report;
