@@ -45,6 +45,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
         StageKind::of::<report::Report>(),
+        StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
@@ -86,6 +87,7 @@ pub static CATALOG: Catalog = Catalog {
     recommend: recommend::recommend,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
+    worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),
 };

@@ -47,12 +47,20 @@ fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
     let worths = find(model, &learner, ALL, "marginal_worth");
     for gain in find(model, &learner, ALL, "gain") {
         let Some(worth) = worths.iter().find(|worth| worth.n == gain.n) else { continue };
-        lines.push(format!(
-            "{model} beside {} ratings adds {} to the return of `{learner}`, and is worth {} more ratings.",
-            thousands(f64::from(gain.n)),
-            decimals(gain),
-            interval(worth)
-        ));
+        let beside = format!("{model} beside {} ratings", thousands(f64::from(gain.n)));
+        lines.push(if gain.low <= 0.0 {
+            let most = find(model, &learner, ALL, "detectable_gain").iter().find(|row| row.n == gain.n).map_or(f64::NAN, |row| row.value);
+            format!(
+                "{beside} adds nothing that can be seen to the return of `{learner}`: {}; a gain of {most:.2} would have been found.",
+                decimals(gain)
+            )
+        } else {
+            format!(
+                "{beside} adds {} to the return of `{learner}`, and is worth {} more ratings.",
+                decimals(gain),
+                interval(worth)
+            )
+        });
     }
     if let Some(end) = find(model, &learner, ALL, "end").first() {
         let margin = find("", "", ALL, "margin").first().map_or(f64::NAN, |row| row.value);
@@ -72,9 +80,13 @@ fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
     let shuffled = format!("{model}{SHUFFLED}");
     if let Some(worth) = find(&shuffled, &learner, ALL, "marginal_worth").iter().find(|row| row.n > 0) {
         lines.push(format!(
-            "Control: the same scores shuffled over the items are worth {} ratings beside {}.",
-            interval(worth),
-            thousands(f64::from(worth.n))
+            "Control: beside {} ratings the same scores shuffled over the items are worth {}.",
+            thousands(f64::from(worth.n)),
+            if worth.low > 0.0 {
+                format!("{} ratings, so something is wrong", interval(worth))
+            } else {
+                format!("0 (at most {} ratings)", thousands(worth.high))
+            }
         ));
     }
     lines
@@ -141,8 +153,15 @@ mod tests {
                 "llm alone returns 110.00 [109.00, 111.25] per session. Without it, the recommender that validation chooses needs 1,240 [800, ≥ 48,000] ratings for that return ().",
                 "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of `best by validation`, and is worth 900 [400, 2,000] more ratings.",
                 "llm stops to matter at 10,000 ratings: from there on its gain is 0 within a margin of 0.50.",
-                "Control: the same scores shuffled over the items are worth 0 [0, 0] ratings beside 100.",
+                "Control: beside 100 ratings the same scores shuffled over the items are worth 0 (at most 0 ratings).",
             ]
+        );
+        let mut unseen = rows.clone();
+        unseen[3].low = -0.5;
+        unseen.push(row("llm", BEST, "detectable_gain", 100, [2.25; 3]));
+        assert_eq!(
+            answer(&unseen)[1],
+            "llm beside 100 ratings adds nothing that can be seen to the return of `best by validation`: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
         );
         rows[5].value = f64::NAN;
         assert!(answer(&rows)[2].starts_with("llm matters, or may matter, at every size up to 100 ratings"));

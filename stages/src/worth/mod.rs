@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `worth.returns` plays every learner with and without a model's scores, for every N and draw; `worth` turns the returns into worths
-//! with intervals. `apprentice worth x.yaml` builds the experiment around them ([`sweep`]).
+//! with intervals. `apprentice worth x.yaml` builds the experiment around them ([`study`]).
 
 mod answer;
 mod arms;
@@ -19,7 +19,17 @@ mod planted_tests;
 mod policies;
 mod returns;
 mod statistics;
+mod study;
 
 pub use policies::PolicyArm;
 pub use returns::EvaluateReturns;
 pub use statistics::EstimateWorth;
+
+use pipeline::Artifact as _;
+use pipeline::worth::WorthStudy;
+
+use crate::artifact::Worth;
+
+/// What `apprentice worth` runs and says.
+pub const STUDY: WorthStudy =
+    WorthStudy { experiment: study::study, output: ("worth", "worth"), answer: |path| Ok(Worth::read(path)?.answer) };

@@ -77,7 +77,7 @@ pub fn study(document: &Value, request: &WorthRequest) -> Result<Value> {
         json!({
             "use": "split",
             "inputs": { "interactions": format!("{source}.interactions") },
-            "with": { "by": "interaction", "test_fraction": 0.5 }
+            "with": { "by": "global_random", "test_fraction": 0.5 }
         }),
     );
     let settings = world_settings(stages);
@@ -88,7 +88,8 @@ pub fn study(document: &Value, request: &WorthRequest) -> Result<Value> {
             Value::Object(inputs)
         };
         for family in ["mf", "deepfm"] {
-            let fitted = json!({ "interactions": format!("halves.{evaluated}"), "holdout": format!("halves.{learned}") });
+            let fitted =
+                json!({ "interactions": format!("halves.{evaluated}"), "holdout": format!("halves.{learned}") });
             let stage = json!({ "use": format!("world.{family}"), "inputs": inputs(fitted), "with": settings });
             made.insert(format!("{family}_{half}"), stage);
         }
@@ -182,7 +183,8 @@ fn references(inputs: &Value) -> Vec<String> {
 /// The settings of the evaluation worlds: the simulator of the world in which the experiment evaluates, else of its first world, and
 /// whether its logs say only what people chose.
 fn world_settings(stages: &Map<String, Value>) -> Value {
-    let evaluated = stages.values().find(|stage| kind(stage) == "evaluate").map(|stage| references(&stage["inputs"]["world"]));
+    let evaluated =
+        stages.values().find(|stage| kind(stage) == "evaluate").map(|stage| references(&stage["inputs"]["world"]));
     let named = evaluated.into_iter().flatten().filter_map(|name| stages.get(&name));
     let all = stages.values().filter(|stage| kind(stage).starts_with("world."));
     let simulator = named.chain(all.clone()).find_map(|stage| stage["with"].get("simulator"));
@@ -261,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_scoring_stage_is_taken_as_it_is() {
-        let teacher = json!({ "use": "rate", "inputs": { "items": "log.items" }, "with": { "llm": {}, "by": "grade" } });
+        let teacher =
+            json!({ "use": "rate", "inputs": { "items": "log.items" }, "with": { "llm": {}, "by": "grade" } });
         let found = study(&experiment(teacher.clone()), &request()).unwrap();
         assert_eq!(found["stages"]["teacher"], teacher);
         assert_eq!(found["stages"]["returns_a"]["inputs"]["item_scores"], json!({ "teacher": "teacher.item_scores" }));
@@ -272,7 +275,8 @@ mod tests {
         let none = json!({ "use": "demonstrate.replay", "inputs": {} });
         let error = study(&experiment(none), &request()).unwrap_err();
         assert!(error.is::<UsageError>() && error.to_string().starts_with("the experiment has no teacher: "));
-        let replay = json!({ "use": "demonstrate", "inputs": { "items": "log.items" }, "with": { "llm": { "replay": {} } } });
+        let replay =
+            json!({ "use": "demonstrate", "inputs": { "items": "log.items" }, "with": { "llm": { "replay": {} } } });
         assert!(study(&experiment(replay), &request()).is_err());
         let mut taken = experiment(json!({ "use": "rate", "inputs": { "items": "log.items" } }));
         let stages = taken["stages"].as_object_mut().unwrap();
