@@ -1,6 +1,7 @@
 //! The program as its users meet it: the real binary on small projects.
 
 mod assets;
+mod control;
 mod csv;
 mod docs;
 mod ids;

@@ -30,6 +30,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
+        StageKind::of::<demonstrate::Retriever>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),

@@ -24,9 +24,11 @@ mod llm_cache;
 mod memory;
 mod prompt;
 mod replay;
+mod retriever;
 mod roles;
 mod templates;
 mod usage;
+mod user_sample;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -39,7 +41,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use pipeline::{AssetName, Context, Requirement, Stage};
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,6 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
 use crate::llm::{FailedCall, Llm, LlmConfig, RecordedCall};
-use crate::nn::rng;
 use agent::{Actor, Agent, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
@@ -55,8 +55,10 @@ use llm_cache::CachedLlm;
 use memory::MemoryStore;
 use prompt::Prompt;
 pub use replay::Replay;
+pub use retriever::Retriever;
 use roles::Roles;
 pub use templates::Prompts;
+use user_sample::{check_users, sample_users};
 
 /// `demonstrate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -250,7 +252,7 @@ impl Demonstrate {
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.history_length, &inputs.items, &inputs.train)?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
-        let users = self.sample_users(world.users());
+        let users = sample_users(self.users, self.seed, world);
         let top_rated = top_rated(&inputs.train, world.users(), self.n_liked);
         let conversations = llm.conversations(&prompt.preamble)?;
 
@@ -337,15 +339,11 @@ impl Demonstrate {
     fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
         let (users, items) = (inputs.world.users(), inputs.world.items());
         inputs.items.check_world(&inputs.world)?;
-        let candidates = &inputs.candidates.items;
-        ensure!(candidates.len() == users, "the candidates have {} users, the world has {users}", candidates.len());
-        let known = candidates.iter().flatten().all(|&item| (item as usize) < items);
-        ensure!(known, "the candidates hold an item outside of the world's {items} items");
+        inputs.candidates.check_world(&inputs.world)?;
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
         train.check_within("train", users, items)?;
-        ensure!(self.users <= users, "`users` is {}, the world has {users} users\nhelp: lower `users`", self.users);
-        Ok(())
+        check_users(self.users, &inputs.world)
     }
 
     /// Fails where fewer than `min_valid_rate` of the answers name an item: such episodes demonstrate the retriever.
@@ -378,15 +376,6 @@ impl Demonstrate {
             ),
         };
         format!("name no item that may be shown; the first of them is: {shown}{help}")
-    }
-
-    /// The first users of a shuffle, in ascending order.
-    fn sample_users(&self, users: usize) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..users as u32).collect();
-        order.shuffle(&mut rng(&[self.seed, 0xde30]));
-        order.truncate(self.users);
-        order.sort_unstable();
-        order
     }
 }
 
