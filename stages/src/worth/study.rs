@@ -153,6 +153,10 @@ fn rating(demonstrates: &Value) -> Value {
             settings.insert(shared.into(), value.clone());
         }
     }
+    // A server may have no log-probabilities of words; a grade it can write in any case.
+    if settings.get("llm").is_some_and(|llm| llm.get("openai").is_some()) {
+        settings.insert("by".into(), json!({ "grade": {} }));
+    }
     json!({ "use": "rate", "inputs": { "items": demonstrates["inputs"]["items"] }, "with": settings })
 }
 
@@ -250,7 +254,7 @@ mod tests {
             json!({
                 "use": "rate",
                 "inputs": { "items": "log.items" },
-                "with": { "llm": { "openai": { "api_key": "${env:KEY}" } }, "item_noun": "film" }
+                "with": { "llm": { "openai": { "api_key": "${env:KEY}" } }, "item_noun": "film", "by": { "grade": {} } }
             })
         );
         assert_eq!(stages["mf_a"]["with"]["simulator"]["horizon"], 7, "of the world that evaluates");
