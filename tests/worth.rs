@@ -55,15 +55,15 @@ fn a_teacher_is_worth_ratings_and_a_second_run_says_the_same() {
     let project = planted();
     let size = ["--draws", "4", "--sizes", "30,100,400", "--users", "20"];
     let worth = |more: &[&str]| project.ok(&[&["worth", "x.yaml"][..], &size, more].concat());
-    worth(&["--plan"]).says(&["returns_a@draw=3", "worth", "page"]);
+    worth(&["--plan"]).prints(&["returns_a@draw=3", "worth", "page"]);
     let printed = worth(&["--print"]).stdout;
     assert!(printed.starts_with("name: planted-worth\n") && printed.contains("by: global_random"), "{printed}");
-    let first = worth(&[]).says(&[
+    let first = worth(&[]).prints(&[
         "teacher alone returns ",
         "teacher beside 30 ratings adds ",
         "Control: beside 30 ratings the same scores shuffled",
     ]);
-    let again = worth(&["-q"]).says(&["teacher beside 30 ratings adds "]);
+    let again = worth(&["-q"]).prints(&["teacher beside 30 ratings adds "]);
     let answer = |said: &str| {
         let lines: Vec<String> = said.lines().filter(|line| line.starts_with("teacher ")).map(str::to_owned).collect();
         assert!(lines.len() > 3, "{said}");
