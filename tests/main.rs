@@ -16,6 +16,7 @@ mod parts;
 mod project;
 mod published;
 mod python;
+mod rate;
 mod recommend;
 mod renamed;
 mod report;

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod rate;
 pub mod ratings;
 pub mod recommend;
 pub mod report;
@@ -37,6 +38,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
+        StageKind::of::<ingest::ItemScoreTable>(),
         StageKind::of::<ingest::KuaiRec>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
@@ -45,9 +47,11 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<ingest::Transcripts>(),
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
+        StageKind::of::<rate::Rate>(),
         StageKind::of::<report::Report>(),
         StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),
+        StageKind::of::<retrieve::RetrieveByItemScores>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<rl::Bcq>(),
