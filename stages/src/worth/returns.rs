@@ -109,7 +109,8 @@ impl Stage for EvaluateReturns {
         let rule = |port, from, why| NoLeakage {
             port,
             from,
-            except: &["distances"],
+            // A hold-out is measured, never fitted.
+            except: &["distances", "holdout"],
             drawn_from: Some(Interactions::KIND),
             why,
             help: "split the log once (`split` with halves): fit `worlds` to the one part, and connect the other one to `interactions`",
