@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::report::RunSummary;
+
 /// A study of what the teacher of an experiment is worth, and its answer.
 #[derive(Clone, Copy)]
 pub struct WorthStudy {
@@ -14,11 +16,11 @@ pub struct WorthStudy {
     pub experiment: fn(&Value, &WorthRequest) -> anyhow::Result<Value>,
     /// The stage and the output that hold the answer.
     pub output: (&'static str, &'static str),
-    /// The answer in words, from the file of that output.
+    /// The answer in words, from the file of that output and the run that made or found it.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub answer: fn(&Path) -> anyhow::Result<Vec<String>>,
+    pub answer: fn(&Path, &RunSummary) -> anyhow::Result<Vec<String>>,
 }
 
 /// How large a study is.

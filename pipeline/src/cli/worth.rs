@@ -8,6 +8,7 @@ use super::{args, plan, print, print_json, run};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::record;
+use crate::report::RunSummary;
 use crate::spec;
 use crate::worth::WorthRequest;
 
@@ -45,12 +46,13 @@ fn answer(session: &Session, experiment: &spec::Experiment) -> Result<(), Failur
     let store = session.store();
     let runs = record::runs(&store)?;
     let newest = runs.iter().rfind(|run| run.experiment == experiment.name);
-    let node = newest.and_then(|run| run.nodes.iter().find(|node| node.stage == stage));
+    let newest = newest.ok_or_else(|| anyhow!("no run of `{}` is recorded", experiment.name))?;
+    let node = newest.nodes.iter().find(|node| node.stage == stage);
     let key = node.and_then(|node| node.key.as_deref()).ok_or_else(|| anyhow!("the run has no stage `{stage}`"))?;
     let entry = store.entry(key)?.ok_or_else(|| anyhow!("the result of `{stage}` is gone"))?;
     let output = entry.output(port).ok_or_else(|| anyhow!("`{stage}` has no output `{port}`"))?;
     let path = store.view(&experiment.name, stage, output);
-    let lines = (session.catalog.worth.answer)(&path)?;
+    let lines = (session.catalog.worth.answer)(&path, &RunSummary::of(&store, newest)?)?;
     if session.global.json {
         print_json(json!({ "answer": lines, "path": path }))?;
     } else {

@@ -239,7 +239,7 @@ pub static CATALOG: Catalog = Catalog {
     worth: crate::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),
-        answer: |_| anyhow::bail!("toys have no teacher"),
+        answer: |_, _| anyhow::bail!("toys have no teacher"),
     },
     metrics: &[],
     report: |_| Ok(String::new()),

@@ -43,7 +43,7 @@ static CATALOG: Catalog = Catalog {
     worth: pipeline::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),
-        answer: |_| anyhow::bail!("toys have no teacher"),
+        answer: |_, _| anyhow::bail!("toys have no teacher"),
     },
     metrics: &[MetricsReader { kind: "value", read: metrics }],
     report,

@@ -17,6 +17,7 @@ mod estimate;
 #[cfg(test)]
 mod planted_tests;
 mod policies;
+mod price;
 mod returns;
 mod statistics;
 mod study;
@@ -31,5 +32,12 @@ use pipeline::worth::WorthStudy;
 use crate::artifact::Worth;
 
 /// What `apprentice worth` runs and says.
-pub const STUDY: WorthStudy =
-    WorthStudy { experiment: study::study, output: ("worth", "worth"), answer: |path| Ok(Worth::read(path)?.answer) };
+pub const STUDY: WorthStudy = WorthStudy {
+    experiment: study::study,
+    output: ("worth", "worth"),
+    answer: |path, ran| {
+        let worth = Worth::read(path)?;
+        let prices = price::prices(&worth, ran);
+        Ok([worth.answer, prices].concat())
+    },
+};
