@@ -4,6 +4,7 @@ mod assets;
 mod control;
 mod csv;
 mod docs;
+mod embed;
 mod ids;
 mod inspect;
 mod layout;

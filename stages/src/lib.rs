@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod demonstrate;
+pub mod embed;
 pub mod env;
 pub mod evaluate;
 pub mod filter;
@@ -32,6 +33,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
+        StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
@@ -80,6 +82,11 @@ pub static CATALOG: Catalog = Catalog {
             name: "toy-llm",
             about: "a random llama-family model of 27 kB as GGUF",
             write: llm::gguf::toy::write_toy,
+        },
+        Generator {
+            name: "toy-sentence-encoder",
+            about: "a random BERT sentence encoder of 150 kB as a folder",
+            write: llm::sentence_encoder::toy::write_toy,
         },
         Generator {
             name: "toy-log",

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod embedder;
 mod embedding_cache;
 pub mod gguf;
 pub(crate) mod item_names;
@@ -18,6 +19,7 @@ mod llm_cache;
 mod openai;
 mod option_scorer;
 mod replay;
+pub mod sentence_encoder;
 pub(crate) mod template;
 mod whole_number;
 
@@ -29,6 +31,7 @@ use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use embedder::{EmbedderConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
 pub use item_rating::{Contrast, Grade, RateBy};
 pub(crate) use item_rating::{Rated, Rating};
