@@ -86,6 +86,9 @@ impl Llm for Breaking<'_> {
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
         self.inner.parse_choice(request, answer, references)
     }
+    fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+        self.inner.option_logprobs(request, answer)
+    }
     fn completion_text(&self, answer: &str) -> Result<String> {
         self.inner.completion_text(answer)
     }
