@@ -304,7 +304,7 @@ mod tests {
         // Even users like even items.
         let mut taste = log(1500, 9);
         for row in 0..taste.len() {
-            taste.rating[row] = if (taste.user[row] + taste.item[row]) % 2 == 0 { 4.0 } else { 2.0 };
+            taste.rating[row] = if (taste.user[row] + taste.item[row]).is_multiple_of(2) { 4.0 } else { 2.0 };
         }
         let found = fit(Learner::Factorization, &taste, None);
         assert!(!found.impersonal());
