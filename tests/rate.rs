@@ -115,7 +115,7 @@ fn one_question_an_item_ranks_the_catalogue_for_good() {
             metrics.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {row}: {metrics}"));
         line[start.len()..].parse().unwrap()
     };
-    let (ranked, popular, best) = (value("retriever top-1"), value("popular, quit-aware"), value("planning oracle"));
+    let (ranked, popular, best) = (value("retriever top-1"), value("popular quit-aware"), value("planning oracle"));
     assert!(ranked > popular + 1.0 && ranked > best - 0.5, "{ranked} {popular} {best}");
     let demonstrated = columns("demos.demonstrations", "item");
     let shown: Vec<usize> = demonstrated.lines().skip(1).map(|item| item.parse().unwrap()).collect();

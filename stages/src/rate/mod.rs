@@ -16,7 +16,7 @@ use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Calls, ItemScores, Items};
+use crate::artifact::{Array, Calls, ItemScores, ItemVectors, Items};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, RateBy, Rated, Rating, RecordedCall};
 
 /// `rate`.
@@ -61,6 +61,9 @@ pipeline::ports! {
     pub struct Outputs {
         /// The score of each item, and its score by each question.
         item_scores: ItemScores,
+        /// The scores by each question as a vector of the item: one column a question, with mean 0 and standard deviation 1 over the
+        /// items that have a score, 0 for the others.
+        item_vectors: ItemVectors,
         /// Every call of the language model, by item.
         calls: Calls,
     }
@@ -117,7 +120,20 @@ impl Rate {
         let mut seen = BTreeSet::new();
         let distinct = calls.iter().flatten().filter(|call| seen.insert(&call.key));
         let calls = Calls(distinct.map(|call| (**call).clone()).collect());
-        Ok(Outputs { item_scores: scores, calls })
+        let item_vectors = self.vectors(&scores, llm);
+        Ok(Outputs { item_scores: scores, item_vectors, calls })
+    }
+
+    fn vectors(&self, scores: &ItemScores, llm: &dyn Llm) -> ItemVectors {
+        let columns: Vec<Vec<f32>> = scores.standardised_questions();
+        let rows = (0..scores.len()).flat_map(|item| columns.iter().map(move |column| column[item]));
+        let model = llm.identity();
+        let space = serde_json::json!({ "model": model, "item_noun": self.item_noun, "by": self.by }).to_string();
+        ItemVectors {
+            vectors: Array::new(&[scores.len(), columns.len()], rows.collect()),
+            space,
+            columns: scores.questions.iter().map(|(name, _)| name.clone()).collect(),
+        }
     }
 }
 

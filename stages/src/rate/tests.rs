@@ -109,11 +109,17 @@ fn rate(stage: &Rate, llm: &Verdicts, titles: &[&str], folder: &Path) -> Result<
 fn scores_by_hand_and_each_question_is_asked_once_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let llm = Verdicts::default();
-    let Outputs { item_scores, calls } = rate(&stage(), &llm, &TITLES, folder.path()).unwrap();
+    let Outputs { item_scores, item_vectors, calls } = rate(&stage(), &llm, &TITLES, folder.path()).unwrap();
     // a: 0 − (−i); b: 0 − mean(−i, −2i) = 1.5·i, whatever the prompt costs.
     let of = |slope: f64| (0..4).map(|item| Some(slope * f64::from(item))).collect::<Vec<_>>();
     assert_eq!(item_scores.questions, [("a".to_owned(), of(1.0)), ("b".to_owned(), of(1.5))]);
     assert_eq!(item_scores.score, of(1.25));
+    assert_eq!(
+        (item_vectors.vectors.shape.as_slice(), &item_vectors.columns[..]),
+        (&[4, 2][..], &["a".to_owned(), "b".into()][..])
+    );
+    let standard = ((0.0 - 1.5) / 1.25_f64.sqrt()) as f32;
+    assert_eq!(item_vectors.vectors.row(0), [standard, standard]);
     assert_eq!((llm.asked.lock().unwrap().len(), calls.0.len()), (8, 8));
     let request: ChoiceRequest = serde_json::from_str(&calls.0[1].request).unwrap();
     assert_eq!((request.context, &*request.completion_prefix), (vec![String::new(), "Movie: Heat\n".into()], "It is"));
@@ -141,7 +147,7 @@ fn scores_follow_their_items_in_any_order() {
 fn an_item_without_an_answer_has_no_score_and_too_many_of_them_fail_the_stage() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = Verdicts { refused: Some("Fargo"), ..Verdicts::default() };
-    let Outputs { item_scores, calls } = rate(&stage(), &refusing, &TITLES, folder.path()).unwrap();
+    let Outputs { item_scores, calls, .. } = rate(&stage(), &refusing, &TITLES, folder.path()).unwrap();
     assert_eq!(item_scores.score, [Some(0.0), None, Some(2.5), Some(3.75)]);
     assert_eq!(item_scores.questions[1].1[1], None);
     assert_eq!(calls.0.iter().filter(|call| call.failure.is_some()).count(), 2);
@@ -178,7 +184,7 @@ fn grades_are_read_and_an_answer_without_one_is_no_score() {
     let folder = tempfile::tempdir().unwrap();
     let by = RateBy::Grade(crate::llm::Grade { low: 1, high: 5, ..Default::default() });
     let stage = Rate { by, ..stage() };
-    let Outputs { item_scores, calls } = rate(&stage, &Verdicts::default(), &TITLES, folder.path()).unwrap();
+    let Outputs { item_scores, calls, .. } = rate(&stage, &Verdicts::default(), &TITLES, folder.path()).unwrap();
     assert_eq!(item_scores.score, [Some(1.0), Some(2.0), Some(3.0), None]);
     assert_eq!(item_scores.questions, [("grade".to_owned(), item_scores.score.clone())]);
     assert!(calls.0.iter().all(|call| call.failure.is_none()), "it was answered, if not with a number");
