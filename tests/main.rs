@@ -30,3 +30,4 @@ mod source;
 mod texts;
 mod versions;
 mod wire_format;
+mod worth;
