@@ -26,5 +26,6 @@ mod smoke;
 mod snapshots;
 mod source;
 mod texts;
+mod transcripts;
 mod versions;
 mod wire_format;
