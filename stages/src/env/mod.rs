@@ -4,6 +4,7 @@ mod agent;
 mod baselines;
 mod episode;
 mod episodes;
+mod item_ranking;
 mod learned_reward;
 mod next_candidates;
 mod observation;
@@ -22,6 +23,7 @@ pub use episode::Episode;
 pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;
+pub use item_ranking::ItemRanking;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use next_candidates::next_candidates;
 pub use observation::{Observation, observe};

@@ -14,7 +14,7 @@ use super::packed::{PANEL, Packed};
 const STRETCH: usize = 192;
 
 /// The inputs `[tokens, width]` of a product in its layout: blocks of tokens, with the numbers of a block's tokens interleaved.
-pub(super) struct Inputs {
+pub(in crate::llm) struct Inputs {
     tokens: usize,
     width: usize,
     /// Each block's first token and its number of tokens.
@@ -24,7 +24,7 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// From one token after the other.
-    pub(super) fn new(values: &[f32], width: usize) -> Self {
+    pub(in crate::llm) fn new(values: &[f32], width: usize) -> Self {
         let tokens = values.len() / width;
         let blocks: Vec<_> = token_blocks(tokens, Arch::new().dispatch(Widest)).collect();
         let mut laid = vec![0.0; values.len()];
@@ -68,7 +68,7 @@ pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item =
 }
 
 /// `[tokens, rows]`.
-pub(super) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
+pub(in crate::llm) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
     debug_assert_eq!(weights.columns, inputs.width);
     let padded = weights.rows.next_multiple_of(PANEL);
     let mut out = vec![0.0; inputs.tokens * padded];

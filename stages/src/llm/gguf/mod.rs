@@ -26,13 +26,13 @@ mod batching;
 mod chat;
 mod decoder;
 #[cfg(test)]
-mod llama_cpp_tests;
+pub(super) mod llama_cpp_tests;
 mod logits;
-mod matmul;
+pub(super) mod matmul;
 mod metadata;
 mod model_config;
 mod ops;
-mod packed;
+pub(super) mod packed;
 mod quant_formats;
 mod session;
 mod tokenizer;

@@ -115,6 +115,10 @@ impl Llm for OpenaiLlm {
         response::parse_choice(request, answer)
     }
 
+    fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+        response::option_logprobs(request, answer)
+    }
+
     fn completion_text(&self, answer: &str) -> Result<String> {
         response::completion_text(answer)
     }
