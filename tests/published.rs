@@ -118,7 +118,10 @@ stages:
     ]);
     let train = ["--set", "stages.told.with.files=amazon_train_"];
     let refused = project.run(&["run", "x.yaml", "--data", data, train[0], train[1]]).ends_with(1);
-    refused.says(&["14 of 100 are in `users`, by id", "as is so with 11 of 14 users: equal ids of different people\nhelp: "]);
+    refused.says(&[
+        "14 of 100 are in `users`, by id",
+        "as is so with 11 of 14 users: equal ids of different people\nhelp: ",
+    ]);
     let new = ["--set", "stages.told.with.user_ids=new"];
     project
         .ok(&["run", "x.yaml", "--data", data, train[0], train[1], new[0], new[1]])
