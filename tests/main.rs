@@ -31,3 +31,4 @@ mod texts;
 mod transcripts;
 mod versions;
 mod wire_format;
+mod worth;

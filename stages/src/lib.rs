@@ -20,6 +20,7 @@ pub mod retrieve;
 pub mod rl;
 pub mod split;
 pub mod world;
+pub mod worth;
 
 use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
 
@@ -50,6 +51,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<irl::Gail>(),
         StageKind::of::<rate::Rate>(),
         StageKind::of::<report::Report>(),
+        StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),
         StageKind::of::<retrieve::RetrieveByItemScores>(),
         StageKind::of::<rl::A2c>(),
@@ -72,6 +74,8 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
+        StageKind::of::<worth::EstimateWorth>(),
+        StageKind::of::<worth::EvaluateReturns>(),
     ],
     generators: &[
         Generator {
@@ -95,6 +99,7 @@ pub static CATALOG: Catalog = Catalog {
     recommend: recommend::recommend,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
+    worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),
 };

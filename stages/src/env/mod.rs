@@ -14,6 +14,7 @@ mod popular_cycle;
 mod popularity;
 #[cfg(test)]
 mod protocol_tests;
+mod ranked;
 mod similarity_mask;
 mod text_embedding;
 
@@ -31,4 +32,5 @@ pub use plan::{Plan, PlanAgent, planning_unsupported, plans};
 pub use policy_agent::{PolicyAgent, WithoutRepeats, states, states_for_candidates};
 pub use popular_cycle::PopularCycle;
 pub use popularity::{Popularity, USUAL_PRIOR};
+pub use ranked::Ranked;
 pub use text_embedding::embed_texts;

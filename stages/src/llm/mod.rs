@@ -36,7 +36,7 @@ pub use embedding_cache::cached_embeddings;
 pub use item_rating::{Contrast, Grade, RateBy};
 pub(crate) use item_rating::{Rated, Rating};
 pub(crate) use llm_cache::CachedLlm;
-pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
+pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
 pub(crate) use whole_number::parse_integer;
