@@ -10,7 +10,7 @@ use pipeline::Context;
 
 use super::Inputs;
 use super::fit::{Predicted, RatingModel};
-use crate::ratings::{Design, Fitted, Knowledge, Learner, standardized};
+use crate::ratings::{Design, Fitted, Knowledge, Learner};
 
 /// Seed of the folds: the cross-validation is no part of what a stage's seed varies.
 const FOLD_SEED: u64 = 0;
@@ -34,7 +34,8 @@ impl PriorMean {
         let Some(scores) = &inputs.item_scores else { return Ok(None) };
         let (users, items) = (inputs.users.len(), inputs.items.len());
         scores.check_items("item_scores", items)?;
-        let z = standardized(&scores.score);
+        // An item without a score is taken for an average one.
+        let z: Vec<f64> = scores.standardised().into_iter().map(|z| z.unwrap_or(0.0)).collect();
         let design = Design::of_genres_and_years(&inputs.items);
         let knowledge = Knowledge { design: &design, scores: Some(&z) };
         let fitted = Learner::Biases.fit(&inputs.interactions, [users, items], knowledge, FOLD_SEED);
