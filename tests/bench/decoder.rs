@@ -126,7 +126,8 @@ fn candles_products(path: &Path) -> f64 {
     let mut file = std::fs::File::open(path).expect("a file");
     let content = Content::read(&mut file).expect("a header");
     let mut maps = Vec::new();
-    for name in content.tensor_infos.keys().filter(|name| name.starts_with("blk.") && !name.contains("norm")) {
+    let is_matrix = |name: &&String| name.starts_with("blk.") && content.tensor_infos[*name].shape.rank() == 2;
+    for name in content.tensor_infos.keys().filter(is_matrix) {
         let weights: QTensor = content.tensor(&mut file, name, &Device::Cpu).expect("a tensor");
         let columns = weights.shape().dims()[1];
         let x = Tensor::ones((64, columns), candle_core::DType::F32, &Device::Cpu).expect("inputs");

@@ -34,6 +34,7 @@ mod model_config;
 mod ops;
 mod packed;
 mod quant_formats;
+mod scales;
 mod session;
 mod tokenizer;
 pub mod toy;
