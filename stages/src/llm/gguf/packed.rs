@@ -34,13 +34,13 @@ enum Store {
 }
 
 /// Whole numbers with a scale and a min per group of columns.
-struct Grouped {
+pub(super) struct Grouped {
     /// Of a number: 4, unsigned, or 8, signed.
-    bits: usize,
+    pub bits: usize,
     /// Columns of a group.
-    group: usize,
-    words: Vec<u32>,
-    scales: Scales,
+    pub group: usize,
+    pub words: Vec<u32>,
+    pub scales: Scales,
 }
 
 impl Packed {
@@ -107,6 +107,14 @@ impl Packed {
             }
         }
         Self { rows, columns, store: Store::Full(panels) }
+    }
+
+    /// The weights as whole numbers, where the file has such.
+    pub(super) fn as_grouped(&self) -> Option<&Grouped> {
+        match &self.store {
+            Store::Grouped(grouped) => Some(grouped),
+            _ => None,
+        }
     }
 
     /// How many columns [`Packed::expand`] can take at once: a multiple of this, or all that are left.

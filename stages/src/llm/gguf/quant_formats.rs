@@ -195,7 +195,7 @@ mod tests {
                     let number = if format.bits == 4 { f32::from(quant) } else { f32::from(quant as i8) };
                     let (group, block) = (place / format.group, place / format.group / per_block);
                     let time = row.times.get(group).copied().unwrap_or_default();
-                    let (scale, min) = format.scales.of(row.factors[block], time);
+                    let (scale, min) = format.scales.of(row.factors[block], u32::from(time));
                     let found = number.mul_add(scale, min);
                     assert!((found - wanted).abs() < 1e-6, "{kind:?} {place}: {found} {wanted}");
                 }

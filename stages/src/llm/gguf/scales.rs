@@ -25,14 +25,14 @@ pub(super) enum ScaleForm {
 impl ScaleForm {
     /// The scale and the min, given the two float16 of the block and the multiples of the group.
     #[inline(always)]
-    pub(super) fn of(self, factors: u32, times: u16) -> (f32, f32) {
+    pub(super) fn of(self, factors: u32, times: u32) -> (f32, f32) {
         let (scale, min) = (float16(factors & 0xFFFF), float16(factors >> 16));
         match self {
             // Not 0 · scale, which is −0 where the scale is negative.
             Self::Scale { min: 0.0 } => (scale, 0.0),
             Self::Scale { min } => (scale, min * scale),
             Self::ScaleAndMin => (scale, min),
-            Self::Multiples => (scale * f32::from(times & 0xFF), -(min * f32::from(times >> 8))),
+            Self::Multiples => (scale * (times & 0xFF) as f32, -(min * (times >> 8) as f32)),
             Self::SignedMultiples => (scale * f32::from(times as u8 as i8), 0.0),
         }
     }
@@ -135,7 +135,7 @@ impl Scales {
 fn each(form: ScaleForm, factors: [u32; PANEL], times: [u32; PANEL]) -> ([f32; PANEL], [f32; PANEL]) {
     let (mut scales, mut mins) = ([0.0; PANEL], [0.0; PANEL]);
     for lane in 0..PANEL {
-        (scales[lane], mins[lane]) = form.of(factors[lane], times[lane] as u16);
+        (scales[lane], mins[lane]) = form.of(factors[lane], times[lane]);
     }
     (scales, mins)
 }
