@@ -140,10 +140,10 @@ fn each(form: ScaleForm, factors: [u32; PANEL], times: [u32; PANEL]) -> ([f32; P
     (scales, mins)
 }
 
-/// The finite float16 of these bits. Neither the argument nor a step of it is a denormal f32, on which processors are slow: small
+/// The float16 of these bits; where the exponent says infinity, 65536 or more. Neither the argument nor a step of it is a denormal f32, on which processors are slow: small
 /// scales are denormal float16.
 #[inline(always)]
-fn float16(bits: u32) -> f32 {
+pub(super) fn float16(bits: u32) -> f32 {
     let magnitude = (bits & 0x7FFF) << 13;
     let normal = f32::from_bits(magnitude + (112 << 23));
     // 2⁻¹⁴ plus the number, less 2⁻¹⁴.
