@@ -1,8 +1,10 @@
 //! The program as its users meet it: the real binary on small projects.
 
 mod assets;
+mod control;
 mod csv;
 mod docs;
+mod embed;
 mod ids;
 mod inspect;
 mod layout;
@@ -15,6 +17,7 @@ mod parts;
 mod project;
 mod published;
 mod python;
+mod rate;
 mod recommend;
 mod renamed;
 mod report;
@@ -25,5 +28,7 @@ mod smoke;
 mod snapshots;
 mod source;
 mod texts;
+mod transcripts;
 mod versions;
 mod wire_format;
+mod worth;

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod demonstrate;
+pub mod embed;
 pub mod env;
 pub mod evaluate;
 pub mod filter;
@@ -11,6 +12,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod rate;
 pub mod ratings;
 pub mod recommend;
 pub mod report;
@@ -18,6 +20,7 @@ pub mod retrieve;
 pub mod rl;
 pub mod split;
 pub mod world;
+pub mod worth;
 
 use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
 
@@ -29,12 +32,15 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::Replay>(),
+        StageKind::of::<demonstrate::Retriever>(),
+        StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
+        StageKind::of::<ingest::ItemScoreTable>(),
         StageKind::of::<ingest::KuaiRec>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
@@ -43,8 +49,11 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<ingest::Transcripts>(),
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
+        StageKind::of::<rate::Rate>(),
         StageKind::of::<report::Report>(),
+        StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),
+        StageKind::of::<retrieve::RetrieveByItemScores>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<rl::Bcq>(),
@@ -65,12 +74,19 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
+        StageKind::of::<worth::EstimateWorth>(),
+        StageKind::of::<worth::EvaluateReturns>(),
     ],
     generators: &[
         Generator {
             name: "toy-llm",
             about: "a random llama-family model of 27 kB as GGUF",
             write: llm::gguf::toy::write_toy,
+        },
+        Generator {
+            name: "toy-sentence-encoder",
+            about: "a random BERT sentence encoder of 150 kB as a folder",
+            write: llm::sentence_encoder::toy::write_toy,
         },
         Generator {
             name: "toy-log",
@@ -83,6 +99,7 @@ pub static CATALOG: Catalog = Catalog {
     recommend: recommend::recommend,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
+    worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),
 };

@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use arrow::array::{BooleanArray, Float32Array, UInt32Array};
 use pipeline::{Artifact, IdSpaces};
 
-use super::frame;
+use super::items::ONE_NUMBERING;
+use super::{World, frame};
 
 /// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
 /// `score: f32` (the retriever's own scale, never rising with the rank), `filter_quit_items: bool` (the same in every row). Every
@@ -20,6 +21,24 @@ pub struct Candidates {
     pub scores: Vec<Vec<f32>>,
     /// Whether candidates at which the simulated user would quit are skipped.
     pub filter_quit_items: bool,
+}
+
+impl Candidates {
+    /// Whether they are for the users and items of `world`, as far as numbers tell.
+    ///
+    /// # Errors
+    /// With what differs.
+    pub fn check_world(&self, world: &World) -> Result<()> {
+        let (users, items) = (world.users(), world.items());
+        ensure!(
+            self.items.len() == users,
+            "the candidates have {} users, the world has {users}\n{ONE_NUMBERING}",
+            self.items.len()
+        );
+        let known = self.items.iter().flatten().all(|&item| (item as usize) < items);
+        ensure!(known, "the candidates hold an item outside of the world's {items} items\n{ONE_NUMBERING}");
+        Ok(())
+    }
 }
 
 impl Artifact for Candidates {

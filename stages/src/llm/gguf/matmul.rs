@@ -23,7 +23,7 @@ const WORTH_SHARING: usize = 1 << 18;
 const PIECES: usize = 4;
 
 /// The inputs `[tokens, width]` of a product in its layout: blocks of tokens, with the numbers of a block's tokens interleaved.
-pub(super) struct Inputs {
+pub(in crate::llm) struct Inputs {
     tokens: usize,
     width: usize,
     /// Each block's first token and its number of tokens.
@@ -33,7 +33,7 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// From one token after the other.
-    pub(super) fn new(values: &[f32], width: usize) -> Self {
+    pub(in crate::llm) fn new(values: &[f32], width: usize) -> Self {
         let tokens = values.len() / width;
         let blocks: Vec<_> = token_blocks(tokens, Arch::new().dispatch(Widest)).collect();
         let mut laid = vec![0.0; values.len()];
@@ -76,14 +76,8 @@ pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item =
     })
 }
 
-/// `[tokens, rows]`.
-pub(super) fn matmul(pass: &Pass, weights: &Arc<Packed>, inputs: &Arc<Inputs>) -> Vec<f32> {
-    let [out] = matmuls(pass, [weights], inputs);
-    out
-}
-
-/// The products of several maps with the same inputs, whose panels the threads of the pass share.
-pub(super) fn matmuls<const MAPS: usize>(
+/// [`matmul`] with several maps of the same inputs, whose panels the threads of the pass share.
+pub(super) fn shared_matmuls<const MAPS: usize>(
     pass: &Pass,
     maps: [&Arc<Packed>; MAPS],
     inputs: &Arc<Inputs>,
@@ -93,7 +87,7 @@ pub(super) fn matmuls<const MAPS: usize>(
     let worth = (all * PANEL * columns * inputs.tokens / WORTH_SHARING).min(all);
     let threads = pass.threads();
     if threads == 1 || worth < 2 {
-        return maps.map(|weights| whole(weights, inputs));
+        return maps.map(|weights| matmul(weights, inputs));
     }
     // Several pieces a thread: one that begins late or is slow leaves the others more of them.
     let size = all.div_ceil((PIECES * threads).min(worth));
@@ -119,7 +113,8 @@ pub(super) fn matmuls<const MAPS: usize>(
     out
 }
 
-fn whole(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
+/// `[tokens, rows]`, by this thread alone.
+pub(in crate::llm) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
     let padded = weights.rows.next_multiple_of(PANEL);
     let mut out = product(weights, inputs, 0..padded / PANEL);
     if padded > weights.rows {
@@ -249,7 +244,7 @@ mod tests {
     fn a_product_by_hand() {
         let weights = Packed::full(2, 3, &[1.0, 2.0, 3.0, 0.0, -1.0, 0.5]);
         let x = Inputs::new(&[1.0, 1.0, 1.0, 2.0, 0.0, -2.0], 3);
-        assert_eq!(whole(&weights, &x), [6.0, -0.5, -4.0, -1.0]);
+        assert_eq!(matmul(&weights, &x), [6.0, -0.5, -4.0, -1.0]);
     }
 
     #[test]
@@ -265,9 +260,9 @@ mod tests {
         let (rows, columns, tokens) = (70, 400, 15);
         let (weights, x) = (numbers(1, &[rows, columns]), numbers(2, &[tokens, columns]));
         let packed = Packed::full(rows, columns, &weights);
-        let together = whole(&packed, &Inputs::new(&x, columns));
+        let together = matmul(&packed, &Inputs::new(&x, columns));
         for (token, x) in x.chunks_exact(columns).enumerate() {
-            let alone = whole(&packed, &Inputs::new(x, columns));
+            let alone = matmul(&packed, &Inputs::new(x, columns));
             assert_eq!(alone, together[token * rows..][..rows], "token {token}");
             for (row, weights) in weights.chunks_exact(columns).enumerate() {
                 let chain = weights.iter().zip(x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));
@@ -283,10 +278,10 @@ mod tests {
         let maps = rows.map(|rows| Arc::new(Packed::full(rows, columns, &numbers(rows as u64, &[rows, columns]))));
         for tokens in [1, 3] {
             let inputs = Arc::new(Inputs::new(&numbers(2, &[tokens, columns]), columns));
-            let wanted = [0, 1, 2].map(|map: usize| whole(&maps[map], &inputs));
+            let wanted = [0, 1, 2].map(|map: usize| matmul(&maps[map], &inputs));
             for threads in [1, 2, 3, 8] {
                 let crew = Crew::new(threads);
-                let found = matmuls(&crew.begin_pass(), [&maps[0], &maps[1], &maps[2]], &inputs);
+                let found = shared_matmuls(&crew.begin_pass(), [&maps[0], &maps[1], &maps[2]], &inputs);
                 assert!(found == wanted, "{threads} threads, {tokens} tokens");
             }
         }
@@ -309,9 +304,9 @@ mod tests {
                 Ok(())
             });
             let packed = packed.unwrap();
-            let together = whole(&packed, &Inputs::new(&x, columns));
+            let together = matmul(&packed, &Inputs::new(&x, columns));
             for size in [1, 2, 4, 8] {
-                let few = whole(&packed, &Inputs::new(&x[..size * columns], columns));
+                let few = matmul(&packed, &Inputs::new(&x[..size * columns], columns));
                 assert!(few == together[..size * rows], "{kind:?}, {size} tokens");
             }
             let chain = packed.row(69).iter().zip(&x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));

@@ -28,13 +28,13 @@ mod crew;
 mod decoder;
 mod few_tokens;
 #[cfg(test)]
-mod llama_cpp_tests;
+pub(super) mod llama_cpp_tests;
 mod logits;
-mod matmul;
+pub(super) mod matmul;
 mod metadata;
 mod model_config;
 mod ops;
-mod packed;
+pub(super) mod packed;
 mod quant_formats;
 mod scales;
 mod session;

@@ -14,7 +14,7 @@ use super::scales::{Scales, float16};
 pub(super) const PANEL: usize = 32;
 
 /// The weights `[rows, columns]` of a linear map.
-pub(super) struct Packed {
+pub(in crate::llm) struct Packed {
     pub rows: usize,
     pub columns: usize,
     store: Store,
@@ -99,7 +99,7 @@ impl Packed {
     }
 
     /// Plain floats, rows one after the other.
-    pub(super) fn full(rows: usize, columns: usize, values: &[f32]) -> Self {
+    pub(in crate::llm) fn full(rows: usize, columns: usize, values: &[f32]) -> Self {
         let mut panels = vec![0.0; rows.next_multiple_of(PANEL) * columns];
         for (index, row) in values.chunks_exact(columns).enumerate() {
             for (at, value) in row.iter().enumerate() {

@@ -1,0 +1,57 @@
+//! Vectors of items by a sentence encoder inside the process.
+
+use std::fs;
+
+use crate::project::Project;
+
+const EMBED: &str = "\
+name: embed
+assets:
+  toy: { from: [{ generate: toy-log }] }
+  encoder: { from: [{ generate: toy-sentence-encoder }] }
+stages:
+  log: { use: ingest.recbole, with: { asset: toy, title: movie_title, genres: class, year: release_year } }
+  vectors:
+    use: embed
+    inputs: { items: log.items }
+    with: { embedder: { sentence_encoder: { asset: encoder } } }
+";
+
+#[test]
+fn a_catalogue_becomes_vectors_and_each_text_is_embedded_once() {
+    let project = Project::new().config(EMBED);
+    let told = project.ok(&["run", "x.yaml"]).stderr;
+    assert!(told.contains("60 distinct ones of 60 items, 32 numbers each"), "{told}");
+    let of = |project: &Project| fs::read(project.path("artifacts/embed/vectors/item_vectors.safetensors")).unwrap();
+    let bytes = of(&project);
+    let told = project.ok(&["inspect", "vectors.item_vectors"]).stdout;
+    assert!(
+        ["item-vectors", "[60, 32]", "made by     vectors.item_vectors"].iter().all(|part| told.contains(part)),
+        "{told}"
+    );
+    // The vectors are in the store of calls: a stage that runs again computes none.
+    let told = project.ok(&["run", "x.yaml", "--force", "vectors"]).stderr;
+    assert!(told.contains("all vectors were stored already"), "{told}");
+    // Neither the store nor the number of threads changes a byte.
+    let other = Project::new().config(EMBED);
+    other.ok(&["run", "x.yaml", "--threads", "1"]);
+    assert!(of(&other) == bytes && of(&project) == bytes);
+}
+
+#[test]
+fn a_wrong_model_and_a_wrong_template_are_refused_with_a_next_step() {
+    let project = Project::new().config(EMBED);
+    let set = |setting: &str| project.run(&["run", "x.yaml", "--set", setting]);
+    set("stages.vectors.with.template='{{ titel }}'")
+        .ends_with(2)
+        .says(&["template", "a template of features, genres, name, title, year; there is no variable `titel`"]);
+    set("stages.vectors.with.template='{{ features.colour }}'")
+        .ends_with(1)
+        .says(&["`template` names the feature `colour`, which no item has", "help: the catalogue has: "]);
+    set("assets.encoder.from=[{ generate: toy-llm }]")
+        .ends_with(1)
+        .says(&[" is no folder", "help: name the folder of a BERT sentence encoder such as all-MiniLM-L6-v2"]);
+    set("stages.vectors.with.embedder={ sentence_encodr: { asset: encoder } }")
+        .ends_with(2)
+        .says(&["sentence_encodr", "sentence_encoder"]);
+}
