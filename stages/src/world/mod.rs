@@ -19,6 +19,7 @@ mod matrix;
 mod mf;
 mod negative_sampling;
 mod pessimistic;
+mod prior_mean;
 mod propensities;
 mod text_distance;
 mod user_simulator;
@@ -35,7 +36,7 @@ pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::artifact::{Calibration, Curves, Interactions, Items, Propensities, Users, World};
+use crate::artifact::{Calibration, Curves, Interactions, ItemScores, Items, Propensities, Users, World};
 
 pipeline::ports! {
     /// What a world model is fitted on.
@@ -54,6 +55,9 @@ pipeline::ports! {
         /// in the users' preferences, not in the quit rules. Published learners are trained with the distances of the evaluation
         /// world, which is a privilege; the world records the source of its distances.
         distances: Option<World>,
+        /// Scores of the items, of a language model for example: the prior mean of an item's bias. How much they count is determined by
+        /// cross-validation inside `interactions`.
+        item_scores: Option<ItemScores>,
     }
 }
 
@@ -112,7 +116,7 @@ fn small_log() -> Inputs {
         ..Items::default()
     };
     let users = Users { id: names('u', 6), ..Users::default() };
-    Inputs { holdout: None, propensities: None, distances: None, interactions, items, users }
+    Inputs { holdout: None, propensities: None, distances: None, item_scores: None, interactions, items, users }
 }
 
 /// With every fifth rating held out and propensities that differ from user to user.
