@@ -26,7 +26,7 @@ use pipeline::{AssetName, Context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use embedder::{EmbedderConfig, SentenceEncoderConfig};
+pub use embedder::{EmbedderConfig, HiddenStatesConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
 pub use option_scorer::{GgufConfig, Score};

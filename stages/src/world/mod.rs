@@ -7,6 +7,7 @@ mod bias;
 #[cfg(test)]
 mod cuda_tests;
 mod deepfm;
+mod dense_field;
 mod distance;
 mod ensemble;
 mod entropy;
@@ -35,7 +36,7 @@ pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::artifact::{Calibration, Curves, Interactions, Items, Propensities, Users, World};
+use crate::artifact::{Calibration, Curves, Interactions, ItemVectors, Items, Propensities, Users, World};
 
 pipeline::ports! {
     /// What a world model is fitted on.
@@ -54,6 +55,9 @@ pipeline::ports! {
         /// in the users' preferences, not in the quit rules. Published learners are trained with the distances of the evaluation
         /// world, which is a privilege; the world records the source of its distances.
         distances: Option<World>,
+        /// A vector for each item, such as that of its text (`embed`). `world.deepfm` and `world.mf` learn a linear map of it, which
+        /// also speaks for items that nobody rated; `simulator.distance: item_vectors` compares items by it.
+        item_vectors: Option<ItemVectors>,
     }
 }
 
@@ -112,7 +116,7 @@ fn small_log() -> Inputs {
         ..Items::default()
     };
     let users = Users { id: names('u', 6), ..Users::default() };
-    Inputs { holdout: None, propensities: None, distances: None, interactions, items, users }
+    Inputs { holdout: None, propensities: None, distances: None, item_vectors: None, interactions, items, users }
 }
 
 /// With every fifth rating held out and propensities that differ from user to user.

@@ -25,6 +25,7 @@ mod attention;
 mod batching;
 mod chat;
 mod decoder;
+pub(super) mod hidden_states;
 #[cfg(test)]
 pub(super) mod llama_cpp_tests;
 mod logits;
