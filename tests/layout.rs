@@ -12,7 +12,7 @@ const NOUNS: [(&str, &[&str]); 7] = [
     ("artifact", &[]),
     ("ground", &["artifact"]),
     ("inspect", &["artifact"]),
-    ("llm", &["nn"]),
+    ("llm", &["artifact", "nn"]),
     ("nn", &["artifact"]),
     ("env", &["artifact", "nn"]),
     ("ratings", &["artifact", "nn"]),

@@ -36,6 +36,7 @@ mod secret_matcher;
 pub mod spec;
 mod stage;
 mod store;
+pub mod worth;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted, WARNING};

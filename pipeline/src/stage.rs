@@ -12,6 +12,7 @@ use crate::inspect::Inspect;
 use crate::recommend::Recommend;
 use crate::report::Render;
 use crate::spec::read_strictly;
+use crate::worth::WorthStudy;
 use crate::{Context, Devices, PortFile, PortSpec, Ports};
 
 /// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
@@ -264,6 +265,8 @@ pub struct Catalog {
     pub metrics: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.
     pub report: Render,
+    /// Studies what teachers are worth.
+    pub worth: WorthStudy,
     /// The commented experiment that `init` writes.
     pub template: &'static str,
     /// Words of experiment files that have a new name, as [`crate::spec::renamed`] reads them; empty where there are none.

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod irl;
 pub mod llm;
 pub mod nn;
+pub mod rate;
 pub mod ratings;
 pub mod recommend;
 pub mod report;
@@ -19,6 +20,7 @@ pub mod retrieve;
 pub mod rl;
 pub mod split;
 pub mod world;
+pub mod worth;
 
 use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
 
@@ -38,6 +40,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
+        StageKind::of::<ingest::ItemScoreTable>(),
         StageKind::of::<ingest::KuaiRec>(),
         StageKind::of::<ingest::MovieLens>(),
         StageKind::of::<ingest::Recbole>(),
@@ -46,8 +49,11 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<ingest::Transcripts>(),
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
+        StageKind::of::<rate::Rate>(),
         StageKind::of::<report::Report>(),
+        StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),
+        StageKind::of::<retrieve::RetrieveByItemScores>(),
         StageKind::of::<rl::A2c>(),
         StageKind::of::<rl::BehaviourCloning>(),
         StageKind::of::<rl::Bcq>(),
@@ -68,6 +74,8 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
+        StageKind::of::<worth::EstimateWorth>(),
+        StageKind::of::<worth::EvaluateReturns>(),
     ],
     generators: &[
         Generator {
@@ -91,6 +99,7 @@ pub static CATALOG: Catalog = Catalog {
     recommend: recommend::recommend,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
+    worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),
     renamed: include_str!("renamed.tsv"),
 };

@@ -220,6 +220,19 @@ Examples:
 Users and items are named by their ids in the source; items also by their exact titles. A line of a
 batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]
     Recommend(Recommend),
+    /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
+    #[command(after_help = "\
+Examples:
+  apprentice worth my.yaml                    build the study, run it, and answer in words
+  apprentice worth my.yaml --plan             what it would run and cost
+  apprentice worth my.yaml --print            the experiment of the study, to change and run yourself
+  apprentice worth my.yaml --draws 5 --sizes 100,1000,10000
+
+The teacher is a stage that scores items (`rate`, `ingest.item_scores`), or the language model of a
+`demonstrate` stage, which is asked for its opinion of each item once. The log is split into halves: one
+fits the evaluation worlds, from the other one learners draw N ratings; then the halves swap. A killed
+study resumes. Its results and its page lie in `artifacts/<name>-worth/`.")]
+    Worth(Worth),
     /// Print the completion script of a shell.
     #[command(after_help = "\
 Example:
@@ -249,19 +262,53 @@ pub(crate) struct Run {
     /// Stages to bring up to date (`policy`, `policy@seed=3`), with their inputs; by default all.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
+    /// Run this stage although it is up to date; may be repeated.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// How a run goes about it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunOptions {
     /// Stages that run at once; by default one per thread, at most 4.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// After a failure, continue with the stages that do not need the failed one.
     #[arg(long)]
     pub keep_going: bool,
-    /// Run this stage although it is up to date; may be repeated.
-    #[arg(long, value_name = "STAGE")]
-    pub force: Vec<String>,
     /// If another run is making the same result, end with code 4 instead of waiting.
     #[arg(long)]
     pub no_wait: bool,
     /// Print only errors and the last line.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worth {
+    #[command(flatten)]
+    pub source: Source,
+    /// Draws of the ratings at each size: the unit of the intervals.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..))]
+    pub draws: u16,
+    /// Log sizes, rising; by default 100, 300, 1000 and so on, up to half of the log.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub sizes: Vec<u64>,
+    /// Evaluate with this many users, the same for every size; by default with all.
+    #[arg(long, value_name = "N")]
+    pub users: Option<u64>,
+    /// Print the experiment of the study, and run nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Show what the study would run and cost, and run nothing.
+    #[arg(long, conflicts_with = "print")]
+    pub plan: bool,
+    /// Stages that run at once; by default one per thread, at most 4.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Print only errors and the answer.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }

@@ -18,6 +18,7 @@ mod runs;
 mod session;
 mod value_parsers;
 mod verify;
+mod worth;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -107,6 +108,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::diff(session, args),
         Command::Gc(args) => gc::gc(session, args),
         Command::Recommend(args) => recommend::recommend(session, args),
+        Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);
             if session.global.json {

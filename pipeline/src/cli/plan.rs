@@ -11,12 +11,24 @@ use super::{format, print, print_json, talk};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::run::{self, MissingPrerequisite, Plan, Project, Verdict, select};
+use crate::spec::Experiment;
 
 pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
-    let project = session.project(&experiment);
-    let chosen = project.with_needs(&select(&experiment, &args.stages).map_err(Failure::usage)?);
-    let forced = forced(&project, &chosen, &args.force)?;
+    plan_of(session, &experiment, &args.stages, &args.force, args.check)
+}
+
+/// The plan of these stages of an experiment, of all where none is named.
+pub(super) fn plan_of(
+    session: &Session,
+    experiment: &Experiment,
+    stages: &[String],
+    force: &[String],
+    check: bool,
+) -> Result<Exit, Failure> {
+    let project = session.project(experiment);
+    let chosen = project.with_needs(&select(experiment, stages).map_err(Failure::usage)?);
+    let forced = forced(&project, &chosen, force)?;
     let plan = run::plan(&project, &chosen, &forced)?;
     plan.check_ids(&project).map_err(Failure::usage)?;
     let missing = run::missing_prerequisites(&project, &plan);
@@ -33,7 +45,7 @@ pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure
             return Err(failure);
         }
     }
-    Ok(if args.check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
+    Ok(if check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
 }
 
 /// The nodes that `--force` names, which must be among the chosen ones.

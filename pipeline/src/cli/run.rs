@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::args::Run;
+use super::args::{Run, RunOptions};
 use super::plan::forced;
 use super::progress_ui::{Shown, progress_ui};
 use super::session::Session;
@@ -17,6 +17,7 @@ use crate::interrupt::Heard;
 use crate::record::NodeRecord;
 use crate::run::{self, MissingPrerequisite, Options, Outcome, Project, select};
 use crate::secret::redact;
+use crate::spec::Experiment;
 use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
@@ -24,10 +25,21 @@ const MOST_JOBS: usize = 4;
 
 pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
-    let project = session.project(&experiment);
-    let wanted = select(&experiment, &args.stages).map_err(Failure::usage)?;
+    run_of(session, &experiment, &args.stages, &args.force, &args.options)
+}
+
+/// Brings these stages of an experiment up to date, all where none is named.
+pub(super) fn run_of(
+    session: &Session,
+    experiment: &Experiment,
+    stages: &[String],
+    force: &[String],
+    args: &RunOptions,
+) -> Result<Exit, Failure> {
+    let project = session.project(experiment);
+    let wanted = select(experiment, stages).map_err(Failure::usage)?;
     let chosen = project.with_needs(&wanted);
-    let forced = forced(&project, &chosen, &args.force)?;
+    let forced = forced(&project, &chosen, force)?;
     look_for_needs(session, &project, &chosen, &forced, args.keep_going)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();

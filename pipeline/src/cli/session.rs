@@ -32,12 +32,16 @@ impl Session {
         if let Some((what, help)) = self.global.device.and_then(|device| self.catalog.devices.lacks(device)) {
             return Err(Failure::usage(anyhow::anyhow!("`--device`: {what}\nhelp: {help}")));
         }
-        let mut experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::usage)?;
-        // What is said for once goes before what the file says.
+        let experiment = spec::load(&source.experiment, &source.set, self.catalog).map_err(Failure::usage)?;
+        Ok(self.on_devices(experiment))
+    }
+
+    /// The experiment with the device of the command line, which goes before what the file says.
+    pub fn on_devices(&self, mut experiment: Experiment) -> Experiment {
         for node in experiment.nodes.iter_mut().filter(|node| node.kind.uses_device) {
             node.device = self.global.device.or(node.device);
         }
-        Ok(experiment)
+        experiment
     }
 
     /// An experiment with its store and assets.

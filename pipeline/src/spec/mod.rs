@@ -111,6 +111,30 @@ pub fn load(path: &Path, sets: &[String], catalog: &'static Catalog) -> Result<E
     check(&name, base, read(path)?, sets, catalog)
 }
 
+/// The values of an experiment file with `--set` overrides, whether they are sound or not; secrets by their names.
+///
+/// # Errors
+/// Where it cannot be read as YAML.
+pub(crate) fn document_of(
+    path: &Path,
+    sets: &[String],
+    catalog: &'static Catalog,
+) -> Result<serde_json::Value, Diagnostics> {
+    let text = read(path)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut errors = Vec::new();
+    let root = tree::parse(text, 0, 0, &mut errors);
+    let rows = Rows::of(catalog);
+    let root = root.map(|mut root| {
+        for (index, set) in sets.iter().enumerate() {
+            set::apply(&mut root, set, index + 1, &rows, &mut errors);
+        }
+        root.to_json()
+    });
+    let source = || Source { name: path.display().to_string(), text: text.to_owned() };
+    root.ok_or_else(|| Diagnostics::new(vec![source()], errors))
+}
+
 /// Reads the text of an experiment file.
 pub(crate) fn read(path: &Path) -> Result<String, Diagnostics> {
     let source = || Source { name: path.display().to_string(), text: String::new() };

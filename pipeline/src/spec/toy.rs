@@ -236,6 +236,11 @@ pub static CATALOG: Catalog = Catalog {
     devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     recommend: |_, _| anyhow::bail!("toys have no policy"),
+    worth: crate::worth::WorthStudy {
+        experiment: |_, _| anyhow::bail!("toys have no teacher"),
+        output: ("worth", "worth"),
+        answer: |_, _| anyhow::bail!("toys have no teacher"),
+    },
     metrics: &[],
     report: |_| Ok(String::new()),
     template: "",

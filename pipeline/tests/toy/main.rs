@@ -40,6 +40,11 @@ static CATALOG: Catalog = Catalog {
     devices: DEVICES,
     inspect: look_into,
     recommend: |_, _| anyhow::bail!("toys have no policy"),
+    worth: pipeline::worth::WorthStudy {
+        experiment: |_, _| anyhow::bail!("toys have no teacher"),
+        output: ("worth", "worth"),
+        answer: |_, _| anyhow::bail!("toys have no teacher"),
+    },
     metrics: &[MetricsReader { kind: "value", read: metrics }],
     report,
     template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",

@@ -55,6 +55,15 @@ impl ItemScores {
         standardised(&self.score)
     }
 
+    /// The same of each question, as columns; 0 where an item has no score.
+    #[must_use]
+    pub fn standardised_questions(&self) -> Vec<Vec<f32>> {
+        let column = |(_, values): &(String, Vec<Option<f64>>)| {
+            standardised(values).into_iter().map(|z| z.unwrap_or(0.0) as f32).collect()
+        };
+        self.questions.iter().map(column).collect()
+    }
+
     /// Whether the scores are of `items` items, as those at `port` should be.
     ///
     /// # Errors
@@ -209,5 +218,6 @@ mod tests {
         assert_eq!(scores(&[Some(0.1), Some(0.1), None, Some(0.1)]), [Some(0.0), Some(0.0), None, Some(0.0)]);
         assert_eq!(scores(&[None, None]), [None, None]);
         assert_eq!(scores(&[]), []);
+        assert_eq!(self::scores().standardised_questions()[0], [1.0, 0.0, -1.0]);
     }
 }

@@ -9,13 +9,19 @@ impl Items {
     /// What each item is called: its title, or else its description; empty where nothing is known of it.
     #[must_use]
     pub fn display_names(&self) -> Vec<String> {
-        // Some catalogues repeat the ids as titles. One title that happens to be its id (`300`) is a title.
-        let bare = self.title.iter().zip(&self.id).all(|(title, id)| title.trim().is_empty() || title == id);
+        let bare = !self.has_titles();
         let name = |(item, title): (usize, &String)| match bare || title.trim().is_empty() {
             true => self.description(item).unwrap_or_else(|| title.clone()),
             false => title.clone(),
         };
         self.title.iter().enumerate().map(name).collect()
+    }
+
+    /// Whether any item has a title. Some catalogues repeat the ids as titles; one title that happens to be its id (`300`) is a
+    /// title.
+    #[must_use]
+    pub fn has_titles(&self) -> bool {
+        !self.title.iter().zip(&self.id).all(|(title, id)| title.trim().is_empty() || title == id)
     }
 
     /// The item in a few words from its genres and features: `women's parkas, red, onfrontpage`; `None` where nothing is
@@ -102,6 +108,9 @@ mod tests {
         assert_eq!(called(["", "Mackintosh", " "]), ["pea", "Mackintosh", " "]);
         assert_eq!(called(["1", "2", "3"]), ["pea", "rain", "3"], "ids are no titles");
         assert_eq!(called(["1", "Heat", "Big"]), ["1", "Heat", "Big"]);
+        let titled =
+            |title: &str| Items { id: vec!["1".into()], title: vec![title.into()], ..Items::default() }.has_titles();
+        assert_eq!(["1", " ", "Heat"].map(titled), [false, false, true]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ground::MatchSettings;
+use crate::llm::{LlmConfig, RateBy};
 
 /// The roles that one frozen language model plays (BiLLP, arXiv 2403.00843; IL-Rec, arXiv 2510.13229).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,26 @@ pub enum Actor {
     Choose,
     /// It writes a title, which is matched to the catalogue.
     Write(TitleGeneration),
+    /// It rates each item of the catalogue once, for no user in particular, as the stage `rate` does. Each turn recommends the
+    /// best item of the whole catalogue that the episode has not shown, without a call. Needs `agent: act_only`.
+    Rate(CatalogueRating),
+}
+
+/// How the catalogue is rated and ranked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CatalogueRating {
+    /// The questions, as in the stage `rate`.
+    pub by: RateBy,
+    /// Weight of the model's scores against the retriever's, 0 to 1, as in the stage `retrieve.item_scores`. 1 by default: the
+    /// model's scores alone.
+    pub weight: f64,
+}
+
+impl Default for CatalogueRating {
+    fn default() -> Self {
+        Self { by: RateBy::default(), weight: 1.0 }
+    }
 }
 
 /// How a generated title becomes an item.
@@ -142,16 +163,33 @@ impl RoleSettings {
 }
 
 impl Actor {
-    /// Ranges that no type expresses.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let Self::Write(generation) = self else { return Ok(()) };
-        if generation.max_attempts == 0 {
-            return Err(("write.max_attempts".into(), "at least one attempt".into()));
+    /// Ranges that no type expresses, and what the model and the other roles must be.
+    pub fn check(&self, llm: &LlmConfig, agent: Agent) -> Result<(), (String, String)> {
+        let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
+        match self {
+            Self::Choose => Ok(()),
+            Self::Write(generation) => {
+                if generation.max_attempts == 0 {
+                    return wrong("write.max_attempts", "at least one attempt");
+                }
+                if generation.max_tokens == 0 {
+                    return wrong("write.max_tokens", "at least one token");
+                }
+                generation.ground.check().map_err(|(path, wanted)| (format!("write.ground.{path}"), wanted))
+            }
+            Self::Rate(rating) => {
+                if agent != Agent::ActOnly {
+                    return wrong(
+                        "rate",
+                        "an actor that is asked nothing in an episode has no other role: `agent: act_only`",
+                    );
+                }
+                if !(0.0..=1.0).contains(&rating.weight) {
+                    return wrong("rate.weight", "a weight between 0 and 1");
+                }
+                rating.by.check(llm).map_err(|(path, wanted)| (format!("rate.by.{path}"), wanted))
+            }
         }
-        if generation.max_tokens == 0 {
-            return Err(("write.max_tokens".into(), "at least one token".into()));
-        }
-        generation.ground.check().map_err(|(path, wanted)| (format!("write.ground.{path}"), wanted))
     }
 }
 
@@ -172,14 +210,22 @@ mod tests {
         assert_eq!(refused(|s| s.gamma = 1.1), "gamma");
         assert_eq!(refused(|s| s.memory_batch_size = 0), "memory_batch_size");
         assert_eq!(refused(|s| s.min_similarity = 2.0), "min_similarity");
+        let llm = serde_json::from_value(serde_json::json!({ "gguf": { "asset": "toy" } })).unwrap();
+        let refused_actor = |actor: &Actor, agent| actor.check(&llm, agent).unwrap_err().0;
         let generation = |change: fn(&mut TitleGeneration)| {
             let mut generation = TitleGeneration::default();
             change(&mut generation);
-            Actor::Write(generation).check().unwrap_err().0
+            refused_actor(&Actor::Write(generation), Agent::Full)
         };
         assert_eq!(generation(|s| s.max_attempts = 0), "write.max_attempts");
         assert_eq!(generation(|s| s.max_tokens = 0), "write.max_tokens");
         assert_eq!(generation(|s| s.ground.trigram = 0.0), "write.ground.trigram");
-        assert!(Actor::default().check().is_ok() && RoleSettings::default().check().is_ok());
+        let rating = |weight| Actor::Rate(CatalogueRating { weight, ..CatalogueRating::default() });
+        assert_eq!(refused_actor(&rating(1.0), Agent::React), "rate");
+        assert_eq!(refused_actor(&rating(1.1), Agent::ActOnly), "rate.weight");
+        let empty = CatalogueRating { by: RateBy::Contrasts(Default::default()), weight: 1.0 };
+        assert_eq!(refused_actor(&Actor::Rate(empty), Agent::ActOnly), "rate.by.contrasts");
+        assert!(rating(0.5).check(&llm, Agent::ActOnly).is_ok());
+        assert!(Actor::default().check(&llm, Agent::Full).is_ok() && RoleSettings::default().check().is_ok());
     }
 }

@@ -24,8 +24,11 @@ impl Demonstrate {
     /// The calls of every role at every turn of each user, with prompts of average length. It is an upper estimate: stored answers
     /// cost nothing, users may leave early, and most titles match at the first attempt.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
-        let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
+        if let Actor::Rate(rating) = &self.actor {
+            return Ok(rating.by.cost(&self.llm, items.as_ref()));
+        }
+        let horizon = made("world").map(|world| World::rules_of(&world)).transpose()?.map(|rules| rules.horizon);
         let users = self.users as u64;
         let turns = users * horizon.unwrap_or(1) as u64;
         let (agent, roles) = (self.agent, &self.roles);
@@ -34,6 +37,7 @@ impl Demonstrate {
         let mut choices = 0;
         match &self.actor {
             Actor::Choose => choices = turns,
+            Actor::Rate(_) => {}
             Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
         if agent.plans() {
@@ -104,6 +108,13 @@ mod tests {
         let said = full.cost(&|_| None).unwrap().unwrap();
         // Four texts of 24, 32, 8 and 64 tokens for each of four users.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
+        let rating = serde_json::from_value(serde_json::json!({ "by": { "grade": {} } })).unwrap();
+        let rating = Demonstrate { actor: Actor::Rate(rating), ..stage.clone() };
+        let said = rating.cost(&|_| None).unwrap().unwrap();
+        assert!(
+            said.starts_with("per item, because") && said.contains("about 1 calls"),
+            "however long the episodes: {said}"
+        );
         let folder = tempfile::tempdir().unwrap();
         let inputs = inputs();
         inputs.world.write(&folder.path().join("world")).unwrap();

@@ -6,13 +6,12 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result};
 
 use super::agent::Actor;
-use super::llm_cache::CachedLlm;
 use super::memory::RecalledMemory;
-use super::roles::{Roles, first_line, parse_value};
+use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{Conversation, FailedCall};
+use crate::llm::{CachedLlm, Conversation, FailedCall, Rated, parse_integer};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
 const MAX_ADVISED: usize = 3;
@@ -22,7 +21,10 @@ pub(super) const MAX_INVALID: usize = 8;
 /// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
+    /// What is retrieved, or the rated catalogue.
     pub candidates: &'a Candidates,
+    /// The ratings behind the catalogue, of an actor that rates.
+    pub rated: Option<&'a Rated>,
     pub roles: Roles<'a>,
     pub actor: &'a Actor,
     /// Matches the titles that the actor writes.
@@ -165,20 +167,13 @@ impl RunningEpisode<'_> {
     fn turn(&mut self) -> Result<()> {
         let runner = self.runner;
         let candidates = next_candidates(&self.episodes, 0, runner.candidates, runner.n_candidates)?;
-        let mut context = runner.roles.prompt.context(&self.prefix, &self.shown);
-        context.extend(self.advice(&candidates)?);
-        if runner.roles.agent.plans() {
-            let thought = first_line(&self.write(&runner.roles.thought(&context)?)?.0);
-            if !thought.is_empty() {
-                context.push(runner.roles.prompt.thought_line(&thought)?);
-            }
-        }
         let first = candidates[0];
         let Decision { item, candidates, scores, call } = match runner.actor {
-            Actor::Choose => self.choose(context, candidates)?,
+            Actor::Choose => self.choose(candidates)?,
             Actor::Write(generation) => {
-                self.generate_title(&context, generation.max_attempts, generation.max_tokens)?
+                self.generate_title(&candidates, generation.max_attempts, generation.max_tokens)?
             }
+            Actor::Rate(_) => self.best_rated(candidates)?,
         };
         if item.is_none() {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
@@ -196,8 +191,36 @@ impl RunningEpisode<'_> {
         Ok(())
     }
 
+    /// The context of a decision about these candidates, with the planner's thought.
+    fn context(&mut self, candidates: &[u32]) -> Result<Vec<String>> {
+        let roles = &self.runner.roles;
+        let mut context = roles.prompt.context(&self.prefix, &self.shown);
+        context.extend(self.advice(candidates)?);
+        if roles.agent.plans() {
+            let thought = first_line(&self.write(&roles.thought(&context)?)?.0);
+            if !thought.is_empty() {
+                context.push(roles.prompt.thought_line(&thought)?);
+            }
+        }
+        Ok(context)
+    }
+
+    /// The best of the rated catalogue, with the scores of the next ones.
+    fn best_rated(&self, candidates: Vec<u32>) -> Result<Decision> {
+        let runner = self.runner;
+        let (ranked, scores) =
+            (&runner.candidates.items[self.user as usize], &runner.candidates.scores[self.user as usize]);
+        let score = |item: &u32| ranked.iter().position(|ranked| ranked == item).map(|rank| scores[rank]);
+        let scores = candidates.iter().map(score).collect::<Option<_>>().context("an item without a rank")?;
+        let item = candidates[0];
+        let calls = runner.rated.and_then(|rated| rated.calls[item as usize].first());
+        let call = calls.context("an actor that rates without ratings")?.clone();
+        Ok(Decision { item: Some(item), candidates, scores, call })
+    }
+
     /// Lets the model choose one of the candidates.
-    fn choose(&mut self, context: Vec<String>, candidates: Vec<u32>) -> Result<Decision> {
+    fn choose(&mut self, candidates: Vec<u32>) -> Result<Decision> {
+        let context = self.context(&candidates)?;
         let request = self.runner.roles.prompt.request(context, &candidates);
         let (reading, used) = self.runner.cache.choose(self.conversation, &request)?;
         let call = used[0].clone();
@@ -206,7 +229,8 @@ impl RunningEpisode<'_> {
     }
 
     /// Lets the model write a title, again where it matches no item that may be shown.
-    fn generate_title(&mut self, context: &[String], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
+    fn generate_title(&mut self, candidates: &[u32], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
+        let context = &self.context(candidates)?;
         let roles = &self.runner.roles;
         let grounder = self.runner.grounder.context("an actor that writes titles without a catalogue")?;
         let mut writing = roles.line(context, roles.prompt.completion_prefix().to_owned(), max_tokens);
@@ -243,7 +267,8 @@ impl RunningEpisode<'_> {
         let mut value = Some(0.0);
         if self.episodes.end(0).is_none() {
             let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
-            value = parse_value(&self.write(&self.runner.roles.critique(&context)?)?.0).map(|number| number as f32);
+            let answer = self.write(&self.runner.roles.critique(&context)?)?.0;
+            value = parse_integer(&answer, CRITIC_SCALE).map(|number| number as f32);
         }
         let Some(value) = value else {
             self.result.unparsed_values += 1;

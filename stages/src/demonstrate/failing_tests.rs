@@ -5,7 +5,9 @@ use std::sync::Mutex;
 
 use super::tests::{inputs, stage};
 use super::*;
-use crate::llm::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, ParsedChoice};
+use crate::llm::{
+    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, FailedCall, ParsedChoice,
+};
 
 /// Answers each question as `script` says by how often it was asked; `?` is an answer that is none, and `!` a failed call.
 struct Moody {

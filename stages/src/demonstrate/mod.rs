@@ -1,7 +1,8 @@
 //! A language model recommends items to simulated users, and its episodes are recorded as demonstrations.
 //!
 //! At each turn a retriever offers the best items that the episode has not shown. The model chooses one of them by its title, or
-//! writes a title that is matched to the catalogue, and the world answers with a reward. The setting `agent` adds roles: a planner
+//! writes a title that is matched to the catalogue, and the world answers with a reward. With `actor: { rate: {} }` the model rates
+//! every item once, before the first episode, and each turn shows the best rated one. The setting `agent` adds roles: a planner
 //! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
 //! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
 //! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
@@ -20,7 +21,6 @@ mod agent;
 mod cost_estimate;
 mod episode;
 mod from_log;
-mod llm_cache;
 mod memory;
 mod prompt;
 mod replay;
@@ -39,19 +39,18 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::ValueStore;
-use pipeline::progress::Bar;
 use pipeline::{AssetName, Context, Requirement, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
+use crate::env::ItemRanking;
 use crate::ground::Grounder;
-use crate::llm::{EmbedderConfig, FailedCall, Llm, LlmConfig, RecordedCall};
-use agent::{Actor, Agent, RoleSettings, UserSimilarity};
+use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall};
+use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
-use llm_cache::CachedLlm;
 use memory::MemoryStore;
 use prompt::Prompt;
 pub use replay::Replay;
@@ -105,7 +104,8 @@ pub struct Demonstrate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedder: Option<EmbedderConfig>,
     /// Minimum fraction of turns at which the model named an item that may be shown; below it the stage fails. At the other turns
-    /// the retriever's first candidate is shown instead, and counted.
+    /// the retriever's first candidate is shown instead, and counted. With `actor: { rate: {} }`, the minimum fraction of items with a
+    /// score.
     #[serde(default = "Demonstrate::half")]
     pub min_valid_rate: f64,
 }
@@ -174,17 +174,7 @@ impl Stage for Demonstrate {
     /// a critic's scale is not parsed as its value.
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
-    const NOT_IN_KEY: &'static [&'static str] = &[
-        "llm.openai.api_key",
-        "llm.openai.max_concurrent_requests",
-        "llm.openai.requests_per_minute",
-        "llm.openai.tokens_per_minute",
-        "llm.openai.timeout_seconds",
-        "llm.openai.max_retries",
-        "llm.openai.prices",
-        "llm.openai.budget_usd",
-        "llm.openai.max_calls",
-    ];
+    const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -211,7 +201,7 @@ impl Stage for Demonstrate {
             return wrong("min_valid_rate", "a share lies between 0 and 1");
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
-        self.actor.check().map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        self.actor.check(&self.llm, self.agent).map_err(|(path, message)| (format!("actor.{path}"), message))?;
         if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() && self.embedder.is_none() {
             let wanted =
                 "texts are compared by an embedding model: set `embedder`, or name one in `llm.openai.embedding_model`";
@@ -229,15 +219,7 @@ impl Stage for Demonstrate {
             why: "an agent without reflections recalls no memories".to_owned(),
             help: "set `agent: reflexion` or `agent: full`, or leave the input out",
         });
-        let (why, help) = match self.llm.replays() {
-            true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
-            false => (
-                "only `llm: { replay: {} }` answers from recorded calls",
-                "leave the input out, or set `llm: { replay: {} }`",
-            ),
-        };
-        let calls = Requirement { setting: "llm", port: "calls", connected: self.llm.replays(), why: why.into(), help };
-        idle.into_iter().chain([calls]).collect()
+        idle.into_iter().chain([self.llm.requires_calls()]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -245,7 +227,7 @@ impl Stage for Demonstrate {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx, recorded_calls(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }
@@ -263,11 +245,20 @@ impl Demonstrate {
         let conversations = llm.conversations(&prompt.preamble)?;
 
         let start = Instant::now();
+        let rated = match &self.actor {
+            Actor::Choose | Actor::Write(_) => None,
+            Actor::Rate(CatalogueRating { by, weight }) => {
+                let rating = Rating { by, item_noun: noun, min_valid_rate: self.min_valid_rate };
+                let rated = rating.rate(&inputs.items, llm, &cache, cx)?;
+                let ranked = ranked_catalogue(&rated, &inputs.candidates, *weight, &users)?;
+                Some((rated, ranked))
+            }
+        };
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
         // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
-            Actor::Choose => None,
+            Actor::Choose | Actor::Rate(_) => None,
             Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
                 let vectors = cache.vectors(&catalogue.title).context("embed the titles")?;
@@ -283,21 +274,19 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
-            candidates: &inputs.candidates,
+            candidates: rated.as_ref().map_or(&inputs.candidates, |(_, ranked)| ranked),
+            rated: rated.as_ref().map(|(rated, _)| rated),
             roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
             actor: &self.actor,
             grounder: generation.as_ref(),
             cache: &cache,
             n_candidates: self.n_candidates,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
-            on_decision: &|| advance_bar(&bar, &cache, start),
+            on_decision: &|| cache.advance(&bar, start),
             answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
-        let pool = llm
-            .max_concurrency()
-            .map(|conversations| rayon::ThreadPoolBuilder::new().num_threads(conversations).build())
-            .transpose()?;
+        let pool = cache.pool()?;
         // Without memories no episode waits for another one.
         let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
@@ -329,7 +318,14 @@ impl Demonstrate {
             memory.extend(new.iter().flat_map(|played| played.memories.iter().cloned()));
             played.extend(new);
         }
+        if let (Some((rated, _)), Some(first)) = (&rated, played.first_mut()) {
+            // The ratings serve all episodes: like every shared call they count with the first.
+            first.calls = rated.calls.iter().flatten().cloned().collect();
+        }
         note_summary(&played, &cache, !self.llm.replays(), start, cx);
+        if rated.is_none() {
+            note_agreement(&played, cx);
+        }
         llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.check_valid_rate(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
@@ -408,37 +404,37 @@ fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> 
     rows.iter_mut().map(best).collect()
 }
 
-/// Moves the bar by one decision.
-fn advance_bar(bar: &Bar, cache: &CachedLlm, start: Instant) {
-    let tokens = cache.counters().tokens;
-    if tokens == 0 {
-        bar.inc(1);
-    } else {
-        bar.inc_with(1, &format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64()));
-    }
-}
-
-/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
-fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
+/// Notes how often the model agrees with its retriever.
+fn note_agreement(played: &[EpisodeResult], cx: &Context) {
     let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
     let decisions = steps().count();
-    let (counters, seconds) = (cache.counters(), start.elapsed().as_secs_f64());
-    cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
-    if counters.failed > 0 {
-        cx.note("failed calls", format!("{}; the next run that needs them repeats them", counters.failed));
-        if retryable {
-            cx.incomplete();
-        }
-    }
-    if counters.asked > 0 {
-        cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
-    }
     let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
     cx.note(
         "agreement with the retriever",
         format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64),
     );
+}
+
+/// The whole catalogue for each of `users`, by the model's scores and, with a `weight` below 1, the retriever's.
+fn ranked_catalogue(rated: &Rated, candidates: &Candidates, weight: f64, users: &[u32]) -> Result<Candidates> {
+    let ranking = ItemRanking::new(&rated.scores, Some(candidates), weight)?;
+    let mut ranked = Candidates {
+        items: vec![Vec::new(); candidates.items.len()],
+        scores: vec![Vec::new(); candidates.items.len()],
+        filter_quit_items: candidates.filter_quit_items,
+    };
+    for &user in users {
+        let user = user as usize;
+        (ranked.items[user], ranked.scores[user]) = ranking.of(user, usize::MAX);
+    }
+    Ok(ranked)
+}
+
+/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
+fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
+    let decisions = played.iter().map(|played| played.trajectory.steps.len()).sum::<usize>();
+    cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
+    cache.note_calls(retryable, start, cx);
     let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
     if invalid > 0 {
         cx.note("answers without an item", format!("{invalid}; replaced by the retriever's first candidate"));
@@ -455,22 +451,6 @@ fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, st
     if memories > 0 {
         cx.note("remembered", format!("{memories} actions and reflections"));
     }
-}
-
-/// The calls in the form that the replaying provider reads.
-fn recorded_calls(calls: Option<&Calls>) -> Vec<RecordedCall> {
-    let record = |call: &Call| RecordedCall {
-        model: call.model.clone(),
-        request: call.request.clone(),
-        answer: call.failure.as_ref().map_or_else(
-            || Ok(call.answer.clone()),
-            |failure| {
-                let (status, reason) = (failure.status, failure.reason.clone());
-                Err(FailedCall { status, reason, raw: call.answer.clone() })
-            },
-        ),
-    };
-    calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
 }
 
 fn unique_calls(played: &[EpisodeResult]) -> Calls {

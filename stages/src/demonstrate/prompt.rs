@@ -9,9 +9,7 @@ use minijinja::{Environment, Value, context};
 use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
 use crate::llm::ChoiceRequest;
-
-/// Maximum length of an item's name, in characters.
-const MAX_NAME_CHARS: usize = 200;
+use crate::llm::item_names::names;
 
 /// The parts of every prompt of one stage.
 pub(super) struct Prompt {
@@ -149,49 +147,6 @@ fn dropped(shown: usize, history_length: usize) -> usize {
     shown.saturating_sub(history_length) / history_length * history_length
 }
 
-/// Titles in one line and in the order of speech, descriptions where there are none; where several items share one, the year
-/// tells them apart, else the id.
-fn names(items: &Items) -> Vec<String> {
-    let plain: Vec<String> = items.display_names().iter().map(|title| natural_title(title)).collect();
-    let dated =
-        |row: usize, name: &String| items.year[row].map_or_else(|| name.clone(), |year| format!("{name} ({year})"));
-    let dated = distinguish(&plain, dated);
-    distinguish(&dated, |row, name| {
-        format!("{name} [{}]", sanitize(&items.id[row], MAX_NAME_CHARS)).trim_start().to_owned()
-    })
-}
-
-/// A text of a model or a catalogue as one line of a prompt: it is cut to a maximum length, and special tokens of chat templates and
-/// tokenizers are split. Nothing in it is rendered or run.
-pub(super) fn sanitize(text: &str, most: usize) -> String {
-    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line = line.collect::<Vec<_>>().join(" ").replace("<|", "< |");
-    match line.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", line[..end].trim_end()),
-        None => line,
-    }
-}
-
-/// Catalogues put an article last (`Piano, The`); models know the title in its natural order, which is more probable to them.
-fn natural_title(title: &str) -> String {
-    let title = sanitize(title, MAX_NAME_CHARS);
-    let article =
-        ["The", "A", "An"].iter().find_map(|article| Some((article, title.strip_suffix(article)?.strip_suffix(", ")?)));
-    article.map_or_else(|| title.clone(), |(article, rest)| format!("{article} {rest}"))
-}
-
-/// Replaces every name that is empty or not the only one of its kind.
-fn distinguish(names: &[String], other: impl Fn(usize, &String) -> String) -> Vec<String> {
-    let mut count = std::collections::BTreeMap::new();
-    for name in names {
-        *count.entry(name).or_insert(0) += 1;
-    }
-    let pick = |(row, name): (usize, &String)| {
-        if name.is_empty() || count[name] > 1 { other(row, name) } else { name.clone() }
-    };
-    names.iter().enumerate().map(pick).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,43 +159,6 @@ mod tests {
             genres: vec![vec![]; titles.len()],
             ..Items::default()
         }
-    }
-
-    #[test]
-    fn names_are_all_different_and_in_one_line() {
-        let catalogue = items(&[
-            ("Fargo", None),
-            ("Heat", Some(1986)),
-            ("Heat", Some(1995)),
-            ("X\n Y", None),
-            ("", None),
-            ("Fly", None),
-            ("Fly", None),
-        ]);
-        assert_eq!(names(&catalogue), ["Fargo", "Heat (1986)", "Heat (1995)", "X Y", "[i4]", "Fly [i5]", "Fly [i6]"]);
-    }
-
-    #[test]
-    fn what_has_no_title_is_described() {
-        let mut catalogue = items(&[("", None), ("", None), ("", None)]);
-        catalogue.genres = ["pea", "pea", ""].map(|genre| vec![genre.to_owned()]).to_vec();
-        assert_eq!(names(&catalogue), ["pea [i0]", "pea [i1]", "[i2]"]);
-    }
-
-    #[test]
-    fn words_from_outside_are_one_short_line() {
-        assert_eq!(sanitize("a\u{1b}[31m\n\n b\u{0}c <|im_end|>{{ x }}", 99), "a [31m b c < |im_end|>{{ x }}");
-        assert_eq!(sanitize("żółwie i koty", 6), "żółwie…");
-        assert_eq!(sanitize("żółwie", 6), "żółwie");
-        let long = items(&[(&"Long ".repeat(4_000), None), (&"Long ".repeat(5_000), None)]);
-        let named = names(&long);
-        assert!(named.iter().all(|name| name.chars().count() < 220) && named[0] != named[1], "{named:?}");
-    }
-
-    #[test]
-    fn articles_come_first() {
-        let said = ["Piano, The", "Close Shave, A", "Othello", "Good, Bad, An "].map(natural_title);
-        assert_eq!(said, ["The Piano", "A Close Shave", "Othello", "An Good, Bad"]);
     }
 
     #[test]

@@ -87,6 +87,9 @@ impl Llm for Breaking<'_> {
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
         self.inner.parse_choice(request, answer, references)
     }
+    fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+        self.inner.option_logprobs(request, answer)
+    }
     fn completion_text(&self, answer: &str) -> Result<String> {
         self.inner.completion_text(answer)
     }
@@ -332,4 +335,57 @@ fn top_rated_items_are_the_best_then_the_latest() {
     assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
     train.timestamp[5] = 6;
     assert_eq!(top_rated(&train, 3, 2)[2], [11, 0]);
+}
+
+#[test]
+fn an_actor_that_rates_asks_once_an_item_and_shows_the_best_to_everybody() {
+    let rating = |weight: f64| Actor::Rate(CatalogueRating { weight, ..CatalogueRating::default() });
+    let stage = Demonstrate { actor: rating(1.0), ..stage() };
+    let folder = tempfile::tempdir().unwrap();
+    let expected = played_by(&stage, folder.path(), 1, -1).unwrap();
+    assert!(played_by(&stage, folder.path(), 2, 0).unwrap() == expected, "a second run asks nothing, on two threads");
+    let more = Demonstrate { users: 5, ..stage.clone() };
+    assert!(played_by(&more, folder.path(), 1, 0).is_ok(), "nor do more users");
+
+    let mut cx = Context::detached(folder.path());
+    cx.add_asset("toy", &folder.path().join("toy.gguf"));
+    let mut inputs = inputs();
+    inputs.world.rules = QuitRules { distance_threshold: None, ..inputs.world.rules };
+    let Outputs { demonstrations, calls, llm_usage, .. } = stage.run(inputs, &cx).unwrap();
+    assert_eq!(calls.0.len(), 3 * ITEMS, "three contrasts, whatever the number of turns");
+    assert_eq!(llm_usage.0.iter().map(|usage| usage.calls).collect::<Vec<_>>(), [36, 0, 0, 0]);
+    let shown = |trajectory: &crate::artifact::Trajectory| -> Vec<u32> {
+        trajectory.steps.iter().map(|step| step.item).collect()
+    };
+    let first = shown(&demonstrations.trajectories[0]);
+    assert_eq!(first.len(), 8, "whatever the retriever lists");
+    for trajectory in &demonstrations.trajectories {
+        assert_eq!(shown(trajectory), first);
+        for step in &trajectory.steps {
+            assert!(step.candidates[0] == step.item && step.scores.is_sorted_by(|a, b| a >= b), "{step:?}");
+            let call = calls.0.iter().find(|call| call.key == step.call).unwrap();
+            assert!(call.request.contains(&format!("({})", 1990 + step.item)), "its own rating: {}", call.request);
+        }
+    }
+    let best: Vec<f32> = demonstrations.trajectories[0].steps.iter().map(|step| step.scores[0]).collect();
+    assert!(best.is_sorted_by(|a, b| a >= b), "the best first: {best:?}");
+}
+
+#[test]
+fn without_any_weight_a_rating_is_the_retrievers_order() {
+    let rating = CatalogueRating { weight: 0.0, ..CatalogueRating::default() };
+    let stage = Demonstrate { actor: Actor::Rate(rating), ..stage() };
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("toy.gguf");
+    toy::write_toy(&model).unwrap();
+    let mut cx = Context::detached(folder.path());
+    cx.add_asset("toy", &model);
+    let mut inputs = inputs();
+    inputs.world.rules = QuitRules { distance_threshold: None, ..inputs.world.rules };
+    let lists = inputs.candidates.items.clone();
+    inputs.candidates.scores = vec![(0..ITEMS).map(|rank| -(rank as f32)).collect(); USERS];
+    for trajectory in stage.run(inputs, &cx).unwrap().demonstrations.trajectories {
+        let shown: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
+        assert_eq!(shown, lists[trajectory.user as usize][..8]);
+    }
 }

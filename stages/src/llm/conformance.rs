@@ -53,6 +53,9 @@ pub(crate) fn conforms(llm: &dyn Llm) {
         assert!(reading.scores.is_empty() || reading.scores.len() == request.options.len());
         assert!(reading.scores.iter().all(|score| score.is_finite()));
         assert_eq!(llm.parse_choice(request, answer, &answers).unwrap(), reading);
+        let logprobs = llm.option_logprobs(request, answer).unwrap();
+        let is_logprob = |logprob: &f64| logprob.is_finite() && *logprob <= 0.0;
+        assert!(logprobs.is_none_or(|all| all.len() == request.options.len() && all.iter().all(is_logprob)));
     }
     assert_eq!(llm.references(&first)[..], llm.references(&other)[..], "references do not depend on the conversation");
 

@@ -13,24 +13,46 @@ pub(crate) mod conformance;
 mod embedder;
 mod embedding_cache;
 pub mod gguf;
+pub(crate) mod item_names;
+mod item_rating;
+mod llm_cache;
 mod openai;
 mod option_scorer;
 mod replay;
 pub mod sentence_encoder;
+pub(crate) mod template;
+mod whole_number;
 
 use std::fmt;
 use std::ops::Add;
 
 use anyhow::Result;
-use pipeline::{AssetName, Context};
+use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use embedder::{EmbedderConfig, HiddenStatesConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
-pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole};
+pub use item_rating::{Contrast, Grade, RateBy};
+pub(crate) use item_rating::{Rated, Rating};
+pub(crate) use llm_cache::CachedLlm;
+pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
+pub(crate) use whole_number::parse_integer;
+
+/// Settings below `llm` of which no answer depends: how it is asked, not what.
+pub(crate) const NOT_IN_KEY: &[&str] = &[
+    "llm.openai.api_key",
+    "llm.openai.max_concurrent_requests",
+    "llm.openai.requests_per_minute",
+    "llm.openai.tokens_per_minute",
+    "llm.openai.timeout_seconds",
+    "llm.openai.max_retries",
+    "llm.openai.prices",
+    "llm.openai.budget_usd",
+    "llm.openai.max_calls",
+];
 
 /// A request to choose one of several options. Its JSON is stored and hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +223,13 @@ pub trait Llm: Sync {
     /// # Errors
     /// When an answer is not in this provider's form, for example in a damaged store. An answer that makes no choice is no error.
     fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice>;
+    /// ln p of each option after the prompt, where an `answer` to a choice determines it. `None` where it does not.
+    ///
+    /// # Errors
+    /// When the answer is not in this provider's form.
+    fn option_logprobs(&self, _request: &ChoiceRequest, _answer: &str) -> Result<Option<Vec<f64>>> {
+        Ok(None)
+    }
     /// The text in an answer to a [`CompletionRequest`], without surrounding white space or reasoning.
     ///
     /// # Errors
@@ -311,6 +340,30 @@ impl LlmConfig {
             Self::Gguf(_) | Self::Replay(_) => false,
             Self::Openai(config) => config.embedding_model.is_some(),
         }
+    }
+
+    /// Why it gives no log-probabilities of options, with a help line; `None` where it may.
+    #[must_use]
+    pub fn lacks_logprobs(&self) -> Option<&'static str> {
+        match self {
+            Self::Openai(config) if !config.logprobs => {
+                Some("a server gives the probabilities of options only with `llm: { openai: { logprobs: true } }`")
+            }
+            Self::Openai(_) | Self::Gguf(_) | Self::Replay(_) => None,
+        }
+    }
+
+    /// When the port `calls` of a stage must be connected.
+    #[must_use]
+    pub fn requires_calls(&self) -> Requirement {
+        let (why, help) = match self.replays() {
+            true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
+            false => (
+                "only `llm: { replay: {} }` answers from recorded calls",
+                "leave the input out, or set `llm: { replay: {} }`",
+            ),
+        };
+        Requirement { setting: "llm", port: "calls", connected: self.replays(), why: why.into(), help }
     }
 
     /// Whether it replays recorded calls.

@@ -124,6 +124,10 @@ impl Llm for OptionScorer {
         parse_choice(self.score, request, answer, answers)
     }
 
+    fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+        option_logprobs(request, answer)
+    }
+
     fn completion_text(&self, answer: &str) -> Result<String> {
         completion_text(answer)
     }
@@ -183,6 +187,11 @@ pub(super) fn parse_choice(
         scores.push(((sum - neutral) / tokens as f64) as f32);
     }
     Ok(ParsedChoice { index: best(&scores), scores })
+}
+
+/// Σ ln p over the tokens of each option.
+pub(super) fn option_logprobs(request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+    Ok(Some(RawScores::parse(answer, request.options.len())?.logprob_sum))
 }
 
 /// The text of an answer.
@@ -259,6 +268,10 @@ mod tests {
         let pmi = open(Score::Pmi).parse_choice(&choice, answer, &neutral).unwrap();
         assert_eq!(pmi, ParsedChoice { index: Some(0), scores: vec![1.5, 0.25] });
         assert_eq!(best(&[1.0, 2.0, 2.0]), Some(1), "the first of equals");
+        for score in [Score::Pmi, Score::MeanLogprob] {
+            let sums = open(score).option_logprobs(&choice, answer).unwrap();
+            assert_eq!(sums, Some(vec![-6.0, -8.0]), "whole texts, whatever ranks them");
+        }
     }
 
     #[test]

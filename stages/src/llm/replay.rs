@@ -16,6 +16,7 @@ use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, FailedCall, Llm, ParsedChoice,
     TokenUsage,
 };
+use crate::artifact::{Call, Calls};
 
 /// The most characters of a request that an error quotes.
 const QUOTED: usize = 300;
@@ -38,6 +39,25 @@ pub struct RecordedCall {
     pub request: String,
     /// The answer, or the failure.
     pub answer: Result<String, FailedCall>,
+}
+
+impl RecordedCall {
+    /// The calls of an artifact; none where it is not connected.
+    #[must_use]
+    pub fn all_of(calls: Option<&Calls>) -> Vec<Self> {
+        let record = |call: &Call| Self {
+            model: call.model.clone(),
+            request: call.request.clone(),
+            answer: call.failure.as_ref().map_or_else(
+                || Ok(call.answer.clone()),
+                |failure| {
+                    let (status, reason) = (failure.status, failure.reason.clone());
+                    Err(FailedCall { status, reason, raw: call.answer.clone() })
+                },
+            ),
+        };
+        calls.map_or_else(Vec::new, |calls| calls.0.iter().map(record).collect())
+    }
 }
 
 /// The provider of the answers.
@@ -85,7 +105,7 @@ impl ReplayConfig {
             (Some("openai"), _) => Ok(Reader::Openai),
             (Some("replay"), Some(of)) => self.reader(of),
             _ => bail!(
-                "the calls are of `{model}`, whose answers cannot be parsed\nhelp: connect the calls of a `demonstrate` stage; \
+                "the calls are of `{model}`, whose answers cannot be parsed\nhelp: connect the calls of a `demonstrate` or `rate` stage; \
                  imported transcripts are demonstrations already and need no replay"
             ),
         }
@@ -116,6 +136,13 @@ impl Llm for ReplayLlm {
         match self.reader {
             Reader::Gguf(score) => option_scorer::parse_choice(score, request, answer, references),
             Reader::Openai => response::parse_choice(request, answer),
+        }
+    }
+
+    fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+        match self.reader {
+            Reader::Gguf(_) => option_scorer::option_logprobs(request, answer),
+            Reader::Openai => response::option_logprobs(request, answer),
         }
     }
 
@@ -229,6 +256,9 @@ mod tests {
         }
         fn parse_choice(&self, request: &ChoiceRequest, answer: &str, references: &[String]) -> Result<ParsedChoice> {
             self.inner.parse_choice(request, answer, references)
+        }
+        fn option_logprobs(&self, request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+            self.inner.option_logprobs(request, answer)
         }
         fn completion_text(&self, answer: &str) -> Result<String> {
             self.inner.completion_text(answer)

@@ -40,7 +40,7 @@ pub enum Learner {
 pub struct Knowledge<'a> {
     /// Genre and year; used by [`Learner::GenreAndYear`].
     pub design: &'a Design,
-    /// A model's scores, [standardised](standardized); used by every learner where given.
+    /// A model's scores with mean 0 and standard deviation 1, one an item; used by every learner where given.
     pub scores: Option<&'a [f64]>,
 }
 
@@ -231,16 +231,6 @@ fn deviation(log: &Interactions) -> f64 {
     if variance > 0.0 { variance.sqrt() } else { 1.0 }
 }
 
-/// Scores with mean 0 and standard deviation 1 over the items that have one, clipped to 3 standard deviations; 0 for the others.
-#[must_use]
-pub fn standardized(scores: &[Option<f64>]) -> Vec<f64> {
-    let known: Vec<f64> = scores.iter().flatten().copied().collect();
-    let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-    let variance = known.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / known.len().max(1) as f64;
-    let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-    scores.iter().map(|score| score.map_or(0.0, |x| ((x - mean) / scale).clamp(-3.0, 3.0))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use rand::RngExt;
@@ -299,7 +289,7 @@ mod tests {
     fn good_scores_help_where_ratings_are_few_and_noise_is_forgotten_where_they_are_many() {
         let good: Vec<f64> = (0..ITEMS).map(|item| quality(item) / 0.58).collect();
         let mut draw = rng(&[3]);
-        let noise = standardized(&(0..ITEMS).map(|_| Some(draw.random_range(-1.0..1.0))).collect::<Vec<_>>());
+        let noise: Vec<f64> = (0..ITEMS).map(|_| draw.random_range(-1.7..1.7)).collect();
         let of = |rows, scores| correlation(&fit(Learner::Biases, &log(rows, 5), scores).scores(0));
         assert!(of(60, Some(&good)) > of(60, None) + 0.1, "{} {}", of(60, Some(&good)), of(60, None));
         assert!((of(4000, Some(&noise)) - of(4000, None)).abs() < 0.01);
@@ -314,7 +304,7 @@ mod tests {
         // Even users like even items.
         let mut taste = log(1500, 9);
         for row in 0..taste.len() {
-            taste.rating[row] = if (taste.user[row] + taste.item[row]) % 2 == 0 { 4.0 } else { 2.0 };
+            taste.rating[row] = if (taste.user[row] + taste.item[row]).is_multiple_of(2) { 4.0 } else { 2.0 };
         }
         let found = fit(Learner::Factorization, &taste, None);
         assert!(!found.impersonal());
@@ -334,12 +324,5 @@ mod tests {
         let others =
             (0..200).filter(|&row| fold[row] == fold[7]).map(|row| before.out_of_fold[row] - after.out_of_fold[row]);
         assert!(others.into_iter().all(|change| change.abs() < 0.05));
-    }
-
-    #[test]
-    fn scores_are_standardised_and_unknown_ones_are_average() {
-        assert_eq!(standardized(&[Some(1.0), None, Some(3.0)]), [-1.0, 0.0, 1.0]);
-        assert_eq!(standardized(&[Some(2.0), Some(2.0)]), [0.0, 0.0]);
-        assert_eq!(standardized(&[]), Vec::<f64>::new());
     }
 }

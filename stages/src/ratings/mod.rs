@@ -20,4 +20,4 @@ pub use biases::{Biases, Regularization};
 pub use cross_validation::{folds, member_weights};
 pub use design::Design;
 pub use factors::Factors;
-pub use learner::{Fitted, Knowledge, Learner, PriorStrength, standardized};
+pub use learner::{Fitted, Knowledge, Learner, PriorStrength};

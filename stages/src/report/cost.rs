@@ -10,6 +10,7 @@ use pipeline::report::{RunSummary, RunSummaryStage};
 use serde_json::json;
 
 use super::{format, provenance_checks};
+use crate::llm::usd_spent;
 
 /// What was paid for the results of a run.
 #[derive(Debug, Default, PartialEq)]
@@ -45,7 +46,7 @@ impl Cost {
         let mut paid: BTreeMap<&str, f64> = BTreeMap::new();
         for stage in made {
             let usd = paid.entry(provenance_checks::parts(&stage.name).0).or_default();
-            *usd = usd.max(spent(stage).unwrap_or_default());
+            *usd = usd.max(usd_spent(&stage.notes).unwrap_or_default());
         }
         cost.usd = paid.values().sum();
         cost
@@ -71,12 +72,6 @@ impl Cost {
 
 fn is_of(stage: &RunSummaryStage, ran: &RunSummary) -> bool {
     stage.made_by.as_ref().is_none_or(|(run, _)| *run == ran.id)
-}
-
-/// What a stage paid to language models in all its runs, as it noted: `240 calls, 9000 + 40 tokens and 0.016000 USD in all runs`.
-fn spent(stage: &RunSummaryStage) -> Option<f64> {
-    let note = stage.notes.get("spent")?;
-    note.split_once(" USD")?.0.rsplit(' ').next()?.parse().ok().filter(|usd: &f64| usd.is_finite())
 }
 
 #[cfg(test)]

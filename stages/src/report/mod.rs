@@ -27,8 +27,10 @@ mod run_info;
 mod significance;
 mod teachers;
 mod verdict;
+mod worth;
 
 pub use render::render;
+pub use worth::ReportWorth;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Many, Stage, ports};

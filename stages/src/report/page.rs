@@ -82,6 +82,7 @@ pub(super) fn fill(template: &str, with: Value) -> Result<String> {
     environment.add_template("page.css", include_str!("page.css"))?;
     environment.add_template("page.html.j2", include_str!("page.html.j2"))?;
     environment.add_template("compare.html.j2", include_str!("compare.html.j2"))?;
+    environment.add_template("worth.html.j2", include_str!("worth.html.j2"))?;
     environment.add_template("run_info.html.j2", include_str!("run_info.html.j2"))?;
     let page = environment.get_template(template)?.render(with);
     Ok(harmless(&page.with_context(|| format!("cannot fill the template {template}"))?))

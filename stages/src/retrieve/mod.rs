@@ -5,6 +5,7 @@
 //! repeats.
 
 mod cooccurrence;
+mod item_scores;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Stage};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Candidates, Interactions, Items, Users};
 use crate::env::{Popularity, USUAL_PRIOR};
 use cooccurrence::Likes;
+pub use item_scores::RetrieveByItemScores;
 
 /// `retrieve`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

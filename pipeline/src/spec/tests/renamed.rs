@@ -264,6 +264,7 @@ fn toy() -> Catalog {
         recommend: CATALOG.recommend,
         metrics: CATALOG.metrics,
         report: CATALOG.report,
+        worth: CATALOG.worth,
         template: CATALOG.template,
         renamed: CATALOG.renamed,
     }

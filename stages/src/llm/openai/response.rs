@@ -81,6 +81,12 @@ pub(in super::super) fn parse_choice(request: &ChoiceRequest, answer: &str) -> R
     Ok(ParsedChoice { index: index.ok(), scores })
 }
 
+/// The log-probability of each option's letter at the place where the reply names one, where the server gave them.
+pub(in super::super) fn option_logprobs(request: &ChoiceRequest, answer: &str) -> Result<Option<Vec<f64>>> {
+    let (_, scores) = choice(&parse(answer)?, &request.options);
+    Ok((!scores.is_empty()).then(|| scores.into_iter().map(f64::from).collect()))
+}
+
 /// Why an answer chooses no option.
 enum ChoiceFailure {
     Unparsed(NoChoice),
@@ -203,6 +209,10 @@ mod tests {
         let reading = read("C", r#","first":[["C",-1.0],[" A",-2.0],["A",-2.0],["The",-7.5]]"#);
         let both = (2.0 * f64::exp(-2.0)).ln() as f32;
         assert_eq!(reading, ParsedChoice { index: Some(2), scores: vec![both, -7.5, -1.0] });
+        let logprobs = |more: &str| option_logprobs(&choice, &raw("C", more)).unwrap();
+        let listed = logprobs(r#","first":[["C",-1.0],[" A",-2.0],["A",-2.0],["The",-7.5]]"#);
+        assert_eq!(listed, Some(vec![f64::from(both), -7.5, -1.0]));
+        assert_eq!(logprobs(""), None, "a server that offers none");
         let of = |index| ParsedChoice { index, scores: vec![] };
         assert_eq!(read("B", r#","first":[["The",-0.1]]"#), of(Some(1)), "the reply counts");
         assert_eq!(read("2", r#","first":null"#), of(Some(1)), "a server that offers none");

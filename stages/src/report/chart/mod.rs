@@ -6,6 +6,7 @@
 pub(super) mod calibration;
 mod canvas;
 pub(super) mod curves;
+pub(super) mod learning_curves;
 pub(super) mod profile;
 pub(super) mod rewards;
 pub(super) mod ridge;

@@ -3,21 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use pipeline::Context;
 use pipeline::checkpointing::ValueStore;
+use pipeline::progress::Bar;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::artifact::{Call, Failure};
-use crate::llm::{
+use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, Embedder, FailedCall, Llm, ParsedChoice, cached_embeddings,
     key,
 };
+use crate::artifact::{Call, Failure};
 
 /// After this many failed calls without an answer, the stage gives up.
 const MAX_FAILED: u64 = 5;
 
 /// A language model with the store of its answers.
-pub(super) struct CachedLlm<'a> {
+pub(crate) struct CachedLlm<'a> {
     llm: &'a dyn Llm,
     /// An embedder of this process, in the place of the provider's.
     embedder: Option<&'a dyn Embedder>,
@@ -38,7 +42,7 @@ pub(super) struct CachedLlm<'a> {
 
 /// Counters of the calls so far; none of them may enter an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UsageCounters {
+pub(crate) struct UsageCounters {
     /// Requests that the model answered.
     pub asked: u64,
     /// Requests that failed.
@@ -77,6 +81,21 @@ impl<'a> CachedLlm<'a> {
         let references: Vec<String> = calls[1..].iter().map(|call| call.answer.clone()).collect();
         let reading = self.llm.parse_choice(request, &calls[0].answer, &references);
         Ok((reading.with_context(|| format!("cannot read the answer of call {}", calls[0].key))?, calls))
+    }
+
+    /// The log-probability of each option where the answer determines them, and the call. The scores that rank options for a
+    /// recommendation play no part.
+    pub fn option_logprobs(
+        &self,
+        conversation: &mut dyn Conversation,
+        request: &ChoiceRequest,
+    ) -> Result<(Option<Vec<f64>>, Arc<Call>)> {
+        let call = self.answer(conversation, request)?;
+        if call.failure.is_some() {
+            return Ok((None, call));
+        }
+        let logprobs = self.llm.option_logprobs(request, &call.answer);
+        Ok((logprobs.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
 
     /// The generated text and its call. A failed call gives an empty text.
@@ -193,6 +212,37 @@ impl<'a> CachedLlm<'a> {
             bail!("all of the first {failed} calls failed, the last one: {reason}{help}");
         }
         Ok(())
+    }
+
+    /// As many threads as conversations may run at once, where the provider has a limit of its own.
+    pub fn pool(&self) -> Result<Option<ThreadPool>> {
+        let pool = |conversations| ThreadPoolBuilder::new().num_threads(conversations).build();
+        Ok(self.llm.max_concurrency().map(pool).transpose()?)
+    }
+
+    /// Moves a bar by one unit of work since `start`.
+    pub fn advance(&self, bar: &Bar, start: Instant) {
+        let tokens = self.counters().tokens;
+        if tokens == 0 {
+            bar.inc(1);
+        } else {
+            bar.inc_with(1, &format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64()));
+        }
+    }
+
+    /// Notes the calls since `start`; `retryable`: whether another run may get the answers that this one did not get.
+    pub fn note_calls(&self, retryable: bool, start: Instant, cx: &Context) {
+        let (counters, seconds) = (self.counters(), start.elapsed().as_secs_f64());
+        cx.note("calls", format!("{} asked, {} served from the store", counters.asked, counters.served));
+        if counters.failed > 0 {
+            cx.note("failed calls", format!("{}; the next run that needs them repeats them", counters.failed));
+            if retryable {
+                cx.incomplete();
+            }
+        }
+        if counters.asked > 0 {
+            cx.note("tokens", format!("{} new, {:.0} a second", counters.tokens, counters.tokens as f64 / seconds));
+        }
     }
 
     pub fn counters(&self) -> UsageCounters {

@@ -1,0 +1,220 @@
+//! A language model rates items: one question an item, independent of users and turns.
+//!
+//! A conversation about a user buries what a small model knows of items under what it cannot use. Here the model is asked an
+//! absolute question about each item alone. There are two forms:
+//!
+//! - a **contrast** compares the probabilities of words after a prompt: score = mean over positive words of ln p(word | prompt) −
+//!   mean over negative words of ln p(word | prompt), in nats. It needs a model that gives log-probabilities. A word is scored as
+//!   a whole, so that the number of its tokens is the same for all items and cancels in comparisons between them. The item's
+//!   score is the mean over all contrasts; none is chosen by its agreement with ratings.
+//! - a **grade** is a whole number that the model writes.
+//!
+//! The requests contain nothing but the item, so that another experiment on the same catalogue finds all answers in the call
+//! store.
+
+mod cost;
+mod questions;
+mod rating;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use questions::Questions;
+pub(crate) use rating::{Rated, Rating};
+
+use super::LlmConfig;
+
+/// The maximum number of words of a contrast: servers give no more log-probabilities.
+const MAX_WORDS: usize = 20;
+
+/// How the model rates an item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateBy {
+    /// By contrasts of words, each under a name; the score is the mean over all of them. Needs log-probabilities.
+    Contrasts(BTreeMap<String, Contrast>),
+    /// By a grade that the model writes. For servers without log-probabilities.
+    Grade(Grade),
+}
+
+/// One contrast: ln p of positive words less ln p of negative words after a prompt, in nats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Contrast {
+    /// The text that a word continues, a minijinja template. Variables: `noun`, `title`, `year` (none where it is unknown) and
+    /// `genres`, a list. Contrasts whose first lines are equal share their evaluation.
+    pub prompt: String,
+    /// Words of praise, at least one.
+    pub positive: Vec<String>,
+    /// Words of blame, at least one. Both lists together hold at most 20 words.
+    pub negative: Vec<String>,
+}
+
+/// A grade in a written answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grade {
+    /// The question, a minijinja template. Variables: those of a contrast, and `low` and `high`. The first of several lines is
+    /// the instruction, a server's system message.
+    pub prompt: String,
+    /// The grade of the worst items.
+    pub low: i32,
+    /// The grade of the best items, at most 100 above `low`.
+    pub high: i32,
+    /// Maximum length of an answer, in tokens. A reasoning model needs hundreds.
+    pub max_tokens: u32,
+}
+
+impl Default for RateBy {
+    /// Three contrasts in plain words for any noun.
+    fn default() -> Self {
+        let words = |words: [&str; 4]| words.map(str::to_owned).to_vec();
+        let contrast = |prompt: &str, positive, negative| Contrast {
+            prompt: prompt.trim_end().to_owned(),
+            positive: words(positive),
+            negative: words(negative),
+        };
+        let critics = contrast(
+            include_str!("prompt/critics.j2"),
+            ["excellent", "brilliant", "outstanding", "superb"],
+            ["terrible", "boring", "awful", "poor"],
+        );
+        let audience = contrast(
+            include_str!("prompt/audience.j2"),
+            ["great", "wonderful", "unforgettable", "amazing"],
+            ["bad", "disappointing", "forgettable", "dull"],
+        );
+        let verdict = contrast(
+            include_str!("prompt/verdict.j2"),
+            ["masterpiece", "classic", "perfect", "fantastic"],
+            ["mediocre", "weak", "worthless", "disappointing"],
+        );
+        let named = [("critics", critics), ("audience", audience), ("verdict", verdict)];
+        Self::Contrasts(named.map(|(name, contrast)| (name.to_owned(), contrast)).into())
+    }
+}
+
+impl Default for Grade {
+    fn default() -> Self {
+        Self { prompt: include_str!("prompt/grade.j2").trim_end().to_owned(), low: 1, high: 10, max_tokens: 8 }
+    }
+}
+
+impl RateBy {
+    /// Ranges that no type expresses, and whether `llm` can answer.
+    ///
+    /// # Errors
+    /// The path of the first invalid setting and a message.
+    pub fn check(&self, llm: &LlmConfig) -> Result<(), (String, String)> {
+        let wrong = |path: String, wanted: &str| Err((path, wanted.to_owned()));
+        match self {
+            Self::Contrasts(contrasts) => {
+                if let Some(why) = llm.lacks_logprobs() {
+                    return wrong("contrasts".into(), &format!("{why}; without it use `by: {{ grade: {{}} }}`"));
+                }
+                if contrasts.is_empty() {
+                    return wrong("contrasts".into(), "at least one contrast");
+                }
+                for (name, contrast) in contrasts {
+                    let path = |field: &str| format!("contrasts.{name}{field}");
+                    if !is_column(name) {
+                        let wanted = "a name of letters, digits and `_`, but not `item` or `score`: it names a column";
+                        return wrong(path(""), wanted);
+                    }
+                    contrast.check().map_err(|(field, wanted)| (path(&format!(".{field}")), wanted))?;
+                }
+            }
+            Self::Grade(grade) => {
+                if !(1..=100).contains(&grade.high.saturating_sub(grade.low)) {
+                    return wrong("grade.high".into(), "a number above `low`, by at most 100");
+                }
+                if grade.max_tokens == 0 {
+                    return wrong("grade.max_tokens".into(), "at least one token");
+                }
+            }
+        }
+        Questions::check(self)
+    }
+}
+
+impl Contrast {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (field, words) in [("positive", &self.positive), ("negative", &self.negative)] {
+            if words.is_empty() || words.iter().any(|word| word.trim().is_empty() || word.trim() != word) {
+                return Err((field, "at least one word, without spaces around it".into()));
+            }
+        }
+        let mut all: Vec<&String> = self.positive.iter().chain(&self.negative).collect();
+        if all.len() > MAX_WORDS {
+            return Err(("negative", format!("at most {MAX_WORDS} positive and negative words together")));
+        }
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(("negative", format!("each word once; `{}` stands twice", pair[0]))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_column(name: &str) -> bool {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    plain && !name.is_empty() && !["item", "score"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn gguf() -> LlmConfig {
+        serde_json::from_value(json!({ "gguf": { "asset": "toy" } })).unwrap()
+    }
+
+    fn wrong(by: serde_json::Value) -> (String, String) {
+        serde_json::from_value::<RateBy>(by).unwrap().check(&gguf()).unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_hold_and_what_no_type_can_say_is_refused() {
+        assert_eq!(RateBy::default().check(&gguf()), Ok(()));
+        assert_eq!(RateBy::Grade(Grade::default()).check(&gguf()), Ok(()));
+        let one = |change: serde_json::Value| {
+            let mut contrast = json!({ "prompt": "{{ title }} is", "positive": ["good"], "negative": ["bad"] });
+            contrast.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            wrong(json!({ "contrasts": { "a": contrast } }))
+        };
+        assert_eq!(wrong(json!({ "contrasts": {} })).0, "contrasts");
+        assert_eq!(one(json!({ "positive": [] })).0, "contrasts.a.positive");
+        assert_eq!(one(json!({ "negative": ["bad "] })).0, "contrasts.a.negative");
+        assert_eq!(one(json!({ "negative": ["good"] })).1, "each word once; `good` stands twice");
+        let many: Vec<String> = (0..20).map(|k| format!("w{k}")).collect();
+        assert!(one(json!({ "negative": many })).1.starts_with("at most 20"));
+        let (path, said) = one(json!({ "prompt": "{{ titel }} is" }));
+        assert_eq!(path, "contrasts.a.prompt");
+        assert!(
+            said.starts_with("`titel` is not a variable of this template; its variables are `noun`, `title`"),
+            "{said}"
+        );
+        let contrast = json!({ "prompt": "x", "positive": ["a"], "negative": ["b"] });
+        for name in ["score", "", "a b"] {
+            assert_eq!(wrong(json!({ "contrasts": { name: contrast } })).0, format!("contrasts.{name}"));
+        }
+        assert_eq!(wrong(json!({ "grade": { "low": 3, "high": 3 } })).0, "grade.high");
+        assert_eq!(wrong(json!({ "grade": { "max_tokens": 0 } })).0, "grade.max_tokens");
+        assert_eq!(wrong(json!({ "grade": { "prompt": "{{ genres[0] }}" } })).0, "grade.prompt", "there may be none");
+    }
+
+    #[test]
+    fn a_server_without_log_probabilities_is_told_to_grade() {
+        let server = |logprobs: bool| -> LlmConfig {
+            serde_json::from_value(json!({ "openai": { "model": "m", "logprobs": logprobs } })).unwrap()
+        };
+        let (path, said) = RateBy::default().check(&server(false)).unwrap_err();
+        assert!(path == "contrasts" && said.contains("logprobs: true") && said.contains("grade"), "{said}");
+        assert_eq!(RateBy::default().check(&server(true)), Ok(()));
+        assert_eq!(RateBy::Grade(Grade::default()).check(&server(false)), Ok(()));
+    }
+}

@@ -1,0 +1,169 @@
+//! The answer in words: what the scores add at each log size, what they are worth, and where they stop to matter.
+
+use std::collections::BTreeSet;
+
+use super::arms::{BEST, SHUFFLED};
+use super::statistics::ALL;
+use crate::artifact::WorthEstimate;
+
+/// The answer, one line a statement; each model's begin with its name.
+pub(super) fn answer(rows: &[WorthEstimate]) -> Vec<String> {
+    let models: BTreeSet<&str> = rows
+        .iter()
+        .map(|row| row.scores.as_str())
+        .filter(|name| !name.is_empty() && !name.contains(SHUFFLED))
+        .collect();
+    models.into_iter().flat_map(|model| of_model(rows, model)).collect()
+}
+
+fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
+    let find = |scores: &str, learner: &str, world: &str, quantity: &str| {
+        let mut found: Vec<&WorthEstimate> = rows
+            .iter()
+            .filter(|row| (row.scores.as_str(), row.learner.as_str()) == (scores, learner))
+            .filter(|row| (row.world.as_str(), row.quantity.as_str()) == (world, quantity))
+            .collect();
+        found.sort_by_key(|row| row.n);
+        found
+    };
+    let mut lines = Vec::new();
+    let worlds: BTreeSet<&str> =
+        rows.iter().map(|row| row.world.as_str()).filter(|world| *world != ALL && !world.contains('/')).collect();
+    if let (Some(worth), Some(alone)) =
+        (find(model, "", ALL, "standalone_worth").first(), find(model, "", ALL, "return").first())
+    {
+        let each = worlds.iter().filter_map(|world| {
+            let worth = *find(model, "", world, "standalone_worth").first()?;
+            Some(format!("{} in {world}", count(worth)))
+        });
+        lines.push(format!(
+            "{model} alone returns {} per session. Without it, the recommender that validation chooses needs {} ratings for that return ({}).",
+            decimals(alone),
+            interval(worth),
+            each.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    let learner = if find(model, BEST, ALL, "gain").is_empty() { learner_of(rows, model) } else { BEST.to_owned() };
+    let worths = find(model, &learner, ALL, "marginal_worth");
+    for gain in find(model, &learner, ALL, "gain") {
+        let Some(worth) = worths.iter().find(|worth| worth.n == gain.n) else { continue };
+        let beside = format!("{model} beside {} ratings", thousands(f64::from(gain.n)));
+        lines.push(if gain.low <= 0.0 {
+            let most = find(model, &learner, ALL, "detectable_gain").iter().find(|row| row.n == gain.n).map_or(f64::NAN, |row| row.value);
+            format!(
+                "{beside} adds nothing that can be seen to the return of `{learner}`: {}; a gain of {most:.2} would have been found.",
+                decimals(gain)
+            )
+        } else {
+            format!(
+                "{beside} adds {} to the return of `{learner}`, and is worth {} more ratings.",
+                decimals(gain),
+                interval(worth)
+            )
+        });
+    }
+    if let Some(end) = find(model, &learner, ALL, "end").first() {
+        let margin = find("", "", ALL, "margin").first().map_or(f64::NAN, |row| row.value);
+        let largest = find(model, &learner, ALL, "gain").last().map_or(0, |row| row.n);
+        lines.push(if end.value.is_nan() {
+            format!(
+                "{model} matters, or may matter, at every size up to {} ratings: no size was reached from which on it changes the return by less than {margin:.2}, the margin of equivalence.",
+                thousands(f64::from(largest))
+            )
+        } else {
+            format!(
+                "{model} stops to matter at {} ratings: from there on its gain is 0 within a margin of {margin:.2}.",
+                thousands(end.value)
+            )
+        });
+    }
+    let shuffled = format!("{model}{SHUFFLED}");
+    if let Some(worth) = find(&shuffled, &learner, ALL, "marginal_worth").iter().find(|row| row.n > 0) {
+        lines.push(format!(
+            "Control: beside {} ratings the same scores shuffled over the items are worth {}.",
+            thousands(f64::from(worth.n)),
+            if worth.low > 0.0 {
+                format!("{} ratings, so something is wrong", interval(worth))
+            } else {
+                format!("0 (at most {} ratings)", thousands(worth.high))
+            }
+        ));
+    }
+    lines
+}
+
+/// The first learner that was played with these scores.
+fn learner_of(rows: &[WorthEstimate], scores: &str) -> String {
+    let of_scores = |row: &&WorthEstimate| row.scores == scores && row.quantity == "gain";
+    rows.iter().find(of_scores).map(|row| row.learner.clone()).unwrap_or_default()
+}
+
+/// `+0.71 [0.20, 1.10]`, without the sign for returns.
+fn decimals(row: &WorthEstimate) -> String {
+    let sign = if row.quantity == "gain" && row.value >= 0.0 { "+" } else { "" };
+    format!("{sign}{:.2} [{:.2}, {:.2}]", row.value, row.low, row.high)
+}
+
+/// `1,240 [800, ≥ 48,000]`.
+fn interval(row: &WorthEstimate) -> String {
+    let high = if row.censored.is_empty() { "" } else { "≥ " };
+    format!("{} [{}, {high}{}]", count(row), thousands(row.low), thousands(row.high))
+}
+
+fn count(row: &WorthEstimate) -> String {
+    format!("{}{}", if row.censored == "value" { "≥ " } else { "" }, thousands(row.value))
+}
+
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(scores: &str, learner: &str, quantity: &str, n: u32, [value, low, high]: [f64; 3]) -> WorthEstimate {
+        let (scores, learner, quantity) = (scores.to_owned(), learner.to_owned(), quantity.to_owned());
+        WorthEstimate { scores, learner, world: ALL.into(), quantity, n, value, low, high, censored: String::new() }
+    }
+
+    #[test]
+    fn an_answer_in_words() {
+        let mut rows = vec![
+            row("", "", "margin", 0, [0.5; 3]),
+            row("llm", "", "return", 0, [110.0, 109.0, 111.25]),
+            row("llm", "", "standalone_worth", 0, [1240.0, 800.0, 48_000.0]),
+            row("llm", BEST, "gain", 100, [3.5, 2.0, 5.0]),
+            row("llm", BEST, "marginal_worth", 100, [900.0, 400.0, 2000.0]),
+            row("llm", BEST, "end", 0, [10_000.0; 3]),
+            row("llm shuffled", BEST, "marginal_worth", 100, [0.0, 0.0, 0.0]),
+        ];
+        rows[2].censored = "high".into();
+        assert_eq!(
+            answer(&rows),
+            [
+                "llm alone returns 110.00 [109.00, 111.25] per session. Without it, the recommender that validation chooses needs 1,240 [800, ≥ 48,000] ratings for that return ().",
+                "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of `best by validation`, and is worth 900 [400, 2,000] more ratings.",
+                "llm stops to matter at 10,000 ratings: from there on its gain is 0 within a margin of 0.50.",
+                "Control: beside 100 ratings the same scores shuffled over the items are worth 0 (at most 0 ratings).",
+            ]
+        );
+        let mut unseen = rows.clone();
+        unseen[3].low = -0.5;
+        unseen.push(row("llm", BEST, "detectable_gain", 100, [2.25; 3]));
+        assert_eq!(
+            answer(&unseen)[1],
+            "llm beside 100 ratings adds nothing that can be seen to the return of `best by validation`: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
+        );
+        rows[5].value = f64::NAN;
+        assert!(answer(&rows)[2].starts_with("llm matters, or may matter, at every size up to 100 ratings"));
+    }
+}

@@ -1,0 +1,201 @@
+//! The recommenders of a study of log sizes, and the controls of a model's scores.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom;
+
+use crate::artifact::{Interactions, Items};
+use crate::nn::rng;
+use crate::ratings::{Design, Fitted, Knowledge, Learner};
+
+/// What a control's name adds to that of the scores.
+pub(super) const SHUFFLED: &str = " shuffled";
+/// As [`SHUFFLED`], within genre and decade.
+pub(super) const SHUFFLED_WITHIN: &str = " shuffled within genre and decade";
+
+/// The learners with their names in tables.
+pub(super) const LEARNERS: [(Learner, &str); 3] = [
+    (Learner::Biases, "popular by mean"),
+    (Learner::GenreAndYear, "genre and year"),
+    (Learner::Factorization, "factorization"),
+];
+/// Popularity by the number of ratings.
+pub(super) const BY_COUNT: &str = "popular by count";
+/// The learner that validation inside the ratings chooses.
+pub(super) const BEST: &str = "best by validation";
+/// Recommenders that learn nothing.
+pub(super) const RANDOM: &str = "random";
+pub(super) const ORACLE: &str = "oracle";
+pub(super) const OLDEST: &str = "oldest first";
+
+/// Scores with a name; standardised, one an item.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NamedScores {
+    pub name: String,
+    pub values: Vec<f64>,
+}
+
+impl NamedScores {
+    /// The scores themselves and their controls of one draw: shuffled over `offered` items, and shuffled within genre and decade. The
+    /// distribution of the scores stays; what they say of an item goes.
+    pub fn with_controls(&self, offered: &[u32], items: &Items, draw: u64) -> [Self; 3] {
+        let mut strata: BTreeMap<(String, Option<i32>), Vec<u32>> = BTreeMap::new();
+        for &item in offered {
+            let row = item as usize;
+            let genre = items.genres[row].first().cloned().unwrap_or_default();
+            strata.entry((genre, items.year[row].map(|year| year.div_euclid(10)))).or_default().push(item);
+        }
+        let shuffled = |suffix: &str, groups: Vec<&[u32]>, purpose: u64| {
+            let mut values = self.values.clone();
+            for (at, group) in groups.into_iter().enumerate() {
+                let mut order = group.to_vec();
+                order.shuffle(&mut rng(&[draw, purpose, at as u64]));
+                for (&to, &from) in group.iter().zip(&order) {
+                    values[to as usize] = self.values[from as usize];
+                }
+            }
+            Self { name: format!("{}{suffix}", self.name), values }
+        };
+        [
+            self.clone(),
+            shuffled(SHUFFLED, vec![offered], 0x5f1e),
+            shuffled(SHUFFLED_WITHIN, strata.values().map(Vec::as_slice).collect(), 0x5f1f),
+        ]
+    }
+}
+
+/// A ranking of the items: one for all users, or one a user.
+pub(super) enum Scores {
+    /// One score an item.
+    All(Vec<f64>),
+    /// Scores by the fitted factors of each user.
+    Each(Box<Fitted>),
+}
+
+/// Every learner that was fitted to one draw with the same scores.
+pub(super) struct FittedArms(pub Vec<(&'static str, Scores)>);
+
+impl FittedArms {
+    /// Fits all learners to `log` of `[users, items]`, and names the best by validation inside it: the one whose scores of pairs that
+    /// its model was fitted without are most correlated with what the ratings say beyond their users' biases (Spearman). Popularity by
+    /// count takes part where there are no `scores`, which it cannot use.
+    pub fn fit(log: &Interactions, size: [usize; 2], design: &Design, scores: Option<&[f64]>, draw: u64) -> Self {
+        let knowledge = Knowledge { design, scores };
+        let learners = LEARNERS.iter().filter(|(learner, _)| *learner != Learner::GenreAndYear || !design.is_empty());
+        let mut fitted: Vec<(&'static str, Scores, Vec<f64>)> = Vec::new();
+        let mut target = Vec::new();
+        for &(learner, name) in learners {
+            let found = learner.fit(log, size, knowledge, draw);
+            if learner == Learner::Biases {
+                let user = |row: usize| found.biases.mean + found.biases.user[log.user[row] as usize];
+                target = (0..log.len()).map(|row| f64::from(log.rating[row]) - user(row)).collect();
+            }
+            let out_of_fold = found.out_of_fold.clone();
+            let scores =
+                if found.impersonal() { Scores::All(found.biases.item) } else { Scores::Each(Box::new(found)) };
+            fitted.push((name, scores, out_of_fold));
+        }
+        if scores.is_none() {
+            let mut counts = vec![0.0; size[1]];
+            log.item.iter().for_each(|&item| counts[item as usize] += 1.0);
+            // The rating itself is no evidence of how often others rate the item.
+            let without_itself = log.item.iter().map(|&item| counts[item as usize] - 1.0).collect();
+            fitted.push((BY_COUNT, Scores::All(counts), without_itself));
+        }
+        let validity = |(_, _, out_of_fold): &(&str, Scores, Vec<f64>)| spearman(out_of_fold, &target);
+        let validities: Vec<f64> = fitted.iter().map(validity).collect();
+        // The first of equals: the simplest.
+        let best = (0..fitted.len()).fold(0, |best, at| if validities[at] > validities[best] { at } else { best });
+        let copy = match &fitted[best].1 {
+            Scores::All(scores) => Scores::All(scores.clone()),
+            Scores::Each(found) => Scores::Each(found.clone()),
+        };
+        let mut arms: Vec<(&'static str, Scores)> =
+            fitted.into_iter().map(|(name, scores, _)| (name, scores)).collect();
+        arms.push((BEST, copy));
+        Self(arms)
+    }
+}
+
+/// Spearman's rank correlation; equal values share their mean rank. 0 where one side does not vary.
+pub(super) fn spearman(x: &[f64], y: &[f64]) -> f64 {
+    let (x, y) = (ranks(x), ranks(y));
+    let mean = (x.len() as f64 - 1.0) / 2.0;
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
+    let scale = (dot(&x, &x) * dot(&y, &y)).sqrt();
+    if scale > 0.0 { dot(&x, &y) / scale } else { 0.0 }
+}
+
+fn ranks(x: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
+    let mut ranks = vec![0.0; x.len()];
+    let mut from = 0;
+    while from < order.len() {
+        let to = (from..order.len()).find(|&at| x[order[at]] > x[order[from]]).unwrap_or(order.len());
+        order[from..to].iter().for_each(|&row| ranks[row] = (from + to - 1) as f64 / 2.0);
+        from = to;
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items() -> Items {
+        Items {
+            id: (0..6).map(|k| k.to_string()).collect(),
+            title: vec![String::new(); 6],
+            year: [1991, 1995, 1999, 2001, 2002, 2003].map(Some).to_vec(),
+            genres: vec![vec!["a".to_owned()]; 6],
+            ..Items::default()
+        }
+    }
+
+    #[test]
+    fn controls_keep_the_distribution_and_lose_the_item() {
+        let scores = NamedScores { name: "llm".into(), values: (0..6).map(f64::from).collect() };
+        let [own, shuffled, within] = scores.with_controls(&[0, 1, 2, 3, 4, 5], &items(), 3);
+        assert_eq!(own, scores);
+        let sorted = |scores: &NamedScores, range: std::ops::Range<usize>| {
+            let mut values = scores.values[range].to_vec();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        assert_eq!(sorted(&shuffled, 0..6), scores.values);
+        assert_eq!(sorted(&within, 0..3), [0.0, 1.0, 2.0], "those of the nineties stay among themselves");
+        assert!(shuffled.values != scores.values && within.name == "llm shuffled within genre and decade");
+        assert_ne!(shuffled, scores.with_controls(&[0, 1, 2, 3, 4, 5], &items(), 4)[1]);
+    }
+
+    #[test]
+    fn rank_correlation_by_hand() {
+        assert_eq!(ranks(&[3.0, 1.0, 3.0]), [1.5, 0.0, 1.5]);
+        assert!((spearman(&[1.0, 2.0, 3.0], &[10.0, 30.0, 20.0]) - 0.5).abs() < 1e-12);
+        assert_eq!(spearman(&[1.0, 1.0], &[0.0, 5.0]), 0.0);
+    }
+
+    #[test]
+    fn all_learners_are_fitted_and_the_best_is_one_of_them() {
+        let items = items();
+        let rows = 240_u32;
+        let log = Interactions {
+            user: (0..rows).map(|k| k % 20).collect(),
+            item: (0..rows).map(|k| k / 20 % 6).collect(),
+            rating: (0..rows).map(|k| (k / 20 % 6) as f32 + (k % 3) as f32).collect(),
+            timestamp: vec![0; rows as usize],
+        };
+        let design = Design::of_genres_and_years(&items);
+        let arms = FittedArms::fit(&log, [20, 6], &design, None, 1).0;
+        let names: Vec<&str> = arms.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            names,
+            ["popular by mean", "genre and year", "factorization", "popular by count", "best by validation"]
+        );
+        let Scores::All(mean) = &arms[0].1 else { panic!("popularity is the same for everybody") };
+        assert!(mean.is_sorted(), "item 5 is the best: {mean:?}");
+        let with = FittedArms::fit(&log, [20, 6], &design, Some(&[0.0; 6]), 1).0;
+        assert_eq!(with.len(), 4, "a count cannot use scores");
+    }
+}

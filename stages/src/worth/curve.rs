@@ -1,0 +1,153 @@
+//! The returns of all recommenders that learn from draws of one log: one draw, every size.
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::Context;
+use pipeline::progress::Bar;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::arms::{FittedArms, NamedScores, OLDEST, ORACLE, RANDOM, Scores};
+use crate::artifact::{Arm, Interactions, Items, ReturnCell, Returns, World};
+use crate::env::{Ranked, play};
+use crate::nn::rng;
+use crate::ratings::Design;
+
+/// What one draw is played with.
+pub(super) struct Curve<'a> {
+    /// The log from which learners draw.
+    pub log: &'a Interactions,
+    /// The catalogue.
+    pub items: &'a Items,
+    /// How many users the log has.
+    pub users: usize,
+    /// The evaluation worlds, or parts of them, with their names.
+    pub places: Vec<Place<'a>>,
+    /// The users that are evaluated.
+    pub evaluated: Vec<u32>,
+    /// The scores of models.
+    pub scores: Vec<NamedScores>,
+    /// The number of the draw.
+    pub draw: u64,
+}
+
+/// A world in which some items are offered.
+pub(super) struct Place<'a> {
+    pub name: String,
+    pub world: &'a World,
+    /// The items that are offered, ascending.
+    pub offered: Vec<u32>,
+}
+
+impl Curve<'_> {
+    /// The returns with logs of `sizes`, and of the recommenders that need no log at size 0.
+    pub fn play(&self, sizes: &[usize], cx: &Context) -> Result<Returns> {
+        let everything: Vec<u32> = union(&self.places);
+        let scores: Vec<NamedScores> =
+            self.scores.iter().flat_map(|scores| scores.with_controls(&everything, self.items, self.draw)).collect();
+        let bar = cx.bar("fits", Some((sizes.len() * (1 + scores.len())) as u64), "fits");
+        let mut cells = self.without_ratings(&scores)?;
+        let order = self.log.sample_order(self.draw);
+        let design = Design::of_genres_and_years(self.items);
+        for &n in sizes {
+            cx.check_cancelled()?;
+            let mut rows = order[..n].to_vec();
+            rows.sort_unstable();
+            cells.extend(self.with_ratings(&self.log.take(&rows), &design, &scores, &bar)?);
+        }
+        Ok(Returns { users: self.evaluated.clone(), cells })
+    }
+
+    fn without_ratings(&self, scores: &[NamedScores]) -> Result<Vec<(ReturnCell, Vec<f32>)>> {
+        let mut cells = Vec::new();
+        for place in &self.places {
+            let truth = |user: usize| {
+                let row = place.world.reward.row(user);
+                let scores: Vec<f64> = row.iter().map(|&reward| f64::from(reward)).collect();
+                Ranked::order(&place.offered, &scores)
+            };
+            let drawn = |user: usize| {
+                let mut order = place.offered.clone();
+                order.shuffle(&mut rng(&[self.draw, 0x4a2d, user as u64]));
+                order
+            };
+            let mut arm = |learner: &str, scores: &str, rankings: &[Vec<u32>]| -> Result<()> {
+                cells.push(self.cell(place, Arm::new(learner, scores), 0, rankings)?);
+                Ok(())
+            };
+            arm(ORACLE, "", &(0..self.users).into_par_iter().map(truth).collect::<Vec<_>>())?;
+            arm(RANDOM, "", &(0..self.users).into_par_iter().map(drawn).collect::<Vec<_>>())?;
+            if self.items.year.iter().any(Option::is_some) {
+                // Undated items come last.
+                let age: Vec<f64> =
+                    self.items.year.iter().map(|year| year.map_or(f64::MIN, |year| -f64::from(year))).collect();
+                arm(OLDEST, "", &[Ranked::order(&place.offered, &age)])?;
+            }
+            for scores in scores {
+                arm("", &scores.name, &[Ranked::order(&place.offered, &scores.values)])?;
+            }
+        }
+        Ok(cells)
+    }
+
+    fn with_ratings(
+        &self,
+        log: &Interactions,
+        design: &Design,
+        scores: &[NamedScores],
+        bar: &Bar,
+    ) -> Result<Vec<(ReturnCell, Vec<f32>)>> {
+        let size = [self.users, self.items.len()];
+        let given: Vec<Option<&NamedScores>> = std::iter::once(None).chain(scores.iter().map(Some)).collect();
+        let of_scores = |scores: &Option<&NamedScores>| -> Result<Vec<(ReturnCell, Vec<f32>)>> {
+            let values = scores.map(|scores| &scores.values[..]);
+            let arms = FittedArms::fit(log, size, design, values, self.draw).0;
+            let mut cells = Vec::new();
+            for place in &self.places {
+                for (learner, found) in &arms {
+                    let rankings: Vec<Vec<u32>> = match found {
+                        Scores::All(scores) => vec![Ranked::order(&place.offered, scores)],
+                        Scores::Each(fitted) => (0..self.users)
+                            .map(|user| Ranked::order(&place.offered, &fitted.scores(user as u32)))
+                            .collect(),
+                    };
+                    let arm = Arm::new(learner, scores.map_or("", |scores| &scores.name));
+                    cells.push(self.cell(place, arm, log.len(), &rankings)?);
+                }
+            }
+            bar.inc(1);
+            Ok(cells)
+        };
+        let cells: Vec<Vec<_>> = given.par_iter().map(of_scores).collect::<Result<_>>()?;
+        Ok(cells.concat())
+    }
+
+    fn cell(&self, place: &Place, arm: Arm, n: usize, rankings: &[Vec<u32>]) -> Result<(ReturnCell, Vec<f32>)> {
+        let played = play(place.world, &self.evaluated, &Ranked { rankings }, self.draw)
+            .with_context(|| format!("`{}` of {} in the world `{}`", arm.learner, arm.scores, place.name))?;
+        let returns = (0..self.evaluated.len()).map(|e| played.rewards(e).iter().sum()).collect();
+        let (n, draw) = (u32::try_from(n)?, u32::try_from(self.draw)?);
+        Ok((ReturnCell { arm, world: place.name.clone(), n, draw }, returns))
+    }
+}
+
+/// Every item that is offered anywhere.
+fn union(places: &[Place]) -> Vec<u32> {
+    let mut all: Vec<u32> = places.iter().flat_map(|place| place.offered.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The items of `offered` in three parts by how often `counts` rated them: the rarely rated first. Equal counts keep their numbers'
+/// order.
+pub(super) fn terciles(offered: &[u32], counts: &[usize]) -> Result<[Vec<u32>; 3]> {
+    ensure!(offered.len() >= 3, "three parts of {} offered items", offered.len());
+    let mut order = offered.to_vec();
+    order.sort_by_key(|&item| counts[item as usize]);
+    let at = |k: usize| k * order.len() / 3;
+    Ok([0, 1, 2].map(|k| {
+        let mut part = order[at(k)..at(k + 1)].to_vec();
+        part.sort_unstable();
+        part
+    }))
+}
