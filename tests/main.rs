@@ -28,6 +28,7 @@ mod smoke;
 mod snapshots;
 mod source;
 mod texts;
+mod transcripts;
 mod versions;
 mod wire_format;
 mod worth;

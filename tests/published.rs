@@ -77,3 +77,53 @@ stages:
     assert_eq!((rows("told.interactions"), rows("told.items"), rows("told.users")), (11_647, 6_012, 200));
     assert_eq!((rows("told.demonstrations"), rows("told.calls")), (12_682, 12_684));
 }
+
+/// GPT-3.5's episodes on Amazon-Book beside the log of the same catalogue: the histories of all 100 users of the test episodes are in
+/// their logs; the train episodes are of other people, 14 of whom have the number of somebody in the log (counted independently with
+/// a few lines of Python).
+#[test]
+fn equal_numbers_of_the_amazon_episodes_are_the_same_people_or_are_found_out() {
+    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
+    let holds = |folder: &std::path::PathBuf| folder.join("amazon_book/interactions_dedup.csv").is_file();
+    let Some(data) = std::env::split_paths(&folders).find(holds) else {
+        println!("skipped: no folder of APPRENTICE_DATA holds amazon_book/interactions_dedup.csv");
+        return;
+    };
+    let project = Project::new().config(
+        "\
+name: amazon
+assets:
+  book: { from: [{ path: amazon_book/ }] }
+  episodes: { from: [{ path: billp_amazon/ }] }
+stages:
+  log:
+    use: ingest.table
+    with:
+      asset: book
+      log: { file: interactions_dedup.csv, user: user, item: item, timestamp: { column: position } }
+      items: { file: items.csv, id: id, title: title }
+  told:
+    use: ingest.transcripts
+    inputs: { items: log.items, users: log.users, interactions: log.interactions }
+    with: { asset: episodes, files: amazon_test_, titles: datamaps.json, user_ids: same }
+",
+    );
+    let data = data.to_str().unwrap();
+    project.ok(&["run", "x.yaml", "--data", data]).says(&[
+        "13864 of 13864 are in `items`, by id",
+        "100 of 100 are in `users`, by id",
+        "160 episodes with 1534 actions",
+        "2386 of 2386 titles of the histories are in `items`",
+        "1453 interactions of 100 users; 1453 of 1453 told items are in their logs",
+    ]);
+    let train = ["--set", "stages.told.with.files=amazon_train_"];
+    let refused = project.run(&["run", "x.yaml", "--data", data, train[0], train[1]]).ends_with(1);
+    refused.says(&[
+        "14 of 100 are in `users`, by id",
+        "as is so with 11 of 14 users: equal ids of different people\nhelp: ",
+    ]);
+    let new = ["--set", "stages.told.with.user_ids=new"];
+    project
+        .ok(&["run", "x.yaml", "--data", data, train[0], train[1], new[0], new[1]])
+        .says(&["100 new ones after the 1049 of `users`", "1472 interactions of the new users follow the log"]);
+}

@@ -1,10 +1,11 @@
 //! `demonstrate.retriever`: the retriever's first candidates as demonstrations, without a language model.
 //!
 //! It is the control of `demonstrate`: the same users for the same `users` and `seed`, the same candidates at every turn, and always
-//! the first of them. What a learner gains from the choices of a language model is its lead over the same learner with these
-//! demonstrations. In a table they are the row `retriever top-1`. Left out: a draw among the candidates.
+//! the first of them. Recorded episodes have a control, too: an episode of the same user for each of them, of at most as many steps.
+//! What a learner gains from the choices of a language model is its lead over the same learner with these demonstrations. In a table
+//! they are the row `retriever top-1`. Left out: a draw among the candidates.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use pipeline::{Context, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -19,7 +20,7 @@ use crate::env::{Episodes, next_candidates};
 #[serde(deny_unknown_fields, default)]
 pub struct Retriever {
     /// Number of users, one episode each; the users of `demonstrate` with the same `users` and `seed`. A larger number includes the
-    /// users of a smaller one.
+    /// users of a smaller one. Not used where `demonstrations` is connected.
     pub users: usize,
     /// Seed of the sample of users.
     pub seed: u64,
@@ -40,13 +41,16 @@ pipeline::ports! {
         world: World,
         /// The retriever's candidates.
         candidates: Candidates,
+        /// Episodes whose control these are: each has an episode of the same user with at most as many steps.
+        demonstrations: Option<Demonstrations>,
     }
 }
 
 pipeline::ports! {
     /// The episodes.
     pub struct Outputs {
-        /// One trajectory per user, ordered by user; the steps name no call of a language model.
+        /// One trajectory per user, ordered by user, or one per episode of the input in its order; the steps name no call of a
+        /// language model.
         demonstrations: Demonstrations,
     }
 }
@@ -72,13 +76,20 @@ impl Stage for Retriever {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (world, candidates) = (&inputs.world, &inputs.candidates);
         candidates.check_world(world)?;
-        check_users(self.users, world)?;
-        let play = |&user: &u32| {
-            cx.check_cancelled()?;
-            self.episode(world, candidates, user).with_context(|| format!("the episode of user {user}"))
+        let episodes: Vec<(u32, usize)> = match &inputs.demonstrations {
+            Some(recorded) => recorded.trajectories.iter().map(|episode| (episode.user, episode.steps.len())).collect(),
+            None => {
+                check_users(self.users, world)?;
+                sample_users(self.users, self.seed, world).into_iter().map(|user| (user, usize::MAX)).collect()
+            }
         };
-        let users = sample_users(self.users, self.seed, world);
-        let played: Vec<Result<Trajectory>> = users.par_iter().map(play).collect();
+        let play = |&(user, max_steps): &(u32, usize)| {
+            cx.check_cancelled()?;
+            let place = || format!("the episode of user {user}");
+            ensure!((user as usize) < world.users(), "{} is not of the world's {} users", place(), world.users());
+            self.episode(world, candidates, user, max_steps).with_context(place)
+        };
+        let played: Vec<Result<Trajectory>> = episodes.par_iter().map(play).collect();
         let trajectories: Vec<Trajectory> = played.into_iter().collect::<Result<_>>()?;
         let decisions: usize = trajectories.iter().map(|played| played.steps.len()).sum();
         cx.note("decisions", format!("{decisions} in {} episodes", trajectories.len()));
@@ -87,10 +98,10 @@ impl Stage for Retriever {
 }
 
 impl Retriever {
-    fn episode(&self, world: &World, lists: &Candidates, user: u32) -> Result<Trajectory> {
+    fn episode(&self, world: &World, lists: &Candidates, user: u32, max_steps: usize) -> Result<Trajectory> {
         let mut episodes = Episodes::new(world, &[user]);
         let mut steps: Vec<Step> = Vec::new();
-        while episodes.end(0).is_none() {
+        while episodes.end(0).is_none() && steps.len() < max_steps {
             let candidates = next_candidates(&episodes, 0, lists, self.n_candidates)?;
             let item = candidates[0];
             episodes.step(&[0], &[item])?;
@@ -109,7 +120,7 @@ mod tests {
 
     fn run(retriever: &Retriever, world: &World, candidates: &Candidates) -> Result<Demonstrations> {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { world: world.clone(), candidates: candidates.clone() };
+        let inputs = Inputs { world: world.clone(), candidates: candidates.clone(), demonstrations: None };
         Ok(retriever.run(inputs, &Context::detached(folder.path()))?.demonstrations)
     }
 
@@ -147,6 +158,32 @@ mod tests {
                 assert!(trajectory.steps.iter().map(|step| &step.reward).eq(row.rewards(e)));
             }
         }
+    }
+
+    #[test]
+    fn recorded_episodes_have_their_own_control() {
+        let (world, candidates) = (of_demonstrate().world, lists(true));
+        let whole = run(&Retriever { users: 5, ..Retriever::default() }, &world, &candidates).unwrap();
+        let cut = |user: usize, steps: usize| Trajectory {
+            user: user as u32,
+            steps: whole.trajectories[user].steps[..steps].to_vec(),
+            end: Termination::Horizon,
+        };
+        let recorded = |user, steps| {
+            let step = Step { item: 0, reward: 1.0, candidates: vec![], scores: vec![], call: "c".into() };
+            Trajectory { user, steps: vec![step; steps], end: Termination::Stopped }
+        };
+        let control = |trajectories| {
+            let demonstrations = Some(Demonstrations { trajectories });
+            let inputs = Inputs { world: world.clone(), candidates: candidates.clone(), demonstrations };
+            let folder = tempfile::tempdir().unwrap();
+            Retriever::default().run(inputs, &Context::detached(folder.path()))
+        };
+        let played =
+            control(vec![recorded(3, 2), recorded(1, 5), recorded(3, 99)]).unwrap().demonstrations.trajectories;
+        assert_eq!(played, [cut(3, 2), cut(1, 5), whole.trajectories[3].clone()]);
+        let error = control(vec![recorded(5, 1)]).err().unwrap().to_string();
+        assert_eq!(error, "the episode of user 5 is not of the world's 5 users");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod item_table;
 mod json_array;
 mod kuairec;
 mod line_log;
+mod log_matching;
 mod movielens;
 mod parquet_log;
 mod parquet_parts;
@@ -39,12 +40,15 @@ mod steam;
 mod table;
 mod time_unit;
 mod title_matching;
+mod told_history;
 pub mod toy;
 mod transcript;
 mod transcript_json;
 mod transcript_react;
 mod transcript_to_log;
 mod transcripts;
+#[cfg(test)]
+mod transcripts_tests;
 mod user_item_tables;
 
 pub use amazon::Amazon;
@@ -87,7 +91,7 @@ impl Outputs {
         let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
         cx.note("read", said.join(", "));
         if let Some(rating) = self.interactions.only_rating() {
-            let who = "a world is fitted to such a log only with `negatives: true`";
+            let who = "a world is fitted to such a log only with `sample_negatives: true`";
             cx.note("ratings", format!("all are {rating}, so that they show no preference: {who}"));
         }
     }

@@ -66,7 +66,8 @@ pub struct LogColumns {
     pub user: String,
     /// The column of item ids.
     pub item: String,
-    /// The column of ratings, finite numbers. When absent, all ratings are 1, and a world is fitted to the log only with `negatives: true`.
+    /// The column of ratings, finite numbers. When absent, all ratings are 1, and a world is fitted to the log only with
+    /// `sample_negatives: true`.
     #[serde(default)]
     pub rating: Option<String>,
     /// The column of times. When absent, all times are 0.

@@ -1,8 +1,10 @@
 //! Converts transcripts to a log, demonstrations and calls, with numbered users and items.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
+use pipeline::Context;
 use serde_json::{Value, json};
 
 use super::bad_rows::{BadRows, Fault};
@@ -17,8 +19,9 @@ pub(super) struct ImportedIds {
     pub items: Items,
     pub users: Users,
     /// Numbers in `items` by numbers in the whole catalogue.
-    item_numbers: Vec<Option<u32>>,
-    user_numbers: BTreeMap<String, u32>,
+    pub item_numbers: Vec<Option<u32>>,
+    /// Numbers in `users` by ids in the source; those of other users are not imported.
+    pub user_numbers: BTreeMap<String, u32>,
 }
 
 impl ImportedIds {
@@ -61,14 +64,58 @@ fn most_common<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     order.into_iter().map(|(text, _)| text).collect()
 }
 
+/// What was not imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dropped {
+    /// Recommendations with an unmatched title, dropped by `on_unmatched`.
+    pub unmatched: u64,
+    /// Recommendations of items outside of the connected catalogue.
+    pub outside: u64,
+    /// Episodes of users outside of the connected ones.
+    pub strangers: u64,
+}
+
+impl Dropped {
+    /// Notes on the run what is outside of the log.
+    pub fn note(self, cx: &Context) {
+        for (name, count) in
+            [("recommendations outside of `items`", self.outside), ("episodes of other users", self.strangers)]
+        {
+            if count > 0 {
+                cx.note(name, format!("{count}, dropped"));
+            }
+        }
+    }
+}
+
+/// Why nothing was imported, and what to do, at the end of a message.
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { unmatched: 0, outside: 0, strangers: 0 } => {
+                write!(f, "\nhelp: check which files and steps `files` and `on_quit` select")
+            }
+            Self { unmatched, outside: 0, strangers: 0 } => write!(
+                f,
+                ": {unmatched} steps have a title that matches no item, and `on_unmatched: drop` drops them\nhelp: lower \
+                 `ground.trigram`, or compare the written titles with the catalogue"
+            ),
+            Self { outside, strangers, .. } => write!(
+                f,
+                ": {strangers} episodes are of users outside of `users`, and {outside} steps of items outside of `items`\nhelp: connect \
+                 the users and items of a larger part of the log"
+            ),
+        }
+    }
+}
+
 /// Imports transcripts one after the other.
 pub(super) struct TranscriptImporter<'a> {
     pub ids: &'a ImportedIds,
     pub matcher: &'a TitleMatcher<'a>,
     pub on_quit: OnQuit,
     pub out: Outputs,
-    /// Recommendations with an unmatched title, dropped by `on_unmatched`.
-    pub left_out: u64,
+    pub dropped: Dropped,
     /// Recommendations without a recorded item of the catalogue.
     pub grounded_here: u64,
 }
@@ -76,7 +123,10 @@ pub(super) struct TranscriptImporter<'a> {
 impl TranscriptImporter<'_> {
     /// Adds one transcript; invalid turns are counted in `bad`.
     pub fn episode(&mut self, transcript: &Transcript, path: &Path, bad: &mut BadRows) {
-        let user = self.ids.user_numbers[&transcript.user];
+        let Some(&user) = self.ids.user_numbers.get(&transcript.user) else {
+            self.dropped.strangers += 1;
+            return;
+        };
         let model = format!("transcript {}", path.file_name().unwrap_or_default().to_string_lossy());
         let episode = format!("{model} {} of user {user}", self.out.demonstrations.trajectories.len());
         let mut steps = Vec::new();
@@ -114,9 +164,15 @@ impl TranscriptImporter<'_> {
         self.grounded_here +=
             u64::from(turn.title.as_ref().is_none_or(|title| self.matcher.exact_title(title).is_none()));
         let item = match self.matcher.item(turn) {
-            Ok(Some(item)) => self.ids.item_numbers[item as usize]?,
+            Ok(Some(item)) => match self.ids.item_numbers[item as usize] {
+                Some(number) => number,
+                None => {
+                    self.dropped.outside += 1;
+                    return None;
+                }
+            },
             Ok(None) => {
-                self.left_out += 1;
+                self.dropped.unmatched += 1;
                 return None;
             }
             Err(refused) => {

@@ -8,6 +8,7 @@
 //! The prompt of a choice is plain text that the title continues, which resembles the training data most and needs fewest
 //! tokens. The prompt of a completion has the form of the file's chat template, if it has one.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -54,7 +55,10 @@ impl GgufConfig {
     pub(super) fn open(&self, path: &Path) -> Result<OptionScorer> {
         let model = Gguf::load(path)?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap(path).with_context(|| format!("read {}", path.display()))?;
+        // Not mapped: beside the weights the pages of the whole file would count as memory of this process.
+        let file = File::open(path);
+        file.and_then(|file| hasher.update_reader(file).map(drop))
+            .with_context(|| format!("read {}", path.display()))?;
         Ok(OptionScorer { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! What can be said of an item that few have rated and a user who rated little (Koren, Bell and Volinsky 2009, § "adding
 //! biases", in closed form: one pass, items first). Nothing is drawn and nothing is learned by steps: the world to beat.
+//!
+//! With `item_scores` the item biases deviate from a [prior mean](super::prior_mean) instead of from 0. Then an empty log gives a
+//! world, too: the scores alone.
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Requirement, Stage};
@@ -10,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
 use super::fit::Completed;
+use super::prior_mean::PriorMean;
 use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::artifact::{Array, Curves, Interactions};
 use crate::ratings::{Biases, Regularization};
@@ -22,10 +26,15 @@ const NO_TASTE: &str = "name the log's ratings where it is read (`rating`); a lo
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bias {
-    /// λ_i: the shrinkage of item biases, in ratings at the global mean, 0 or more.
+    /// λ_i: the shrinkage of item biases, in ratings at the global mean, 0 or more. With `item_scores` it comes from
+    /// cross-validation, and this one has no effect.
     pub item_regularization: f64,
-    /// λ_u: the shrinkage of user biases, likewise.
+    /// λ_u: the shrinkage of user biases, likewise; 3 with `item_scores`.
     pub user_regularization: f64,
+    /// Lowest and highest rating of a world that has `item_scores` and an empty log: the middle, plus a quarter of the range for each
+    /// standard deviation of the scores. 1 to 5 without a value. Of no effect where there are ratings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rating_range: Option<[f64; 2]>,
     /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
     /// How simulated users behave in the completed world.
@@ -38,6 +47,7 @@ impl Default for Bias {
         Self {
             item_regularization: 5.0,
             user_regularization: 3.0,
+            rating_range: None,
             ips: Ips::default(),
             simulator: UserSimulator::default(),
         }
@@ -60,6 +70,10 @@ impl Stage for Bias {
                 return Err((path.into(), "a count of ratings is 0 or more".into()));
             }
         }
+        let [low, high] = self.range_without_ratings();
+        if !(low < high && low.is_finite() && high.is_finite()) {
+            return Err(("rating_range".into(), "the lowest and the highest rating, such as `[1, 5]`".into()));
+        }
         self.ensemble().check()
     }
 
@@ -69,10 +83,30 @@ impl Stage for Bias {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
-        ensure!(!log.is_empty(), "no interaction to fit a world on");
+        ensure!(!log.is_empty() || inputs.item_scores.is_some(), "no interaction to fit a world on");
         inputs.check(false, NO_TASTE)?;
-        let weights = self.ensemble().weights(&inputs)?.unwrap_or_else(|| vec![1.0; log.len()]);
-        let rating = self.means(log, &weights, inputs.users.len(), inputs.items.len());
+        let (users, items) = (inputs.users.len(), inputs.items.len());
+        let weights = self.ensemble().weights(&inputs)?;
+        let mut range = range(log);
+        let fitted = match PriorMean::of(&inputs, cx)? {
+            Some(prior) if log.is_empty() => {
+                let [low, high] = self.range_without_ratings();
+                range = (low as f32, high as f32);
+                cx.note("fit", format!("no rating: the scores alone, from {low} to {high}"));
+                let item = prior.scores.iter().map(|z| z * (high - low) / 4.0).collect();
+                Biases { mean: (low + high) / 2.0, item, user: vec![0.0; users] }
+            }
+            None => self.biases(log, &weights.unwrap_or_else(|| vec![1.0; log.len()]), users, items),
+            Some(prior) => {
+                ensure!(
+                    weights.is_none(),
+                    "ratings are weighted by `propensities`, and the strength of `item_scores` is determined without weights\nhelp: set \
+                     `ips: {{ weight_loss: false }}`, or leave one of the two inputs out"
+                );
+                prior.fitted.biases
+            }
+        };
+        let rating = matrix(&fitted, range);
         let mut curves = Curves::default();
         let scored = [("rmse.train", Some(log)), ("rmse.holdout", inputs.holdout.as_ref())];
         for (series, log) in scored.into_iter().filter_map(|(series, log)| Some((series, log?))) {
@@ -90,15 +124,21 @@ impl Bias {
         Ensemble { members: 1, seed: 0, negatives: false, ips: &self.ips, simulator: &self.simulator }
     }
 
-    /// r̂ of all, `[U, I]`, clamped to the ratings that occur.
-    fn means(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Array {
-        let regularization = Regularization { item: self.item_regularization, user: self.user_regularization };
-        let fitted = Biases::fit(log, weights, mean(log, Some(weights)), [users, items], regularization, None);
-        let (low, high) = range(log);
-        let row =
-            |u: &f64| fitted.item.iter().map(|i| ((fitted.mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
-        Array::new(&[users, items], fitted.user.iter().flat_map(row).collect())
+    fn range_without_ratings(&self) -> [f64; 2] {
+        self.rating_range.unwrap_or([1.0, 5.0])
     }
+
+    fn biases(&self, log: &Interactions, weights: &[f64], users: usize, items: usize) -> Biases {
+        let regularization = Regularization { item: self.item_regularization, user: self.user_regularization };
+        Biases::fit(log, weights, mean(log, Some(weights)), [users, items], regularization, None)
+    }
+}
+
+/// r̂ of all, `[U, I]`, clamped to the ratings that occur.
+fn matrix(fitted: &Biases, (low, high): (f32, f32)) -> Array {
+    let row =
+        |u: &f64| fitted.item.iter().map(|i| ((fitted.mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
+    Array::new(&[fitted.user.len(), fitted.item.len()], fitted.user.iter().flat_map(row).collect())
 }
 
 #[cfg(test)]
@@ -116,13 +156,14 @@ mod tests {
         };
         let stage = Bias { item_regularization: 1.0, user_regularization: 2.0, ..Bias::default() };
         // μ = 3; b_0 = (2 + 0)/(2 + 1) = 2/3, b_1 = −2/2 = −1, b_2 = 0; user 0: (4/3 − 1)/(2 + 2) = 1/12, user 1: −2/3/3 = −2/9.
-        let found = stage.means(&log, &[1.0; 3], 2, 3);
+        let means = |log: &Interactions, weights: &[f64]| matrix(&stage.biases(log, weights, 2, 3), range(log));
+        let found = means(&log, &[1.0; 3]);
         let wanted = [3.0 + 2.0 / 3.0 + 1.0 / 12.0, 2.0 + 1.0 / 12.0, 3.0 + 1.0 / 12.0];
         assert!(found.row(0).iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{found:?}");
         assert!((f64::from(found.row(1)[2]) - (3.0 - 2.0 / 9.0)).abs() < 1e-6, "{found:?}");
         // A rating of weight 2 is one that came twice.
         let twice = log.take(&[0, 1, 2, 2]);
-        let (weighted, repeated) = (stage.means(&log, &[1.0, 1.0, 2.0], 2, 3), stage.means(&twice, &[1.0; 4], 2, 3));
+        let (weighted, repeated) = (means(&log, &[1.0, 1.0, 2.0]), means(&twice, &[1.0; 4]));
         assert_eq!(weighted, repeated);
     }
 

@@ -120,6 +120,7 @@ mod tests {
             }),
             propensities: None,
             distances: None,
+            item_scores: None,
         }
     }
 

@@ -16,6 +16,7 @@ use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
 use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::negative_sampling::NegativeSampler;
+use super::prior_mean::{AroundPrior, PriorMean};
 use super::{Inputs, Outputs, UserSimulator};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};
@@ -58,7 +59,7 @@ impl Ensemble<'_> {
 
     /// Fits the members and completes their mean: `fit` says how the one of that checkpoint's name and seed is fitted, `build`
     /// makes a new model of a seed, around the mean of what is fitted.
-    pub(super) fn run<M: RatingModel>(
+    pub(super) fn run<M: RatingModel + 'static>(
         &self,
         inputs: &Inputs,
         cx: &Context,
@@ -77,6 +78,7 @@ impl Ensemble<'_> {
             negatives: negatives.as_ref(),
             holdout: inputs.holdout.as_ref(),
         };
+        let offsets = PriorMean::of(inputs, cx)?.map(|prior| prior.offsets);
         let mean = mean(log, weights.as_deref());
         // Beside each rating stands a 0.
         let mean = if self.negatives { mean / 2.0 } else { mean };
@@ -91,9 +93,12 @@ impl Ensemble<'_> {
         let member = |k: u64| -> Result<Member> {
             let fit = member_fit(k);
             let mut params = Params::on(&device);
-            let model = build(&mut params, fit.seed, mean)?;
-            let curves = fit.run(&params, &model, &ratings, cx, &fitting)?;
-            Ok(Member { curves, completed: complete_matrix(&model, [users, items], range, &device, completing())? })
+            let model: Box<dyn RatingModel> = match &offsets {
+                None => Box::new(build(&mut params, fit.seed, mean)?),
+                Some(offsets) => Box::new(AroundPrior::new(build(&mut params, fit.seed, mean)?, offsets, &device)?),
+            };
+            let curves = fit.run(&params, &*model, &ratings, cx, &fitting)?;
+            Ok(Member { curves, completed: complete_matrix(&*model, [users, items], range, &device, completing())? })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
         complete(&members, self.ips, self.simulator, inputs, cx)
@@ -141,7 +146,9 @@ pub(super) fn complete(
     }
     let mut calibration = Calibration::default();
     let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
-    cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
+    if !inputs.interactions.is_empty() {
+        cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
+    }
     match holdout {
         None => cx.note("calibration", "none: connect `holdout` to measure the error of the world"),
         Some(holdout) => {
@@ -242,7 +249,7 @@ fn of_mean(
     log: &Interactions,
     holdout: &Interactions,
 ) -> CalibrationStats {
-    let residual = mean_square(mean, log);
+    let residual = noise(mean, log);
     let variance = |cell: usize| {
         let spread = deviation.map_or(0.0, |deviation| f64::from(deviation.data[cell]).powi(2));
         let stated = members.iter().filter_map(|member| member.completed.variance.as_ref());
@@ -255,7 +262,7 @@ fn of_mean(
 /// The predictive variance of one model: its own, or else the mean squared error on the ratings that it was fitted on.
 fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> CalibrationStats {
     let Completed { rating, variance } = &member.completed;
-    let residual = mean_square(rating, log);
+    let residual = noise(rating, log);
     let variance = |cell: usize| variance.as_ref().map_or(residual, |variance| f64::from(variance.data[cell]));
     stats(rating, variance, holdout)
 }
@@ -267,6 +274,17 @@ fn stats(rating: &Array, variance: impl Fn(usize) -> f64, log: &Interactions) ->
         variance: cells.iter().map(|&cell| variance(cell)).collect(),
         observed: log.rating.clone(),
     }
+}
+
+/// The variance of what the model leaves: the mean squared error on the ratings that it was fitted on; without ratings the variance
+/// of its own rewards.
+fn noise(rating: &Array, log: &Interactions) -> f64 {
+    if !log.is_empty() {
+        return mean_square(rating, log);
+    }
+    let cells = || rating.data.iter().map(|&x| f64::from(x));
+    let mean = cells().sum::<f64>() / rating.data.len() as f64;
+    cells().map(|x| (x - mean).powi(2)).sum::<f64>() / rating.data.len() as f64
 }
 
 /// Mean squared error of a matrix on a log.

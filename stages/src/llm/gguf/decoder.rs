@@ -10,8 +10,9 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::attention::{KeyValues, attention};
+use super::crew::{Crew, Pass};
 use super::logits::Logits;
-use super::matmul::{Inputs, matmul};
+use super::matmul::{Inputs, shared_matmuls};
 use super::metadata::Header;
 use super::model_config::ModelConfig;
 use super::ops::{Rope, rms_norm, swiglu};
@@ -19,7 +20,7 @@ use super::packed::Packed;
 
 /// A linear map with an optional bias.
 struct Linear {
-    weights: Packed,
+    weights: Arc<Packed>,
     bias: Option<Vec<f32>>,
 }
 
@@ -28,11 +29,11 @@ struct Layer {
     queries: Linear,
     keys: Linear,
     values: Linear,
-    attention_out: Packed,
+    attention_out: Arc<Packed>,
     forward_norm: Vec<f32>,
-    gate: Packed,
-    up: Packed,
-    down: Packed,
+    gate: Arc<Packed>,
+    up: Arc<Packed>,
+    down: Arc<Packed>,
 }
 
 /// Keys and values of some consecutive tokens, layer by layer.
@@ -66,16 +67,18 @@ pub(super) struct SliceOutput {
 /// Weights of one model.
 pub(super) struct Decoder {
     pub(super) config: ModelConfig,
-    embedding: Packed,
+    crew: Crew,
+    embedding: Arc<Packed>,
     layers: Vec<Layer>,
     norm: Vec<f32>,
     /// `[vocabulary, width]`; the embedding itself when the file has no `output.weight`.
-    output: Option<Packed>,
+    output: Arc<Packed>,
 }
 
 impl Decoder {
-    /// Reads all weights. A tensor that is not read is an error, because the model then computes something else.
-    pub(super) fn load(header: &mut Header, config: ModelConfig) -> Result<Self> {
+    /// Reads all weights. A tensor that is not read is an error, because the model then computes something else. The products of a
+    /// pass are shared by `threads` threads.
+    pub(super) fn load(header: &mut Header, config: ModelConfig, threads: usize) -> Result<Self> {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
         let ModelConfig { width, hidden, vocabulary, qkv_bias, .. } = config;
@@ -89,7 +92,7 @@ impl Decoder {
                 name
             };
             let mut map = |part: &str, rows| -> Result<Linear> {
-                let weights = header.weights(&name(&format!("{part}.weight")), rows, width)?;
+                let weights = Arc::new(header.weights(&name(&format!("{part}.weight")), rows, width)?);
                 let bias = qkv_bias.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
                 Ok(Linear { weights, bias })
             };
@@ -99,11 +102,11 @@ impl Decoder {
                 queries,
                 keys,
                 values,
-                attention_out: header.weights(&name("attn_output.weight"), width, q)?,
+                attention_out: Arc::new(header.weights(&name("attn_output.weight"), width, q)?),
                 forward_norm: header.floats(&name("ffn_norm.weight"), width)?,
-                gate: header.weights(&name("ffn_gate.weight"), hidden, width)?,
-                up: header.weights(&name("ffn_up.weight"), hidden, width)?,
-                down: header.weights(&name("ffn_down.weight"), width, hidden)?,
+                gate: Arc::new(header.weights(&name("ffn_gate.weight"), hidden, width)?),
+                up: Arc::new(header.weights(&name("ffn_up.weight"), hidden, width)?),
+                down: Arc::new(header.weights(&name("ffn_down.weight"), width, hidden)?),
             });
         }
         let mut name = |name: &'static str| {
@@ -111,8 +114,11 @@ impl Decoder {
             name
         };
         let norm = header.floats(name("output_norm.weight"), width)?;
-        let embedding = header.weights(name("token_embd.weight"), vocabulary, width)?;
-        let output = if tied { None } else { Some(header.weights(name("output.weight"), vocabulary, width)?) };
+        let embedding = Arc::new(header.weights(name("token_embd.weight"), vocabulary, width)?);
+        let output = match tied {
+            true => Arc::clone(&embedding),
+            false => Arc::new(header.weights(name("output.weight"), vocabulary, width)?),
+        };
         if let Some(name) = left.first() {
             bail!(
                 "{}: {} tensors are not supported by this decoder; the first is `{name}`\nhelp: use a plain llama or Qwen2 \
@@ -121,12 +127,13 @@ impl Decoder {
                 left.len()
             );
         }
-        Ok(Self { config, embedding, layers, norm, output })
+        Ok(Self { config, crew: Crew::new(threads), embedding, layers, norm, output })
     }
 
     /// Evaluates a batch; the result of a slice does not depend on the others.
     pub(super) fn forward(&self, slices: &[BatchSlice]) -> Vec<SliceOutput> {
         let ModelConfig { heads, kv_heads, head, width, epsilon, .. } = self.config;
+        let pass = self.crew.begin_pass();
         let positions = slices.iter().flat_map(|slice| slice.positions.iter().copied());
         let rotation = Rope::new(positions, head, self.config.rope_base, self.config.pairs);
         let tokens = slices.iter().flat_map(|slice| &slice.tokens);
@@ -134,8 +141,12 @@ impl Decoder {
         let mut fresh: Vec<Vec<KeyValues>> = slices.iter().map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = Inputs::new(&rms_norm(&x, &layer.attention_norm, epsilon), width);
-            let (mut queries, mut keys) = (layer.queries.apply(&normed), layer.keys.apply(&normed));
-            let values = layer.values.apply(&normed);
+            let maps = [&layer.queries, &layer.keys, &layer.values];
+            let [mut queries, mut keys, mut values] =
+                shared_matmuls(&pass, maps.map(|map| &map.weights), &Arc::new(normed));
+            maps[0].add_bias(&mut queries);
+            maps[1].add_bias(&mut keys);
+            maps[2].add_bias(&mut values);
             rotation.apply(&mut queries);
             rotation.apply(&mut keys);
             let mut attended = Vec::with_capacity(queries.len());
@@ -150,11 +161,14 @@ impl Decoder {
                 fresh.push(own);
                 first += slice.tokens.len();
             }
-            add(&mut x, &matmul(&layer.attention_out, &Inputs::new(&attended, heads * head)));
+            let attended = Arc::new(Inputs::new(&attended, heads * head));
+            let [out] = shared_matmuls(&pass, [&layer.attention_out], &attended);
+            add(&mut x, &out);
             let normed = Inputs::new(&rms_norm(&x, &layer.forward_norm, epsilon), width);
-            let mut inner = matmul(&layer.gate, &normed);
-            swiglu(&mut inner, &matmul(&layer.up, &normed));
-            add(&mut x, &matmul(&layer.down, &Inputs::new(&inner, self.config.hidden)));
+            let [mut inner, up] = shared_matmuls(&pass, [&layer.gate, &layer.up], &Arc::new(normed));
+            swiglu(&mut inner, &up);
+            let [out] = shared_matmuls(&pass, [&layer.down], &Arc::new(Inputs::new(&inner, self.config.hidden)));
+            add(&mut x, &out);
         }
         let out = rms_norm(&x, &self.norm, epsilon);
         let mut rest = &out[..];
@@ -168,7 +182,7 @@ impl Decoder {
             results.push(SliceOutput { hidden: rows.to_vec(), kv: KvCache(Arc::new(fresh)), next_logits: None });
             rest = others;
         }
-        let scores = self.scores(&last);
+        let scores = self.scores(&pass, &last);
         let wanted = results.iter_mut().zip(slices).filter(|(_, slice)| slice.wants_logits);
         for ((result, _), row) in wanted.zip(scores.chunks_exact(self.config.vocabulary)) {
             result.next_logits = Some(Logits::new(row.to_vec(), self.config.vocabulary));
@@ -178,25 +192,24 @@ impl Decoder {
 
     /// Rows of [`Decoder::forward`]'s output `[rows, width]` → logits of the next token, one row each.
     pub(super) fn logits(&self, rows: &[f32]) -> Logits {
-        Logits::new(self.scores(rows), self.config.vocabulary)
+        Logits::new(self.scores(&self.crew.begin_pass(), rows), self.config.vocabulary)
     }
 
     /// `[rows, vocabulary]`.
-    fn scores(&self, rows: &[f32]) -> Vec<f32> {
+    fn scores(&self, pass: &Pass, rows: &[f32]) -> Vec<f32> {
         if rows.is_empty() {
             return Vec::new();
         }
-        matmul(self.output.as_ref().unwrap_or(&self.embedding), &Inputs::new(rows, self.config.width))
+        let [scores] = shared_matmuls(pass, [&self.output], &Arc::new(Inputs::new(rows, self.config.width)));
+        scores
     }
 }
 
 impl Linear {
-    fn apply(&self, inputs: &Inputs) -> Vec<f32> {
-        let mut out = matmul(&self.weights, inputs);
+    fn add_bias(&self, out: &mut [f32]) {
         if let Some(bias) = &self.bias {
             out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
         }
-        out
     }
 }
 

@@ -6,12 +6,21 @@
 //! A stretch of a panel is dequantised to floats that stay in the L1 cache, and all tokens are multiplied with it before the next
 //! stretch (after Goto & van de Geijn 2008, *Anatomy of high-performance matrix multiplication*).
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use pulp::{Arch, Simd, WithSimd};
 
+use super::crew::Pass;
+use super::few_tokens::FewTokens;
 use super::packed::{PANEL, Packed};
 
 /// Columns of a stretch: 24 kB of dequantised weights.
 const STRETCH: usize = 192;
+/// Weights times tokens that are worth a piece of work for another thread: it takes 20 microseconds to wake.
+const WORTH_SHARING: usize = 1 << 18;
+/// The most pieces a thread.
+const PIECES: usize = 4;
 
 /// The inputs `[tokens, width]` of a product in its layout: blocks of tokens, with the numbers of a block's tokens interleaved.
 pub(in crate::llm) struct Inputs {
@@ -67,12 +76,47 @@ pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item =
     })
 }
 
-/// `[tokens, rows]`.
+/// [`matmul`] with several maps of the same inputs, whose panels the threads of the pass share.
+pub(super) fn shared_matmuls<const MAPS: usize>(
+    pass: &Pass,
+    maps: [&Arc<Packed>; MAPS],
+    inputs: &Arc<Inputs>,
+) -> [Vec<f32>; MAPS] {
+    let panels = maps.map(|weights| weights.rows.div_ceil(PANEL));
+    let (all, columns) = (panels.iter().sum::<usize>(), inputs.width);
+    let worth = (all * PANEL * columns * inputs.tokens / WORTH_SHARING).min(all);
+    let threads = pass.threads();
+    if threads == 1 || worth < 2 {
+        return maps.map(|weights| matmul(weights, inputs));
+    }
+    // Several pieces a thread: one that begins late or is slow leaves the others more of them.
+    let size = all.div_ceil((PIECES * threads).min(worth));
+    let mut pieces: Vec<(usize, Range<usize>)> = Vec::new();
+    for (map, &panels) in panels.iter().enumerate() {
+        pieces.extend((0..panels).step_by(size).map(|from| (map, from..panels.min(from + size))));
+    }
+    let owned = (maps.map(Arc::clone), Arc::clone(inputs), pieces.clone());
+    let made = pass.share(pieces.len(), move |index| {
+        let (maps, inputs, pieces) = &owned;
+        let (map, panels) = pieces[index].clone();
+        product(&maps[map], inputs, panels)
+    });
+    let mut out = maps.map(|weights| vec![0.0; inputs.tokens * weights.rows]);
+    for ((map, panels), made) in pieces.into_iter().zip(made) {
+        let rows = maps[map].rows;
+        let (from, width) = (panels.start * PANEL, panels.len() * PANEL);
+        for (out, made) in out[map].chunks_exact_mut(rows).zip(made.chunks_exact(width)) {
+            let out = &mut out[from..rows.min(from + width)];
+            out.copy_from_slice(&made[..out.len()]);
+        }
+    }
+    out
+}
+
+/// `[tokens, rows]`, by this thread alone.
 pub(in crate::llm) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
-    debug_assert_eq!(weights.columns, inputs.width);
     let padded = weights.rows.next_multiple_of(PANEL);
-    let mut out = vec![0.0; inputs.tokens * padded];
-    Arch::new().dispatch(Matmul { weights, inputs, out: &mut out });
+    let mut out = product(weights, inputs, 0..padded / PANEL);
     if padded > weights.rows {
         for token in 1..inputs.tokens {
             out.copy_within(token * padded..token * padded + weights.rows, token * weights.rows);
@@ -82,30 +126,43 @@ pub(in crate::llm) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
     out
 }
 
-struct Matmul<'a> {
+/// `[tokens, 32 rows of each panel]`.
+fn product(weights: &Packed, inputs: &Inputs, panels: Range<usize>) -> Vec<f32> {
+    debug_assert_eq!(weights.columns, inputs.width);
+    let mut out = vec![0.0; inputs.tokens * panels.len() * PANEL];
+    Arch::new().dispatch(Product { weights, inputs, panels, out: &mut out });
+    out
+}
+
+struct Product<'a> {
     weights: &'a Packed,
     inputs: &'a Inputs,
-    /// `[tokens, rows of all panels]`, 0 at first.
+    panels: Range<usize>,
+    /// `[tokens, 32 rows of each panel]`, 0 at first.
     out: &'a mut [f32],
 }
 
-impl WithSimd for Matmul<'_> {
+impl WithSimd for Product<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { weights, inputs, out } = self;
-        let (columns, stride) = (weights.columns, weights.rows.next_multiple_of(PANEL));
+        let Self { weights, inputs, panels, out } = self;
+        let (columns, stride) = (weights.columns, panels.len() * PANEL);
+        if let (Some(weights), &[(_, size)]) = (weights.as_grouped(), &inputs.blocks[..]) {
+            FewTokens { weights, columns, size, x: &inputs.values }.multiply(simd, panels, out, stride);
+            return;
+        }
         let stretch = (STRETCH / weights.stride() * weights.stride()).min(columns);
         let mut expanded = vec![0.0; stretch * PANEL];
-        for panel in 0..stride / PANEL {
+        for (at, panel) in panels.enumerate() {
             for from in (0..columns).step_by(stretch) {
                 let expanded = &mut expanded[..stretch.min(columns - from) * PANEL];
                 let length = expanded.len() / PANEL;
                 weights.expand(panel, from, expanded);
                 for &(first, size) in &inputs.blocks {
                     let x = &inputs.values[first * columns + from * size..][..length * size];
-                    let out = &mut out[first * stride + panel * PANEL..];
+                    let out = &mut out[first * stride + at * PANEL..];
                     add_block(simd, size, expanded, x, out, stride);
                 }
             }
@@ -172,6 +229,10 @@ fn add<S: Simd, const SIZE: usize, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::{GgmlDType, QTensor};
+
+    use super::super::crew::Crew;
+    use super::super::quant_formats::QuantFormat;
     use super::*;
     use crate::nn::Init;
 
@@ -207,6 +268,49 @@ mod tests {
                 let chain = weights.iter().zip(x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));
                 assert_eq!(chain.to_bits(), alone[row].to_bits(), "token {token}, row {row}");
             }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        // Work for many pieces, with panels that are not full.
+        let (rows, columns) = ([1000, 40, 2030], 400);
+        let maps = rows.map(|rows| Arc::new(Packed::full(rows, columns, &numbers(rows as u64, &[rows, columns]))));
+        for tokens in [1, 3] {
+            let inputs = Arc::new(Inputs::new(&numbers(2, &[tokens, columns]), columns));
+            let wanted = [0, 1, 2].map(|map: usize| matmul(&maps[map], &inputs));
+            for threads in [1, 2, 3, 8] {
+                let crew = Crew::new(threads);
+                let found = shared_matmuls(&crew.begin_pass(), [&maps[0], &maps[1], &maps[2]], &inputs);
+                assert!(found == wanted, "{threads} threads, {tokens} tokens");
+            }
+        }
+    }
+
+    #[test]
+    fn one_block_of_tokens_gives_the_bits_of_many() {
+        // 70 rows: panels go in twos, and the last is not full.
+        let (rows, columns, tokens) = (70, 512, 15);
+        let x = numbers(2, &[tokens, columns]);
+        let weights = Init::new(1).normal(&[rows, columns], 0.1).unwrap();
+        for kind in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q8_0, GgmlDType::Q4K, GgmlDType::Q5K, GgmlDType::Q6K]
+        {
+            let stored = QTensor::quantize(&weights, kind).unwrap();
+            let bytes = stored.data().unwrap();
+            let mut rest = &bytes[..];
+            let packed = Packed::grouped(rows, columns, QuantFormat::of(kind).unwrap(), |row| {
+                row.copy_from_slice(&rest[..row.len()]);
+                rest = &rest[row.len()..];
+                Ok(())
+            });
+            let packed = packed.unwrap();
+            let together = matmul(&packed, &Inputs::new(&x, columns));
+            for size in [1, 2, 4, 8] {
+                let few = matmul(&packed, &Inputs::new(&x[..size * columns], columns));
+                assert!(few == together[..size * rows], "{kind:?}, {size} tokens");
+            }
+            let chain = packed.row(69).iter().zip(&x).fold(0.0_f32, |sum, (w, x)| w.mul_add(*x, sum));
+            assert_eq!(chain.to_bits(), together[69].to_bits(), "{kind:?}");
         }
     }
 }

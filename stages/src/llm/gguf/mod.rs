@@ -15,16 +15,18 @@
 //! uninterrupted run.
 //!
 //! # Performance
-//! Weights stay quantised in memory and are dequantised block by block into the CPU's L1 cache ([`packed`], [`matmul`]). A
-//! forward pass of one token therefore costs about as much as one of eight, and sessions on several threads share passes
-//! ([`batching`]).
+//! Weights stay quantised in memory, as large as in the file, and are dequantised block by block into the CPU's L1 cache ([`packed`],
+//! [`matmul`]), or for few tokens into its registers ([`few_tokens`]). Sessions on several threads share passes ([`batching`]), and
+//! threads without a pass share the products of the others ([`crew`]).
 //!
 //! Not here: training, GPUs.
 
 mod attention;
 mod batching;
 mod chat;
+mod crew;
 mod decoder;
+mod few_tokens;
 pub(super) mod hidden_states;
 #[cfg(test)]
 pub(super) mod llama_cpp_tests;
@@ -35,6 +37,7 @@ mod model_config;
 mod ops;
 pub(super) mod packed;
 mod quant_formats;
+mod scales;
 mod session;
 mod tokenizer;
 pub mod toy;
@@ -73,8 +76,9 @@ impl Gguf {
         let config = ModelConfig::from_header(&header, tokenizer.len())?;
         let name = header.text("general.name")?.unwrap_or_else(|| header.place());
         let chat = Chat::from_header(&header)?;
-        let decoder = Decoder::load(&mut header, config)?;
-        Ok(Self { name, tokenizer, chat, decoder, scheduler: BatchScheduler::new(rayon::current_num_threads()) })
+        let threads = rayon::current_num_threads();
+        let decoder = Decoder::load(&mut header, config, threads)?;
+        Ok(Self { name, tokenizer, chat, decoder, scheduler: BatchScheduler::new(threads) })
     }
 
     /// The model's name from its metadata; the path when it has none.

@@ -1,13 +1,14 @@
 //! Quantised weights in the layout of [`matmul`](super::matmul), which dequantises only the block that it multiplies.
 //!
 //! Rows form panels of 32. In a panel the numbers of one column are contiguous, so that one vector holds the factors of one input.
-//! A word holds eight columns of 4 bits, four of 8 bits or two of 16 bits; each group of columns has its scales and mins as f32,
-//! 8 bytes for 32 weights.
+//! A word holds eight columns of 4 bits, four of 8 bits or two of 16 bits. Scales and mins are kept as the file stores them
+//! ([`scales`](super::scales)), so that a 4-bit or 8-bit model takes little more memory than its file.
 
 use anyhow::{Result, ensure};
 use candle_core::quantized::GgmlDType;
 
 use super::quant_formats::{QuantFormat, Row};
+use super::scales::{Scales, float16};
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 32;
@@ -33,14 +34,13 @@ enum Store {
 }
 
 /// Whole numbers with a scale and a min per group of columns.
-struct Grouped {
+pub(super) struct Grouped {
     /// Of a number: 4, unsigned, or 8, signed.
-    bits: usize,
+    pub bits: usize,
     /// Columns of a group.
-    group: usize,
-    words: Vec<u32>,
-    scales: Vec<f32>,
-    mins: Vec<f32>,
+    pub group: usize,
+    pub words: Vec<u32>,
+    pub scales: Scales,
 }
 
 impl Packed {
@@ -60,25 +60,19 @@ impl Packed {
         let mut bytes = vec![0; row_bytes.unwrap_or(0)];
         ensure!(row_bytes.is_some(), "{columns} weights a row are no whole number of blocks");
         let mut words = vec![0_u32; padded * columns / per_word];
-        let mut scales = vec![0.0; padded * groups];
-        let mut mins = vec![0.0; padded * groups];
+        let mut scales = Scales::new(format, padded / PANEL, groups);
         let mut row = Row::default();
         for index in 0..rows {
             next(&mut bytes)?;
             format.read(&bytes, &mut row);
-            let finite = row.scales.iter().chain(&row.mins).all(|x| x.is_finite());
-            ensure!(finite, "row {index} has a scale that is no finite number");
             let (panel, lane) = (index / PANEL, index % PANEL);
-            for (at, (scale, min)) in row.scales.iter().zip(&row.mins).enumerate() {
-                let place = (panel * groups + at) * PANEL + lane;
-                (scales[place], mins[place]) = (*scale, *min);
-            }
+            ensure!(scales.set(panel, lane, &row), "row {index} has a scale that is no finite number");
             for (at, quants) in row.quants.chunks_exact(per_word).enumerate() {
                 let word = quants.iter().rev().fold(0, |word: u32, quant| word << bits | u32::from(*quant));
                 words[(panel * columns / per_word + at) * PANEL + lane] = word;
             }
         }
-        Ok(Self { rows, columns, store: Store::Grouped(Grouped { bits, group, words, scales, mins }) })
+        Ok(Self { rows, columns, store: Store::Grouped(Grouped { bits, group, words, scales }) })
     }
 
     /// Reads rows of 16-bit floats as `kind` stores them from `next`; `columns` is even.
@@ -113,6 +107,14 @@ impl Packed {
             }
         }
         Self { rows, columns, store: Store::Full(panels) }
+    }
+
+    /// The weights as whole numbers, where the file has such.
+    pub(super) fn as_grouped(&self) -> Option<&Grouped> {
+        match &self.store {
+            Store::Grouped(grouped) => Some(grouped),
+            _ => None,
+        }
     }
 
     /// How many columns [`Packed::expand`] can take at once: a multiple of this, or all that are left.
@@ -161,12 +163,12 @@ impl Packed {
         };
         let columns = 0..self.columns;
         match &self.store {
-            Store::Grouped(Grouped { bits, group, words, scales, mins }) => columns
+            Store::Grouped(Grouped { bits, group, words, scales }) => columns
                 .map(|column| {
                     let number = word(words, 32 / bits, column);
                     let number = if *bits == 4 { (number & 15) as f32 } else { f32::from(number as i8) };
-                    let at = (panel * (self.columns / group) + column / group) * PANEL + lane;
-                    number.mul_add(scales[at], mins[at])
+                    let (scale, min) = scales.one(panel * (self.columns / group) + column / group, lane);
+                    number.mul_add(scale, min)
                 })
                 .collect(),
             Store::Bfloat16 { words } => columns.map(|column| bfloat16(word(words, 2, column) & 0xFFFF)).collect(),
@@ -183,7 +185,7 @@ impl Grouped {
         let (group, bits) = (self.group, 32 / PER_WORD);
         for (at, out) in out.chunks_exact_mut(group * PANEL).enumerate() {
             let first = (panel * columns + from) / group + at;
-            let (scale, min) = (array(&self.scales[first * PANEL..]), array(&self.mins[first * PANEL..]));
+            let (scale, min) = self.scales.panel(first);
             let words = &self.words[first * group / PER_WORD * PANEL..][..group / PER_WORD * PANEL];
             for (words, out) in words.chunks_exact(PANEL).zip(out.chunks_exact_mut(PER_WORD * PANEL)) {
                 let words = array(words);
@@ -205,13 +207,6 @@ impl Grouped {
 #[inline(always)]
 fn bfloat16(bits: u32) -> f32 {
     f32::from_bits(bits << 16)
-}
-
-/// The float16 of these bits; where the exponent says infinity, 65536 or more. The product that mends the bias is exact.
-#[inline(always)]
-fn float16(bits: u32) -> f32 {
-    let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
-    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
 
 #[inline(always)]
@@ -282,16 +277,6 @@ mod tests {
             let packed = packed.unwrap();
             assert!(packed.row(35).iter().zip(&values[35 * 64..]).all(|(a, b)| (a - b).abs() < 0.01 * b.abs()));
             expanded(&packed);
-        }
-    }
-
-    #[test]
-    fn sixteen_bits_are_read_exactly() {
-        for bits in 0..=0xFFFF_u16 {
-            let wanted = f16::from_bits(bits).to_f32();
-            if wanted.is_finite() {
-                assert_eq!(float16(u32::from(bits)).to_bits(), wanted.to_bits(), "{bits:x}");
-            }
         }
     }
 }

@@ -1,21 +1,22 @@
 //! The quantisation formats of GGUF files, read into one form: w = q · scale + min, with a whole number q per weight, and a scale
-//! and a min per group of 16 or 32 weights.
+//! and a min per group of 16 or 32 weights, as the file stores them ([`super::scales`]).
 //!
 //! The layouts are ggml's (`ggml-common.h`, `dequantize_row_*` in `ggml-quants.c`). Formats that are not here are dequantised
 //! to f32 when a file is loaded.
 
 use candle_core::quantized::GgmlDType;
-use half::f16;
+
+use super::scales::ScaleForm;
 
 /// The numbers of a row, filled by [`QuantFormat::read`].
 #[derive(Default)]
 pub(super) struct Row {
     /// One per weight: 0 to 15 in a 4-bit format, else the bits of an i8.
     pub quants: Vec<u8>,
-    /// One per group.
-    pub scales: Vec<f32>,
-    /// One per group.
-    pub mins: Vec<f32>,
+    /// The bits of two float16 per block: of the scale, and above them of the min.
+    pub factors: Vec<u32>,
+    /// One per group where a block has several: by how much the scale is multiplied, and above 8 bits the min.
+    pub times: Vec<u16>,
 }
 
 /// One quantisation format.
@@ -26,18 +27,29 @@ pub(super) struct QuantFormat {
     pub bits: usize,
     /// Weights that share a scale.
     pub group: usize,
+    /// How the file stores the scales.
+    pub scales: ScaleForm,
 }
 
 impl QuantFormat {
     /// None for a type that is not supported here.
     pub(super) fn of(kind: GgmlDType) -> Option<Self> {
-        let (bits, group) = match kind {
-            GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q4K => (4, 32),
-            GgmlDType::Q5_0 | GgmlDType::Q5_1 | GgmlDType::Q8_0 | GgmlDType::Q5K => (8, 32),
-            GgmlDType::Q6K => (8, 16),
+        let (bits, group, scales) = match kind {
+            GgmlDType::Q4_0 => (4, 32, ScaleForm::Scale { min: -8.0 }),
+            GgmlDType::Q4_1 => (4, 32, ScaleForm::ScaleAndMin),
+            GgmlDType::Q5_0 | GgmlDType::Q8_0 => (8, 32, ScaleForm::Scale { min: 0.0 }),
+            GgmlDType::Q5_1 => (8, 32, ScaleForm::ScaleAndMin),
+            GgmlDType::Q4K => (4, 32, ScaleForm::Multiples),
+            GgmlDType::Q5K => (8, 32, ScaleForm::Multiples),
+            GgmlDType::Q6K => (8, 16, ScaleForm::SignedMultiples),
             _ => return None,
         };
-        Some(Self { kind, bits, group })
+        Some(Self { kind, bits, group, scales })
+    }
+
+    /// Groups that share the factors of their scales.
+    pub(super) fn groups_per_block(self) -> usize {
+        self.kind.block_size() / self.group
     }
 
     /// Bytes of a row of `columns` weights, which whole blocks must hold.
@@ -48,29 +60,28 @@ impl QuantFormat {
     /// Reads one row into `row`.
     pub(super) fn read(self, bytes: &[u8], row: &mut Row) {
         row.quants.clear();
-        row.scales.clear();
-        row.mins.clear();
+        row.factors.clear();
+        row.times.clear();
         for block in bytes.chunks_exact(self.kind.type_size()) {
             match self.kind {
                 GgmlDType::Q4_0 => {
-                    let d = float(block);
-                    row.group(d, -8.0 * d);
+                    row.factors(block, None);
                     row.nibbles(&block[2..]);
                 }
                 GgmlDType::Q4_1 => {
-                    row.group(float(block), float(&block[2..]));
+                    row.factors(block, Some(&block[2..]));
                     row.nibbles(&block[4..]);
                 }
                 GgmlDType::Q5_0 => {
-                    row.group(float(block), 0.0);
+                    row.factors(block, None);
                     row.five_bits(&block[2..6], &block[6..], 16);
                 }
                 GgmlDType::Q5_1 => {
-                    row.group(float(block), float(&block[2..]));
+                    row.factors(block, Some(&block[2..]));
                     row.five_bits(&block[4..8], &block[8..], 0);
                 }
                 GgmlDType::Q8_0 => {
-                    row.group(float(block), 0.0);
+                    row.factors(block, None);
                     row.quants.extend_from_slice(&block[2..]);
                 }
                 GgmlDType::Q4K => {
@@ -94,9 +105,9 @@ impl QuantFormat {
 }
 
 impl Row {
-    fn group(&mut self, scale: f32, min: f32) {
-        self.scales.push(scale);
-        self.mins.push(min);
+    fn factors(&mut self, scale: &[u8], min: Option<&[u8]>) {
+        let bits = |bytes: &[u8]| u32::from(u16::from_le_bytes([bytes[0], bytes[1]]));
+        self.factors.push(bits(scale) | min.map_or(0, bits) << 16);
     }
 
     /// The low halves of all bytes, then the high ones.
@@ -117,7 +128,8 @@ impl Row {
 
     /// Eight groups whose scales and mins are 6-bit multiples of two common numbers.
     fn super_groups(&mut self, head: &[u8]) {
-        let (scale, min, packed) = (float(head), float(&head[2..]), &head[4..]);
+        let packed = &head[4..];
+        self.factors(head, Some(&head[2..]));
         for group in 0..8 {
             let (times, less) = if group < 4 {
                 (packed[group] & 63, packed[group + 4] & 63)
@@ -125,7 +137,7 @@ impl Row {
                 let (mixed, first, second) = (packed[group + 4], packed[group - 4], packed[group]);
                 (mixed & 15 | (first >> 6) << 4, mixed >> 4 | (second >> 6) << 4)
             };
-            self.group(scale * f32::from(times), -(min * f32::from(less)));
+            self.times.push(u16::from(times) | u16::from(less) << 8);
         }
     }
 
@@ -134,9 +146,8 @@ impl Row {
         let (low, rest) = block.split_at(128);
         let (high, rest) = rest.split_at(64);
         let (times, scale) = rest.split_at(16);
-        for time in times {
-            self.group(float(scale) * f32::from(*time as i8), 0.0);
-        }
+        self.factors(scale, None);
+        self.times.extend(times.iter().map(|time| u16::from(*time)));
         for (low, high) in low.chunks_exact(64).zip(high.chunks_exact(32)) {
             for part in 0..4 {
                 self.quants.extend((0..32).map(|place| {
@@ -147,10 +158,6 @@ impl Row {
             }
         }
     }
-}
-
-fn float(bytes: &[u8]) -> f32 {
-    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
 }
 
 #[cfg(test)]
@@ -181,11 +188,15 @@ mod tests {
             let mut row = Row::default();
             for (bytes, wanted) in bytes.chunks_exact(format.row_bytes(512).unwrap()).zip(&wanted) {
                 format.read(bytes, &mut row);
-                assert_eq!((row.quants.len(), row.scales.len()), (512, 512 / format.group));
+                let per_block = format.groups_per_block();
+                assert_eq!((row.quants.len(), row.factors.len()), (512, 512 / format.group / per_block));
                 for (place, wanted) in wanted.iter().enumerate() {
                     let quant = row.quants[place];
                     let number = if format.bits == 4 { f32::from(quant) } else { f32::from(quant as i8) };
-                    let found = number.mul_add(row.scales[place / format.group], row.mins[place / format.group]);
+                    let (group, block) = (place / format.group, place / format.group / per_block);
+                    let time = row.times.get(group).copied().unwrap_or_default();
+                    let (scale, min) = format.scales.of(row.factors[block], u32::from(time));
+                    let found = number.mul_add(scale, min);
                     assert!((found - wanted).abs() < 1e-6, "{kind:?} {place}: {found} {wanted}");
                 }
             }

@@ -7,6 +7,7 @@
 //!   mean over negative words of ln p(word | prompt), in nats. It needs a model that gives log-probabilities. A word is scored as
 //!   a whole, so that the number of its tokens is the same for all items and cancels in comparisons between them. The item's
 //!   score is the mean over all contrasts; none is chosen by its agreement with ratings.
+//!   The default prompts are one line of running text, the form in which a review mentions a title.
 //! - a **grade** is a whole number that the model writes.
 //!
 //! The requests contain nothing but the item, so that another experiment on the same catalogue finds all answers in the call
@@ -88,8 +89,8 @@ impl Default for RateBy {
         );
         let verdict = contrast(
             include_str!("prompt/verdict.j2"),
-            ["masterpiece", "classic", "perfect", "fantastic"],
-            ["mediocre", "weak", "worthless", "disappointing"],
+            ["perfect", "fantastic", "impressive", "beautiful"],
+            ["mediocre", "weak", "worthless", "ridiculous"],
         );
         let named = [("critics", critics), ("audience", audience), ("verdict", verdict)];
         Self::Contrasts(named.map(|(name, contrast)| (name.to_owned(), contrast)).into())

@@ -150,15 +150,16 @@ mod tests {
             .map(|&(name, question)| {
                 let Question::Contrast(contrast) = question else { panic!("contrasts") };
                 let request = questions.choice(name, contrast, &item("The Piano", Some(1993))).unwrap();
-                assert_eq!(request.options.len(), 8);
-                assert_eq!(request.context, ["", "Movie: The Piano (1993)\n"], "shared");
+                assert!(request.options.len() == 8 && request.context.is_empty());
                 request.completion_prefix
             })
             .collect();
-        let [audience, critics, verdict] = &said[..] else { panic!("{said:?}") };
-        assert_eq!(audience, "Those who know this movie remember it as");
-        assert_eq!(critics, "According to most critics, this movie is");
-        assert_eq!(verdict, "My verdict in one word:");
+        let expected = [
+            "Movie: The Piano (1993). Those who know this movie call it",
+            "Movie: The Piano (1993). Critics say this movie is",
+            "Movie: The Piano (1993). In one word, this movie is",
+        ];
+        assert_eq!(said, expected);
         let by = RateBy::Grade(Grade::default());
         let questions = Questions::new(&by, "book").unwrap();
         let (name, Question::Grade(grade)) = questions.all[0] else { panic!("a grade") };
