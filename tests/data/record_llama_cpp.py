@@ -6,9 +6,10 @@
     python tests/data/record_llama_cpp.py /tmp/toy.gguf > tests/data/llama_cpp_toy.json    # and toy_qwen2
     python tests/data/record_llama_cpp.py /tmp/toy_gpt_2.gguf --texts > tests/data/llama_cpp_toy_gpt_2.json    # and llama_bpe
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf --titles ml-100k.item > tests/data/llama_cpp_titles.json
+    python tests/data/record_llama_cpp.py qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --prompts 1 > tests/data/llama_cpp_qwen.json
 
 With `--texts` only token ids are recorded; with `--titles` those of the first 500 titles of RecBole's `ml-100k.item`, by row
-and without the titles themselves.
+and without the titles themselves. `--prompts` takes only so many prompts: a large model takes minutes for each.
 
 Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
 activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights
@@ -81,6 +82,8 @@ PROMPTS = [
 ]
 OPTIONS = ["Toy Story", "GoldenEye", "12 Angry Men", "Misérables, Les", "2001: A Space Odyssey", "Apollo 13<|im_end|>"]
 TOP = 12
+# A server takes seconds for the probabilities of a large vocabulary.
+LIKELY = 10_000
 TITLES = 500
 REPLY = 12
 
@@ -106,11 +109,15 @@ class Server:
     def ids(self, text):
         return self.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
 
-    def logprobs(self, ids, vocabulary):
-        """Log-probability of every token after `ids`, as a dict by token id."""
+    def logprobs(self, ids, vocabulary, wanted=()):
+        """Log-probability after `ids` of the tokens `wanted` and of all that are likely, as a dict by token id."""
+        found = self.likeliest(ids, min(LIKELY, vocabulary))
+        return found if all(token in found for token in wanted) else self.likeliest(ids, vocabulary)
+
+    def likeliest(self, ids, count):
         # The probabilities are those before the bias. It makes sure that a whole character is drawn, for behind half of
         # one, and at an end of text, the server reports none.
-        body = {"prompt": ids, "n_predict": 1, "n_probs": vocabulary, "temperature": 0, "cache_prompt": False}
+        body = {"prompt": ids, "n_predict": 1, "n_probs": count, "temperature": 0, "cache_prompt": False}
         body["logit_bias"] = [[self.ids("a")[0], 1000]]
         steps = self.post("/completion", body)["completion_probabilities"]
         return {p["id"]: p["logprob"] for p in steps[0]["top_logprobs"]}
@@ -138,17 +145,22 @@ def expanded(path, out):
     return len(reader.fields["tokenizer.ggml.tokens"].data)
 
 
+def prompts():
+    return PROMPTS[: int(sys.argv[3])] if "--prompts" in sys.argv else PROMPTS
+
+
 def record(server, vocabulary):
     """For each prompt: its first tokens, the sum over each option's tokens after it, and a reply."""
     answers = []
-    for prompt in PROMPTS:
+    options = [server.ids(option) for option in OPTIONS]
+    for prompt in prompts():
         ids = server.ids(prompt)
-        first = server.logprobs(ids, vocabulary)
+        first = server.logprobs(ids, vocabulary, {tokens[0] for tokens in options})
         sums = []
-        for option in OPTIONS:
-            total, tokens = 0.0, server.ids(option)
+        for tokens in options:
+            total = 0.0
             for i, token in enumerate(tokens):
-                total += (first if i == 0 else server.logprobs(ids + tokens[:i], vocabulary))[token]
+                total += (first if i == 0 else server.logprobs(ids + tokens[:i], vocabulary, {token}))[token]
             sums.append(total)
         answers.append((first, sums, server.reply(ids)))
     return answers
@@ -188,7 +200,7 @@ def only_ids(path):
 
 def main():
     path = pathlib.Path(sys.argv[1])
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 2 and "--prompts" not in sys.argv:
         print(laid_out(only_ids(path)))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -197,19 +209,19 @@ def main():
         server = Server(path)
         texts = [{"text": text, "ids": server.ids(text)} for text in TEXTS]
         counts = [len(server.ids(option)) for option in OPTIONS]
-        lengths = [len(server.ids(prompt)) for prompt in PROMPTS]
+        lengths = [len(server.ids(prompt)) for prompt in prompts()]
         quantised = record(server, vocabulary)
         exact = record(Server(f32), vocabulary)
-    prompts = []
-    for prompt, length, (first_q, sums_q, _), (first_f, sums_f, reply) in zip(PROMPTS, lengths, quantised, exact):
+    answers = []
+    for prompt, length, (first_q, sums_q, _), (first_f, sums_f, reply) in zip(prompts(), lengths, quantised, exact):
         top = sorted(first_f, key=first_f.get, reverse=True)[:TOP]
         first = [{"id": t, "as_is": round(first_q[t], 5), "f32": round(first_f[t], 5)} for t in top]
         options = [
             {"option": o, "tokens": n, "as_is": round(q, 5), "f32": round(f, 5)}
             for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
         ]
-        prompts.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
-    print(laid_out({"recorded": recorded(path), "texts": texts, "prompts": prompts}))
+        answers.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
+    print(laid_out({"recorded": recorded(path), "texts": texts, "prompts": answers}))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ pub struct WorthEstimate {
     /// - `standalone_worth`: N* with V_best(N*) = V(scores alone), in ratings; `n` is 0.
     /// - `detectable_gain`: the smallest gain that is found with a power of 80 %: 2.8 standard errors of `gain`.
     /// - `margin`: the equivalence margin, a share of V(oracle) − V(random); `n` is 0.
-    /// - `end`: the log size from which on the scores change nothing: every gain's interval from there on covers 0 and lies within the
-    ///   margin. `value` is NaN where there is none; `n` is 0.
+    /// - `end`: the log size from which on the scores change nothing: every gain's interval from there on lies within the margin
+    ///   and not above 0. `value` is NaN where there is none; `n` is 0.
     pub quantity: String,
     /// N.
     pub n: u32,

@@ -45,18 +45,20 @@ fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
     }
     let learner = if find(model, BEST, ALL, "gain").is_empty() { learner_of(rows, model) } else { BEST.to_owned() };
     let worths = find(model, &learner, ALL, "marginal_worth");
-    for gain in find(model, &learner, ALL, "gain") {
+    let who =
+        if learner == BEST { "the recommender that validation chooses".to_owned() } else { format!("`{learner}`") };
+    for gain in find(model, &learner, ALL, "gain").into_iter().filter(|gain| gain.n > 0) {
         let Some(worth) = worths.iter().find(|worth| worth.n == gain.n) else { continue };
         let beside = format!("{model} beside {} ratings", thousands(f64::from(gain.n)));
         lines.push(if gain.low <= 0.0 {
             let most = find(model, &learner, ALL, "detectable_gain").iter().find(|row| row.n == gain.n).map_or(f64::NAN, |row| row.value);
             format!(
-                "{beside} adds nothing that can be seen to the return of `{learner}`: {}; a gain of {most:.2} would have been found.",
+                "{beside} adds nothing that can be seen to the return of {who}: {}; a gain of {most:.2} would have been found.",
                 decimals(gain)
             )
         } else {
             format!(
-                "{beside} adds {} to the return of `{learner}`, and is worth {} more ratings.",
+                "{beside} adds {} to the return of {who}, and is worth {} more ratings.",
                 decimals(gain),
                 interval(worth)
             )
@@ -151,7 +153,7 @@ mod tests {
             answer(&rows),
             [
                 "llm alone returns 110.00 [109.00, 111.25] per session. Without it, the recommender that validation chooses needs 1,240 [800, ≥ 48,000] ratings for that return ().",
-                "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of `best by validation`, and is worth 900 [400, 2,000] more ratings.",
+                "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of the recommender that validation chooses, and is worth 900 [400, 2,000] more ratings.",
                 "llm stops to matter at 10,000 ratings: from there on its gain is 0 within a margin of 0.50.",
                 "Control: beside 100 ratings the same scores shuffled over the items are worth 0 (at most 0 ratings).",
             ]
@@ -161,7 +163,7 @@ mod tests {
         unseen.push(row("llm", BEST, "detectable_gain", 100, [2.25; 3]));
         assert_eq!(
             answer(&unseen)[1],
-            "llm beside 100 ratings adds nothing that can be seen to the return of `best by validation`: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
+            "llm beside 100 ratings adds nothing that can be seen to the return of the recommender that validation chooses: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
         );
         rows[5].value = f64::NAN;
         assert!(answer(&rows)[2].starts_with("llm matters, or may matter, at every size up to 100 ratings"));

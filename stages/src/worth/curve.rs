@@ -74,8 +74,8 @@ impl Curve<'_> {
                 cells.push(self.cell(place, Arm::new(learner, scores), 0, rankings)?);
                 Ok(())
             };
-            arm(ORACLE, "", &(0..self.users).into_par_iter().map(truth).collect::<Vec<_>>())?;
-            arm(RANDOM, "", &(0..self.users).into_par_iter().map(drawn).collect::<Vec<_>>())?;
+            arm(ORACLE, "", &self.each(truth))?;
+            arm(RANDOM, "", &self.each(drawn))?;
             if self.items.year.iter().any(Option::is_some) {
                 // Undated items come last.
                 let age: Vec<f64> =
@@ -106,9 +106,9 @@ impl Curve<'_> {
                 for (learner, found) in &arms {
                     let rankings: Vec<Vec<u32>> = match found {
                         Scores::All(scores) => vec![Ranked::order(&place.offered, scores)],
-                        Scores::Each(fitted) => (0..self.users)
-                            .map(|user| Ranked::order(&place.offered, &fitted.scores(user as u32)))
-                            .collect(),
+                        Scores::Each(fitted) => {
+                            self.each(|user| Ranked::order(&place.offered, &fitted.scores(user as u32)))
+                        }
                     };
                     let arm = Arm::new(learner, scores.map_or("", |scores| &scores.name));
                     cells.push(self.cell(place, arm, log.len(), &rankings)?);
@@ -119,6 +119,16 @@ impl Curve<'_> {
         };
         let cells: Vec<Vec<_>> = given.par_iter().map(of_scores).collect::<Result<_>>()?;
         Ok(cells.concat())
+    }
+
+    /// The rankings of the evaluated users at their numbers; nobody asks for those of the others.
+    fn each(&self, ranking: impl Fn(usize) -> Vec<u32> + Sync) -> Vec<Vec<u32>> {
+        let of = |user: usize| {
+            let evaluated = self.evaluated.binary_search(&(user as u32)).is_ok();
+            if evaluated { ranking(user) } else { Vec::new() }
+        };
+        // One ranking would stand for everybody.
+        (0..self.users.max(2)).into_par_iter().map(of).collect()
     }
 
     fn cell(&self, place: &Place, arm: Arm, n: usize, rankings: &[Vec<u32>]) -> Result<(ReturnCell, Vec<f32>)> {

@@ -6,7 +6,7 @@
 //!
 //! V_F⁻¹ inverts the isotonic regression of V_F on ln(1 + N); at N = 0 every learner without scores is random. A worth that the log
 //! cannot resolve lies "at least" at its largest N. The scores stop to matter at the size from which on every interval of
-//! V_FM − V_F covers 0 and lies within a margin of equivalence.
+//! V_FM − V_F lies within a margin of equivalence and not above 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -269,8 +269,7 @@ fn ends(rows: &[WorthEstimate]) -> Vec<WorthEstimate> {
     }
     let end = |((world, scores, learner), gains): ((&str, &str, &str), Vec<&WorthEstimate>)| {
         let margin = rows.iter().find(|row| row.quantity == "margin" && row.world == world)?.value;
-        let nothing =
-            |gain: &WorthEstimate| gain.low <= 0.0 && gain.high >= 0.0 && gain.low >= -margin && gain.high <= margin;
+        let nothing = |gain: &WorthEstimate| gain.low <= 0.0 && gain.low >= -margin && gain.high <= margin;
         let mut sizes: Vec<&&WorthEstimate> = gains.iter().collect();
         sizes.sort_by_key(|gain| gain.n);
         let from =

