@@ -55,3 +55,37 @@ fn a_wrong_model_and_a_wrong_template_are_refused_with_a_next_step() {
         .ends_with(2)
         .says(&["sentence_encodr", "sentence_encoder"]);
 }
+
+const FEATURES: &str = "
+  world:
+    use: world.deepfm
+    inputs: { interactions: log.interactions, items: log.items, users: log.users, item_vectors: vectors.item_vectors }
+    with: { ensemble_size: 1, n_epochs: 2, simulator: { embedding_dim: 4, horizon: 20, distance: item_vectors } }
+  demos: { use: demonstrate.from_log, inputs: { interactions: log.interactions } }
+  reward:
+    use: irl.gail
+    inputs: { world: world.world, demonstrations: demos.demonstrations, item_vectors: vectors.item_vectors }
+    with: { rounds: 1, generator_updates: 1, policy: { episodes_per_update: 4 } }
+";
+
+#[test]
+fn worlds_and_discriminators_read_vectors_and_say_where_they_are_missing() {
+    let project = Project::new().config(&format!("{EMBED}{FEATURES}"));
+    project.ok(&["run", "x.yaml"]).prints(&["5 stages: 5 ran"]);
+    // A distance by vectors needs some, and a world that learns from none of them says so.
+    let without = FEATURES.replace("users: log.users, item_vectors: vectors.item_vectors", "users: log.users");
+    Project::new()
+        .config(&format!("{EMBED}{without}"))
+        .run(&["plan", "x.yaml"])
+        .ends_with(2)
+        .says(&["simulator.distance", "connect the `item_vectors` of an `embed` stage"]);
+    let bias = FEATURES
+        .replace("world.deepfm", "world.bias")
+        .replace("ensemble_size: 1, n_epochs: 2, ", "")
+        .replace(", distance: item_vectors", "");
+    Project::new()
+        .config(&format!("{EMBED}{bias}"))
+        .run(&["plan", "x.yaml"])
+        .ends_with(2)
+        .says(&["item_vectors", "set `simulator.distance: item_vectors`, or leave the input out"]);
+}

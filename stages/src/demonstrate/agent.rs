@@ -116,7 +116,7 @@ pub enum UserSimilarity {
     /// The world's user vectors, which it fitted or derived from features.
     #[default]
     Vectors,
-    /// Embeddings of the users' profiles, the items they liked, by an embedding model
+    /// Embeddings of the users' profiles, the items they liked, by the stage's `embedder` or the server's embedding model
     /// (`llm: { openai: { embedding_model: … } }`). Users without a profile are similar to nobody.
     Texts,
 }

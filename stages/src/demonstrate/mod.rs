@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::env::ItemRanking;
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, Llm, LlmConfig, Rated, Rating, RecordedCall};
+use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
@@ -99,6 +99,10 @@ pub struct Demonstrate {
     /// Settings of the roles: generation and memory.
     #[serde(default)]
     pub roles: RoleSettings,
+    /// The model that embeds texts, for `actor: { write: … }` and `roles.similarity: texts`; by default the server's
+    /// (`llm.openai.embedding_model`), if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<EmbedderConfig>,
     /// Minimum fraction of turns at which the model named an item that may be shown; below it the stage fails. At the other turns
     /// the retriever's first candidate is shown instead, and counted. With `actor: { rate: {} }`, the minimum fraction of items with a
     /// score.
@@ -175,7 +179,7 @@ impl Stage for Demonstrate {
     type Outputs = Outputs;
 
     fn assets(&self) -> Vec<AssetName> {
-        self.llm.asset().into_iter().collect()
+        self.llm.asset().into_iter().chain(self.embedder.as_ref().map(|embedder| embedder.asset().clone())).collect()
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -198,8 +202,9 @@ impl Stage for Demonstrate {
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.actor.check(&self.llm, self.agent).map_err(|(path, message)| (format!("actor.{path}"), message))?;
-        if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() {
-            let wanted = "texts are compared by an embedding model: name one in `llm.openai.embedding_model`";
+        if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() && self.embedder.is_none() {
+            let wanted =
+                "texts are compared by an embedding model: set `embedder`, or name one in `llm.openai.embedding_model`";
             return wrong("roles.similarity", wanted);
         }
         self.roles.check().map_err(|(path, message)| (format!("roles.{path}"), message))
@@ -233,7 +238,8 @@ impl Demonstrate {
         let (world, noun) = (&inputs.world, self.item_noun.trim());
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.history_length, &inputs.items, &inputs.train)?;
-        let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
+        let embedder = self.embedder.as_ref().map(|embedder| embedder.open(cx)).transpose()?;
+        let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?).embedding_with(embedder.as_deref());
         let users = sample_users(self.users, self.seed, world);
         let top_rated = top_rated(&inputs.train, world.users(), self.n_liked);
         let conversations = llm.conversations(&prompt.preamble)?;

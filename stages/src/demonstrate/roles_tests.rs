@@ -291,6 +291,38 @@ fn people_are_alike_by_the_meaning_of_what_they_liked() {
     assert_eq!(played(UserSimilarity::Texts, 0.81).0, None);
 }
 
+/// An embedder of this process replaces that of the provider: for profiles, and for titles that the catalogue does not have.
+#[test]
+fn texts_are_embedded_by_the_stages_own_model() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::llm::sentence_encoder::toy::write_toy(&folder.path().join("model")).unwrap();
+    let mut cx = Context::detached(folder.path());
+    cx.add_asset("encoder", folder.path().join("model").as_path());
+    let mut llm = Scripted::new(|writing: &CompletionRequest| match writing.completion_prefix.split(' ').next() {
+        Some("Thought") => "Something thin.".to_owned(),
+        Some("Recommended") => "zzz".to_owned(),
+        _ => "Of others.".into(),
+    });
+    llm.meaning = Some(|_| panic!("the provider's own model is not asked"));
+    let ground = MatchSettings { embedding: -1.0, ..MatchSettings::default() };
+    let stage = Demonstrate {
+        users: USERS,
+        agent: Agent::Reflexion,
+        actor: Actor::Write(TitleGeneration { max_attempts: 1, ground, ..TitleGeneration::default() }),
+        embedder: serde_json::from_str(r#"{"sentence_encoder": {"asset": "encoder"}}"#).unwrap(),
+        roles: RoleSettings { memory_batch_size: 2, similarity: UserSimilarity::Texts, ..RoleSettings::default() },
+        ..stage()
+    };
+    let outputs = stage.demonstrate(&llm, &inputs(), &cx).unwrap();
+    let first = outputs.demonstrations.trajectories[0].steps[0].item;
+    assert!(
+        outputs.demonstrations.trajectories.iter().all(|told| told.steps[0].item == first),
+        "the nearest by its vector"
+    );
+    let recalls = |writing: &CompletionRequest| writing.context.iter().any(|line| line.starts_with("With people"));
+    assert!(llm.wrote.lock().unwrap().iter().any(recalls), "users with profiles recall each other");
+}
+
 #[test]
 fn texts_need_a_model_that_turns_them_into_vectors() {
     let roles = RoleSettings { similarity: UserSimilarity::Texts, ..RoleSettings::default() };
@@ -299,5 +331,9 @@ fn texts_need_a_model_that_turns_them_into_vectors() {
     let llm = |more: &str| serde_json::from_str(&format!(r#"{{"openai": {{"model": "m"{more}}}}}"#)).unwrap();
     assert!(Demonstrate { llm: llm(""), roles: roles.clone(), ..stage() }.check().is_err());
     let embedding = llm(r#", "embedding_model": "e""#);
-    assert_eq!(Demonstrate { llm: embedding, roles, ..stage() }.check(), Ok(()));
+    assert_eq!(Demonstrate { llm: embedding, roles: roles.clone(), ..stage() }.check(), Ok(()));
+    let embedder = serde_json::from_str(r#"{"sentence_encoder": {"asset": "minilm"}}"#).unwrap();
+    let stage = Demonstrate { embedder: Some(embedder), roles, ..stage() };
+    assert_eq!(stage.check(), Ok(()));
+    assert!(stage.assets().iter().any(|asset| asset.0 == "minilm"), "{:?}", stage.assets());
 }

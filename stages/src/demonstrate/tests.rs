@@ -57,6 +57,7 @@ pub(super) fn stage() -> Demonstrate {
         agent: Agent::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),
+        embedder: None,
         min_valid_rate: 0.5,
     }
 }

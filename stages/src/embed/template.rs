@@ -40,7 +40,8 @@ impl ItemTemplate {
         let features = BTreeMap::from([("colour", "red")]);
         let text =
             ours.render(&context! { name => "Heat", title => "Heat", year => 1995, genres => ["Crime"], features });
-        if text.map_err(wrong)?.is_empty() {
+        // The features of the catalogue are known when the stage runs.
+        if text.map_err(wrong)?.is_empty() && !ours.names(false).contains("features") {
             return Err("a text of an item, such as `{{ name }}`; this one is empty for every item".into());
         }
         Ok(ours)

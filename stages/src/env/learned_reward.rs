@@ -1,11 +1,11 @@
 //! r_IRL: what an inverse-RL stage learned from the demonstrations, as a function of state and action.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::Observation;
-use crate::artifact::{Array, RewardModel, World};
+use super::{Observation, embed_texts};
+use crate::artifact::{Array, ItemVectors, Items, RewardModel, World};
 use crate::nn::Discriminator;
 use crate::nn::discriminator::{DiscriminatorBatch, TransitionStates};
 
@@ -36,6 +36,35 @@ impl<'w> Features<'w> {
             world.items()
         );
         Ok(Self { world, texts: Some(texts) })
+    }
+
+    /// Features for a discriminator: items are told by their `vectors`, else by embeddings of `width` numbers of the texts of `items`,
+    /// else by the world's vectors.
+    ///
+    /// # Errors
+    /// When both are given, or one is of another catalogue.
+    pub fn of(
+        world: &'w World,
+        items: Option<&Items>,
+        vectors: Option<&ItemVectors>,
+        width: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        match (items, vectors) {
+            (Some(_), Some(_)) => bail!(
+                "`items` and `item_vectors` both tell the discriminator of the items\nhelp: leave out one of the two: `items` for the \
+                 spelling of titles, `item_vectors` for what a model makes of them"
+            ),
+            (Some(items), None) => {
+                items.check_world(world)?;
+                Self::with_texts(world, embed_texts(items, width, seed))
+            }
+            (None, Some(vectors)) => {
+                vectors.check_items(world.items())?;
+                Self::with_texts(world, vectors.standardized())
+            }
+            (None, None) => Ok(Self::new(world)),
+        }
     }
 
     /// The items' texts, where it has some.
@@ -223,6 +252,28 @@ mod tests {
         let mut other = world.clone();
         other.user_vectors.data[0] += 0.5;
         assert!(error(&other, 2).unwrap().contains("in another world"));
+    }
+
+    #[test]
+    fn items_are_told_by_vectors_by_texts_or_by_the_world() {
+        let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
+        let names: Vec<String> = (0..4).map(|k| format!("i{k}")).collect();
+        let items =
+            Items { id: names.clone(), title: names, year: vec![None; 4], genres: vec![vec![]; 4], ..Items::default() };
+        let vectors = |count: usize| ItemVectors {
+            vectors: Array::new(&[count, 3], (0..3 * count).map(|x| (x as f32).sin()).collect()),
+            space: "toy".into(),
+            columns: vec![],
+        };
+        let width = |items: Option<&Items>, vectors: Option<&ItemVectors>| {
+            Features::of(&world, items, vectors, 5, 1).map(|features| features.items().shape[1])
+        };
+        assert_eq!(width(None, Some(&vectors(4))).unwrap(), 3);
+        assert_eq!(width(Some(&items), None).unwrap(), 5);
+        assert_eq!(width(None, None).unwrap(), world.item_vectors.shape[1]);
+        let error = |items: Option<&Items>, vectors: &ItemVectors| width(items, Some(vectors)).unwrap_err().to_string();
+        assert!(error(None, &vectors(3)).starts_with("`item_vectors` holds 3 vectors for 4 items\nhelp: "));
+        assert!(error(Some(&items), &vectors(4)).contains("\nhelp: leave out one of the two"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct MatchSettings {
     /// for Steam: `Darkest Dungeon 2` matches `Darkest Dungeon®`, `Stellaris` does not match `Stellar 2D`.
     #[serde(default = "MatchSettings::default_trigram")]
     pub trigram: f64,
-    /// Minimum cosine of a match by embeddings, −1 to 1; used where the provider has an embedding model. The default is strict.
+    /// Minimum cosine of a match by embeddings, −1 to 1; used where the stage has an `embedder` or the provider an embedding model. The default is strict.
     /// Scales of cosines differ between models, so inspect the matches.
     #[serde(default = "MatchSettings::default_embedding")]
     pub embedding: f64,

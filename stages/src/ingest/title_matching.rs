@@ -6,11 +6,15 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result};
 use pipeline::Context;
+use pipeline::checkpointing::ValueStore;
+use rayon::prelude::*;
 
 use super::transcript::{Transcript, Turn};
-use crate::artifact::{GroundedName, Groundings, Items};
+use crate::artifact::{Array, GroundedName, Groundings, Items};
 use crate::ground::{Grounder, Grounding, MatchKind, MatchSettings, UnmatchedName};
+use crate::llm::{EmbedderConfig, cached_embeddings};
 
 /// The match of each title of some transcripts.
 pub(super) struct TitleMatcher<'a> {
@@ -21,12 +25,38 @@ pub(super) struct TitleMatcher<'a> {
 }
 
 impl<'a> TitleMatcher<'a> {
-    pub fn new(items: &'a Items, settings: &MatchSettings, transcripts: impl Iterator<Item = &'a Transcript>) -> Self {
-        let grounder = Grounder::new(items, settings.clone());
-        let by_name = grounder.ground_all(
+    /// Matches all titles; with an `embedder` those that no title of the catalogue resembles are matched by their vectors.
+    pub fn new(
+        items: &'a Items,
+        settings: &MatchSettings,
+        embedder: Option<&EmbedderConfig>,
+        transcripts: impl Iterator<Item = &'a Transcript>,
+        cx: &Context,
+    ) -> Result<Self> {
+        let mut grounder = Grounder::new(items, settings.clone());
+        let mut by_name = grounder.ground_all(
             transcripts.flat_map(Transcript::recommendations).flat_map(|turn| [turn.said.as_str(), turn.name()]),
         );
-        Self { items, grounder, by_name }
+        if let Some(embedder) = embedder {
+            let unmatched = |(name, found): (&&'a str, &Grounding)| {
+                (found.kind == MatchKind::Unmatched && !name.is_empty()).then(|| (*name).to_owned())
+            };
+            let names: Vec<String> = by_name.iter().filter_map(unmatched).collect();
+            let (embedder, values) = (embedder.open(cx)?, ValueStore::open(cx.calls())?);
+            let titles = cached_embeddings(&*embedder, &values, &items.display_names()).context("embed the titles")?;
+            let vectors = cached_embeddings(&*embedder, &values, &names).context("embed the written titles")?.vectors;
+            let width = titles.vectors.first().map_or(0, Vec::len);
+            grounder = grounder.with_vectors(&Array::new(&[items.len(), width], titles.vectors.concat()))?;
+            let found: Vec<Grounding> = names
+                .par_iter()
+                .zip(&vectors)
+                .map(|(name, vector)| grounder.ground_with(name, vector))
+                .collect::<Result<_>>()?;
+            for (name, found) in names.iter().zip(found) {
+                *by_name.get_mut(name.as_str()).context("a title that was not matched")? = found;
+            }
+        }
+        Ok(Self { items, grounder, by_name })
     }
 
     /// The item of a turn, by its number in the whole catalogue; `None` where it is dropped.
@@ -93,5 +123,54 @@ impl<'a> TitleMatcher<'a> {
         if ties > 0 {
             cx.note("names of several items", format!("{ties}; matched to the first item of the catalogue"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transcript::Outcome;
+    use super::*;
+    use crate::llm::sentence_encoder::toy;
+
+    #[test]
+    fn a_title_that_none_resembles_is_matched_by_its_vector() {
+        let folder = tempfile::tempdir().unwrap();
+        toy::write_toy(&folder.path().join("model")).unwrap();
+        let mut cx = Context::detached(folder.path());
+        cx.add_asset("encoder", &folder.path().join("model"));
+        let embedder: EmbedderConfig = serde_json::from_str(r#"{"sentence_encoder": {"asset": "encoder"}}"#).unwrap();
+        let items = Items {
+            id: vec!["5".into(), "6".into()],
+            title: vec!["Toy Story".into(), "War".into()],
+            year: vec![None; 2],
+            genres: vec![vec![]; 2],
+            ..Items::default()
+        };
+        let turn = |said: &str| Turn {
+            thought: String::new(),
+            said: said.into(),
+            title: None,
+            raw: None,
+            observed: String::new(),
+            outcome: Outcome::Leaves,
+            line: 1,
+        };
+        let transcript =
+            Transcript { turns: vec![turn("story of a toy"), turn("toy story"), turn("")], ..Transcript::default() };
+        let matched = |embedder: Option<&EmbedderConfig>, embedding: f64| {
+            let settings = MatchSettings { embedding, ..MatchSettings::default() };
+            let matcher = TitleMatcher::new(&items, &settings, embedder, [&transcript].into_iter(), &cx).unwrap();
+            transcript
+                .turns
+                .iter()
+                .map(|turn| (matcher.by_name[turn.said.as_str()].kind, matcher.item(turn).ok().flatten()))
+                .collect::<Vec<_>>()
+        };
+        let by_letters = [(MatchKind::Unmatched, None), (MatchKind::Normalised, Some(0)), (MatchKind::Unmatched, None)];
+        assert_eq!(matched(None, 0.5), by_letters);
+        assert_eq!(matched(Some(&embedder), 1.0), by_letters, "under the threshold");
+        let mut by_vectors = by_letters;
+        by_vectors[0] = (MatchKind::Embedding, Some(0));
+        assert_eq!(matched(Some(&embedder), 0.5), by_vectors);
     }
 }

@@ -24,6 +24,7 @@ use super::transcript_to_log::{Dropped, ImportedIds, TranscriptImporter};
 use super::{OnBadRow, billp_maps, transcript_json, transcript_react};
 use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_asset_path};
 use crate::ground::MatchSettings;
+use crate::llm::EmbedderConfig;
 
 /// `ingest.transcripts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +64,9 @@ pub struct Transcripts {
     /// compares them with the matches by these settings.
     #[serde(default)]
     pub ground: MatchSettings,
+    /// The model that embeds titles: one that no title resembles is then matched by its vector. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<EmbedderConfig>,
     /// Treatment of invalid lines.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -152,7 +156,8 @@ impl Stage for Transcripts {
     type Outputs = Outputs;
 
     fn assets(&self) -> Vec<AssetName> {
-        vec![self.asset.clone()]
+        let embedder = self.embedder.as_ref().map(|embedder| embedder.asset().clone());
+        [self.asset.clone()].into_iter().chain(embedder).collect()
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -194,7 +199,8 @@ impl Stage for Transcripts {
         let read: Vec<Recording> = read.into_iter().collect::<Result<_>>()?;
         let transcripts: Vec<&Transcript> = read.iter().flat_map(|recording| &recording.transcripts).collect();
         let catalogue = self.catalogue(folder, &transcripts, inputs.items.as_ref())?;
-        let matcher = TitleMatcher::new(&catalogue, &self.ground, transcripts.iter().copied());
+        let matcher =
+            TitleMatcher::new(&catalogue, &self.ground, self.embedder.as_ref(), transcripts.iter().copied(), cx)?;
         let mut ids = ImportedIds::new(self.catalogue_filter, &catalogue, &matcher, &transcripts);
         if let Some(items) = &inputs.items {
             ids.number_items_as(items, &catalogue, self.item_ids, cx)?;

@@ -16,7 +16,7 @@ use super::demo_advantage::advantages;
 use super::transitions::Transitions;
 use super::{Inputs, Outputs, WeightingConfig};
 use crate::artifact::{Array, Curves, RewardModel, RewardPair, RewardPairs, World};
-use crate::env::{Features, TEXTS, embed_texts, last_steps, states};
+use crate::env::{Features, TEXTS, last_steps, states};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
@@ -114,13 +114,8 @@ impl AdversarialTrainer<'_> {
         };
         let pairs = BcDataset::new(&inputs.demonstrations, None, world, config.network.window)?;
         let expert = Transitions::demonstrated(&pairs, &inputs.demonstrations, world);
-        let features = match &inputs.items {
-            Some(items) => {
-                items.check_world(world)?;
-                Features::with_texts(world, embed_texts(items, self.discriminator.text_embedding_dim, self.seed))?
-            }
-            None => Features::new(world),
-        };
+        let (items, vectors) = (inputs.items.as_ref(), inputs.item_vectors.as_ref());
+        let features = Features::of(world, items, vectors, self.discriminator.text_embedding_dim, self.seed)?;
         let remark = self.remark(world);
         if let Some(remark) = &remark {
             cx.warn(remark);

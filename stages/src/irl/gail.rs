@@ -112,7 +112,7 @@ impl Stage for Gail {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::artifact::{Array, Demonstrations, Items, Repeats, Step, Termination, Trajectory, World};
+    use crate::artifact::{Array, Demonstrations, ItemVectors, Items, Repeats, Step, Termination, Trajectory, World};
     use crate::env::{LearnedReward, cluster_world, last_steps};
     use crate::irl::Scheme;
     use crate::nn::training::assert_resumes_exactly;
@@ -130,7 +130,7 @@ pub(super) mod tests {
         };
         let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: Termination::Horizon };
         let demonstrations = Demonstrations { trajectories: (0..3).map(trajectory).collect() };
-        Inputs { world, demonstrations, items: None, true_world: None }
+        Inputs { world, demonstrations, items: None, item_vectors: None, true_world: None }
     }
 
     pub(in crate::irl) fn brief(buffer_rounds: usize) -> DiscriminatorSettings {
@@ -242,6 +242,18 @@ pub(super) mod tests {
         let texts: &Array = &outputs.reward.0.arrays[crate::env::TEXTS];
         assert_eq!(texts.shape, [6, 16]);
         assert!(LearnedReward::load(&outputs.reward, &cycle().world, 7).is_ok());
+    }
+
+    #[test]
+    fn vectors_of_items_stand_in_for_the_worlds_and_go_with_the_reward() {
+        let mut inputs = cycle();
+        let vectors = Array::new(&[6, 5], (0..30).map(|x| (x as f32).sin()).collect());
+        let vectors = ItemVectors { vectors, space: "toy".into(), columns: vec![] };
+        let wanted = vectors.standardized();
+        inputs.item_vectors = Some(vectors);
+        let outputs = run(&small(), inputs);
+        assert_eq!(outputs.reward.0.arrays[crate::env::TEXTS], wanted);
+        assert!(LearnedReward::load(&outputs.reward, &cycle().world, 7).is_ok(), "the file serves alone");
     }
 
     #[test]

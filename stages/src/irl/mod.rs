@@ -20,7 +20,7 @@ pub use airl::Airl;
 pub use gail::Gail;
 pub use weights::{Scheme, WeightingConfig};
 
-use crate::artifact::{Curves, Demonstrations, Items, RewardModel, RewardPairs, Weights, World};
+use crate::artifact::{Curves, Demonstrations, ItemVectors, Items, RewardModel, RewardPairs, Weights, World};
 
 pipeline::ports! {
     /// Inputs of inverse RL.
@@ -31,6 +31,9 @@ pipeline::ports! {
         demonstrations: Demonstrations,
         /// The catalogue. With it the discriminator reads embeddings of titles and genres instead of the world's item vectors.
         items: Option<Items>,
+        /// A vector for each item, such as that of its text by `embed`. The discriminator reads it instead of the world's item vectors.
+        /// Not beside `items`.
+        item_vectors: Option<ItemVectors>,
         /// The true world, where it is known. Only `pairs` reads it and nothing is trained on it, so it may be the evaluation world.
         true_world: Option<World>,
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Embedder;
+use super::gguf::hidden_states::HiddenStates;
 use super::sentence_encoder::SentenceEncoder;
 
 /// A model that embeds texts inside this process, without a server.
@@ -14,6 +15,9 @@ use super::sentence_encoder::SentenceEncoder;
 pub enum EmbedderConfig {
     /// A BERT sentence encoder such as all-MiniLM-L6-v2.
     SentenceEncoder(SentenceEncoderConfig),
+    /// The mean of the last hidden states of a language model in a GGUF file. Its cosines are near 1 for all texts: a learner that
+    /// reads the vectors centres them, but thresholds on cosines fit a sentence encoder.
+    Gguf(HiddenStatesConfig),
 }
 
 /// `sentence_encoder: { asset: … }`.
@@ -25,12 +29,21 @@ pub struct SentenceEncoderConfig {
     pub asset: AssetName,
 }
 
+/// `gguf: { asset: … }` of an embedder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HiddenStatesConfig {
+    /// The model file, an entry of `assets`.
+    pub asset: AssetName,
+}
+
 impl EmbedderConfig {
     /// The asset that it needs.
     #[must_use]
     pub fn asset(&self) -> &AssetName {
         match self {
             Self::SentenceEncoder(config) => &config.asset,
+            Self::Gguf(config) => &config.asset,
         }
     }
 
@@ -41,6 +54,7 @@ impl EmbedderConfig {
     pub fn open(&self, cx: &Context) -> Result<Box<dyn Embedder>> {
         match self {
             Self::SentenceEncoder(config) => Ok(Box::new(SentenceEncoder::load(cx.asset(&config.asset)?)?)),
+            Self::Gguf(config) => Ok(Box::new(HiddenStates::load(cx.asset(&config.asset)?)?)),
         }
     }
 }

@@ -12,7 +12,8 @@ use pipeline::progress::Bar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{
-    Answer, ChoiceRequest, CompletionRequest, Conversation, FailedCall, Llm, ParsedChoice, cached_embeddings, key,
+    Answer, ChoiceRequest, CompletionRequest, Conversation, Embedder, FailedCall, Llm, ParsedChoice, cached_embeddings,
+    key,
 };
 use crate::artifact::{Call, Failure};
 
@@ -22,6 +23,8 @@ const MAX_FAILED: u64 = 5;
 /// A language model with the store of its answers.
 pub(crate) struct CachedLlm<'a> {
     llm: &'a dyn Llm,
+    /// An embedder of this process, in the place of the provider's.
+    embedder: Option<&'a dyn Embedder>,
     identity: String,
     values: ValueStore,
     /// Answers in use, by key. One answer per key: where two episodes send the same request at once, the first stored answer counts
@@ -53,7 +56,13 @@ pub(crate) struct UsageCounters {
 impl<'a> CachedLlm<'a> {
     pub fn new(llm: &'a dyn Llm, values: ValueStore) -> Self {
         let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
-        Self { llm, identity: llm.identity(), values, known, asking, asked_one, asked, failed, served, tokens }
+        let identity = llm.identity();
+        Self { llm, embedder: None, identity, values, known, asking, asked_one, asked, failed, served, tokens }
+    }
+
+    /// The same with an embedder of this process, where there is one.
+    pub fn embedding_with(self, embedder: Option<&'a dyn Embedder>) -> Self {
+        Self { embedder, ..self }
     }
 
     /// The parsed choice, and its call followed by the reference calls that the parsing needed. A failed call chooses nothing.
@@ -103,11 +112,12 @@ impl<'a> CachedLlm<'a> {
         Ok((text.with_context(|| format!("cannot read the answer of call {}", call.key))?, call))
     }
 
-    /// The embeddings of texts, where the provider has an embedding model; each text is embedded once.
+    /// The embeddings of texts, where there is an embedder or the provider has an embedding model; each text is embedded once.
     pub fn vectors(&self, texts: &[String]) -> Result<Option<Vec<Vec<f32>>>> {
-        let Some(embedder) = self.llm.embedder() else { return Ok(None) };
-        // As for requests: a text of two episodes is embedded once.
-        let _guard = self.lock_key(&format!("vectors of {texts:?}"));
+        let Some(embedder) = self.embedder.or_else(|| self.llm.embedder()) else { return Ok(None) };
+        // As for requests: a text of two episodes is embedded once. An embedder of this process shares its threads with the episodes,
+        // where a wait can deadlock; its vectors cost nothing and are equal.
+        let _guard = self.embedder.is_none().then(|| self.lock_key(&format!("vectors of {texts:?}")));
         let found = cached_embeddings(embedder, &self.values, texts)?;
         self.tokens.fetch_add(found.tokens, Ordering::Relaxed);
         Ok(Some(found.vectors))

@@ -31,7 +31,7 @@ use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use embedder::{EmbedderConfig, SentenceEncoderConfig};
+pub use embedder::{EmbedderConfig, HiddenStatesConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
 pub use item_rating::{Contrast, Grade, RateBy};
 pub(crate) use item_rating::{Rated, Rating};

@@ -173,5 +173,6 @@ fn ilrec_matches_the_cpu() {
         demonstrations,
         weights: None,
         items: None,
+        item_vectors: None,
     });
 }

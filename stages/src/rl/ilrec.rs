@@ -34,8 +34,8 @@ use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, Items, TensorFile, Weights, World};
-use crate::env::{Observation, PolicyAgent, states};
+use crate::artifact::{Array, Demonstrations, ItemVectors, Items, TensorFile, Weights, World};
+use crate::env::{Features, Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, DiscriminatorSettings, device, rng};
@@ -105,6 +105,9 @@ pipeline::ports! {
         weights: Option<Weights>,
         /// The catalogue: with it the discriminator reads the items' titles and genres in the place of the world's vectors.
         items: Option<Items>,
+        /// A vector for each item, such as that of its text by `embed`. The discriminator reads it instead of the world's item vectors.
+        /// Not beside `items`.
+        item_vectors: Option<ItemVectors>,
     }
 }
 
@@ -176,7 +179,7 @@ struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
-        let Inputs { world, demonstrations, weights, items } = inputs;
+        let Inputs { world, demonstrations, weights, items, item_vectors } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = BcDataset::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
@@ -196,6 +199,8 @@ impl<'a> Learner<'a> {
             }
         }
         let network = config.network.build(world, config.seed, device)?;
+        let (items, vectors) = (items.as_ref(), item_vectors.as_ref());
+        let features = Features::of(world, items, vectors, config.discriminator.text_embedding_dim, config.seed)?;
         Ok(Self {
             adam: config.optimizer.adam(network.params())?,
             network,
@@ -205,7 +210,7 @@ impl<'a> Learner<'a> {
                 &config.discriminator,
                 &pairs,
                 world,
-                items.as_ref(),
+                features,
                 config.seed,
             )?,
             demos,
@@ -360,7 +365,7 @@ mod tests {
 
     fn train_with(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
+        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
         config.run(inputs, &Context::detached(folder.path())).unwrap()
     }
 
@@ -373,7 +378,13 @@ mod tests {
             untrained: IlRec { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None, items: None },
+            inputs: |world, demonstrations| Inputs {
+                world,
+                demonstrations,
+                weights: None,
+                items: None,
+                item_vectors: None,
+            },
             frozen: &[],
             refused: vec![
                 (with(|c: &mut IlRec| c.omega = 2.0), "omega"),
@@ -420,7 +431,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[1].steps.truncate(3);
         let config = IlRec { demo_fraction: 0.6, ..solver() };
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None };
+        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
         let learner = Learner::new(&config, &inputs, &Device::Cpu).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
         assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));

@@ -10,8 +10,8 @@ use candle_core::{Device, Tensor};
 
 use super::batch::Batch;
 use super::bc_dataset::BcDataset;
-use crate::artifact::{Array, Items, World};
-use crate::env::{Features, embed_texts};
+use crate::artifact::{Array, World};
+use crate::env::Features;
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::params::{to_array, to_tensor};
 use crate::nn::{AdamW, DiscriminatorMetrics, DiscriminatorSettings, DiscriminatorTrainer, Params, RewardForm};
@@ -31,19 +31,15 @@ pub struct IlRecDiscriminator<'w> {
 }
 
 impl<'w> IlRecDiscriminator<'w> {
-    /// A new one on that device against the expert of `pairs`, which reads the texts of `items` where there are some.
+    /// A new one on that device against the expert of `pairs`, which reads these `features`.
     pub fn new(
         device: &Device,
         settings: &DiscriminatorSettings,
         pairs: &BcDataset,
         world: &'w World,
-        items: Option<&Items>,
+        features: Features<'w>,
         seed: u64,
     ) -> Result<Self> {
-        let features = match items {
-            Some(items) => Features::with_texts(world, embed_texts(items, settings.text_embedding_dim, seed))?,
-            None => Features::new(world),
-        };
         let config = DiscriminatorConfig {
             inputs: features.width(),
             window: pairs.observation.window,
@@ -119,6 +115,7 @@ mod tests {
     use pipeline::{Context, Stage as _};
 
     use super::*;
+    use crate::artifact::Items;
     use crate::env::cluster_world;
     use crate::nn::training::assert_resumes_exactly;
     use crate::rl::IlRec;
@@ -137,7 +134,7 @@ mod tests {
         let catalogue = Items { id: names.clone(), title: names, genres: vec![vec![]; 6], ..Items::default() };
         let inputs = |items: Option<Items>| {
             let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
-            Inputs { world: world.clone(), demonstrations, weights: None, items }
+            Inputs { world: world.clone(), demonstrations, weights: None, items, item_vectors: None }
         };
         let with = |change: fn(&mut DiscriminatorSettings)| {
             let weights = WeightsConfig { reweight_interval: 1, ..WeightsConfig::default() };

@@ -78,7 +78,7 @@ impl Stage for Bias {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.simulator.requirements()
+        self.simulator.requirements(false)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

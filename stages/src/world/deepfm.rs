@@ -1,7 +1,8 @@
 //! DeepFM (Guo et al. 2017): a factorisation machine and a network over the same field embeddings.
 //!
 //! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year,
-//! its genres (a genre field is the mean of the item's genres) and its other features. With `predict_variance`, the network's second
+//! its genres (a genre field is the mean of the item's genres), its other features and, where it is connected, its vector
+//! (`item_vectors`, mapped linearly). With `predict_variance`, the network's second
 //! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,11 @@ use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dense_field::{DenseField, item_vectors};
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
-use crate::artifact::{Items, Users};
+use crate::artifact::{Array, Items, Users};
 use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule};
 
 /// `world.deepfm`.
@@ -106,12 +108,13 @@ impl Stage for DeepFm {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.simulator.requirements()
+        self.simulator.requirements(true)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_cardinality)?;
-        let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, mean, seed);
+        let vectors = item_vectors(inputs.item_vectors.as_ref(), inputs.items.len())?;
+        let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, vectors.as_ref(), mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
@@ -204,16 +207,25 @@ struct Model {
     table: Tensor,
     /// `[G, 1 + K]`.
     genre_table: Tensor,
+    /// To 1 + K numbers, as a row of the table.
+    vectors: Option<DenseField>,
     network: Mlp,
     embedding: usize,
 }
 
 impl Model {
-    fn new(params: &mut Params, config: &DeepFm, fields: &Fields, mean: f64, seed: u64) -> Result<Self> {
+    fn new(
+        params: &mut Params,
+        config: &DeepFm,
+        fields: &Fields,
+        vectors: Option<&Array>,
+        mean: f64,
+        seed: u64,
+    ) -> Result<Self> {
         let fields = fields.on(params.device())?;
         let mut init = Init::new(seed);
         let width = config.embedding;
-        let count = fields.user.dim(1)? + fields.item.dim(1)? + 1;
+        let count = fields.user.dim(1)? + fields.item.dim(1)? + 1 + vectors.iter().count();
         let mut widths = vec![count * width];
         widths.extend(&config.hidden);
         widths.push(if config.predict_variance { 2 } else { 1 });
@@ -222,6 +234,9 @@ impl Model {
             table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
             genre_table: params.add("genre_table", &init.normal(&[fields.genres.dim(1)?, 1 + width], 0.05)?)?,
             network: Mlp::new(params, "network", &widths, 1.0, &mut init)?,
+            vectors: vectors
+                .map(|vectors| DenseField::new(params, "item_vectors", vectors, 1 + width, &mut init))
+                .transpose()?,
             embedding: width,
             fields,
         })
@@ -234,7 +249,11 @@ impl Model {
         let count = ids.dim(1)?;
         let rows = self.table.index_select(&ids.flatten_all()?, 0)?.reshape((batch, count, 1 + self.embedding))?;
         let genre = self.fields.genres.index_select(item, 0)?.matmul(&self.genre_table)?.unsqueeze(1)?;
-        Ok(Tensor::cat(&[rows, genre], 1)?)
+        let mut fields = vec![rows, genre];
+        if let Some(vectors) = &self.vectors {
+            fields.push(vectors.rows(item)?.unsqueeze(1)?);
+        }
+        Ok(Tensor::cat(&fields, 1)?)
     }
 }
 
@@ -254,7 +273,11 @@ impl RatingModel for Model {
     }
 
     fn size(&self) -> Result<Tensor> {
-        Ok((self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?)
+        let tables = (self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?;
+        Ok(match &self.vectors {
+            Some(vectors) => (tables + vectors.size()?)?,
+            None => tables,
+        })
     }
 }
 
@@ -283,7 +306,7 @@ mod tests {
         let mut params = Params::default();
         let fields = Fields::new(&users, &items, 10).unwrap();
         assert_eq!(fields.rows, 2 + 2 + 2 + 2 + 1);
-        let model = Model::new(&mut params, &DeepFm::default(), &fields, 3.0, 0).unwrap();
+        let model = Model::new(&mut params, &DeepFm::default(), &fields, None, 3.0, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
@@ -365,7 +388,7 @@ mod tests {
             ..DeepFm::default()
         };
         let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
-        let model = Model::new(&mut params, &stage, &fields, 3.0, 0).unwrap();
+        let model = Model::new(&mut params, &stage, &fields, None, 3.0, 0).unwrap();
         let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();
         let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();
         assert_every_parameter_learns(&params, || {

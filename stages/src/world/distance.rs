@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
 use pipeline::progress::Bar;
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text_distance::title_distances;
-use crate::artifact::{Array, DistancesFrom, Items, World};
+use crate::artifact::{Array, DistancesFrom, ItemVectors, Items, World};
 
 /// The distance between items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,8 @@ pub enum DistanceBy {
     Genres,
     /// Cosine distance of the titles' character trigrams, weighted by TF-IDF, from 0 to 1.
     Text,
+    /// Cosine distance of the input `item_vectors`, from 0 to 2. An item whose vector is 0 has distance 1 to every other item.
+    ItemVectors,
 }
 
 /// When two items are similar: a user who has one in the quit window quits at the other.
@@ -34,7 +36,7 @@ pub enum QuitSimilarity {
     /// exactly the distance of the quantile are not similar: many distances of genres are equal, so the fraction may be far smaller.
     SimilarFraction(f64),
     /// Distances strictly below this, in units of the distance (`rating_columns`: of the rating, root mean square over the users;
-    /// `genres` and `text`: from 0 to 1).
+    /// `genres` and `text`: from 0 to 1; `item_vectors`: from 0 to 2).
     Threshold(f64),
     /// Euclidean distances strictly below this, as EasyRL4Rec and DORL state theirs (Coat 6, MovieLens-1M 75): √users times
     /// the root mean square. For `rating_columns` only.
@@ -54,15 +56,26 @@ impl DistanceBy {
     pub(super) fn from(self) -> DistancesFrom {
         match self {
             Self::RatingColumns => DistancesFrom::Own,
-            Self::Genres | Self::Text => DistancesFrom::Catalogue,
+            Self::Genres | Self::Text | Self::ItemVectors => DistancesFrom::Catalogue,
         }
     }
 
-    /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix.
-    pub(super) fn distances(self, items: &Items, reward: &Array, cx: &Context) -> Result<Array> {
+    /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix,
+    /// `vectors` are those of the items, where they are connected.
+    pub(super) fn distances(
+        self,
+        items: &Items,
+        vectors: Option<&ItemVectors>,
+        reward: &Array,
+        cx: &Context,
+    ) -> Result<Array> {
         let rows = if self == Self::RatingColumns { reward.shape[1] } else { items.len() } as u64;
         // What takes long passes over the rows twice: for the products of two, and for the distances.
-        let bar = cx.bar("distances", Some(if self == Self::Genres { rows } else { 2 * rows }), "rows");
+        let bar = cx.bar(
+            "distances",
+            Some(if matches!(self, Self::Genres | Self::ItemVectors) { rows } else { 2 * rows }),
+            "rows",
+        );
         match self {
             Self::RatingColumns => column_distances(reward, &bar),
             Self::Genres => {
@@ -74,6 +87,14 @@ impl DistanceBy {
                 Ok(genre_distances(&items.genres, &bar))
             }
             Self::Text => title_distances(&items.title, &bar),
+            Self::ItemVectors => {
+                let vectors = vectors.context(
+                    "`simulator.distance` is `item_vectors`, but no vectors are connected\nhelp: connect the `item_vectors` of an \
+                     `embed` stage",
+                )?;
+                vectors.check_items(items.len())?;
+                Ok(vector_distances(&vectors.vectors, &bar))
+            }
         }
     }
 }
@@ -105,6 +126,21 @@ fn products(matrix: &Tensor, block: usize, bar: &Bar) -> Result<Vec<f64>> {
         bar.inc(rows as u64);
     }
     Ok(gram)
+}
+
+/// 1 − cos of vectors `[I, d]` → `[I, I]`.
+fn vector_distances(vectors: &Array, bar: &Bar) -> Array {
+    let units: Vec<Vec<f64>> = (0..vectors.shape[0])
+        .map(|item| {
+            let row = vectors.row(item);
+            let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(1e-30);
+            row.iter().map(|&x| f64::from(x) / length).collect()
+        })
+        .collect();
+    symmetric(units.len(), bar, |i, j| {
+        let cosine: f64 = units[i].iter().zip(&units[j]).map(|(a, b)| a * b).sum();
+        (1.0 - cosine).clamp(0.0, 2.0) as f32
+    })
 }
 
 /// Jaccard distance of sets of genres.
@@ -217,7 +253,7 @@ mod tests {
     #[test]
     fn genres_are_apart_by_what_they_do_not_share() {
         let items = items(&[&["war", "drama"], &["drama"], &["drama", "war"], &["comedy"], &[], &[]]);
-        let distance = DistanceBy::Genres.distances(&items, &Array::default(), &cx()).unwrap();
+        let distance = DistanceBy::Genres.distances(&items, None, &Array::default(), &cx()).unwrap();
         assert_eq!(distance.row(0), [0.0, 0.5, 0.0, 1.0, 1.0, 1.0]);
         assert_eq!(distance.row(5), [1.0, 1.0, 1.0, 1.0, 1.0, 0.0], "of what nothing is known nothing is alike");
         let categories = categories(&items).unwrap();
@@ -226,10 +262,26 @@ mod tests {
     }
 
     #[test]
+    fn vectors_are_apart_by_their_angle() {
+        let items = items(&[&[], &[], &[], &[]]);
+        let data = vec![3.0, 0.0, 5.0, 5.0, -1.0, 0.0, 0.0, 0.0];
+        let vectors = ItemVectors { vectors: Array::new(&[4, 2], data), space: "toy".into(), columns: vec![] };
+        let by = |vectors: Option<&ItemVectors>| {
+            DistanceBy::ItemVectors.distances(&items, vectors, &Array::default(), &cx())
+        };
+        let distance = by(Some(&vectors)).unwrap();
+        assert!((distance.row(0)[1] - (1.0 - 0.5_f32.sqrt())).abs() < 1e-6, "{:?}", distance.row(0));
+        assert_eq!((distance.row(0)[2], distance.row(3)), (2.0, [1.0, 1.0, 1.0, 0.0].as_slice()));
+        assert!(
+            by(None).unwrap_err().to_string().contains("no vectors are connected\nhelp: connect the `item_vectors`")
+        );
+    }
+
+    #[test]
     fn genres_of_a_catalogue_without_any_are_refused() {
         let items = items(&[&[], &[]]);
         assert_eq!(categories(&items), None);
-        let error = DistanceBy::Genres.distances(&items, &Array::default(), &cx()).unwrap_err().to_string();
+        let error = DistanceBy::Genres.distances(&items, None, &Array::default(), &cx()).unwrap_err().to_string();
         assert!(error.starts_with("`simulator.distance` is `genres`, but no item has one\nhelp: "), "{error}");
     }
 }

@@ -178,7 +178,14 @@ pub(super) fn complete(
             }
         }
     }
-    let mut world = simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, mean, cx)?;
+    let mut world = simulator.complete(
+        inputs.distances.as_ref(),
+        inputs.item_vectors.as_ref(),
+        &inputs.items,
+        &inputs.users,
+        mean,
+        cx,
+    )?;
     report_similar_pairs(&world, cx);
     world.ensemble_std = deviation;
     world.predicted_std = largest_stated(members);

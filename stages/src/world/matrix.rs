@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UserSimulator;
 use super::distance::report_similar_pairs;
-use crate::artifact::{Items, Users, World, check_asset_path, read_matrix};
+use crate::artifact::{ItemVectors, Items, Users, World, check_asset_path, read_matrix};
 
 /// `world.matrix`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pipeline::ports! {
         users: Users,
         /// Where item distances and their threshold come from; the matrix itself without.
         distances: Option<World>,
+        /// A vector for each item, for `simulator.distance: item_vectors`.
+        item_vectors: Option<ItemVectors>,
     }
 }
 
@@ -66,7 +68,7 @@ impl Stage for Matrix {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.simulator.requirements()
+        self.simulator.requirements(false)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -80,7 +82,14 @@ impl Stage for Matrix {
             reward.shape[0],
             reward.shape[1]
         );
-        let world = self.simulator.complete(inputs.distances.as_ref(), &inputs.items, &inputs.users, reward, cx);
+        let world = self.simulator.complete(
+            inputs.distances.as_ref(),
+            inputs.item_vectors.as_ref(),
+            &inputs.items,
+            &inputs.users,
+            reward,
+            cx,
+        );
         let world = world.with_context(|| format!("complete {}", path.display()))?;
         report_similar_pairs(&world, cx);
         Ok(Outputs { world })
@@ -108,7 +117,7 @@ mod tests {
             let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let stage = Matrix { asset: AssetName("true".into()), member: Some("m".into()), simulator };
             let log = small_log();
-            stage.run(Inputs { items: log.items, users: log.users, distances: None }, &cx)
+            stage.run(Inputs { items: log.items, users: log.users, distances: None, item_vectors: None }, &cx)
         };
         assert_eq!(run(6).unwrap().world.reward.row(3)[2], 2.0);
         let error = run(5).err().unwrap().to_string();

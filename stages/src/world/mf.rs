@@ -1,5 +1,7 @@
 //! Matrix factorisation with biases: r̂(u, i) = μ + b_u + b_i + p_u · q_i (Koren, Bell and Volinsky 2009, eq. 5).
 //!
+//! Where vectors of the items are connected, b_i and q_i are an item's own plus a linear map of its vector (`dense_field.rs`).
+//!
 //! Left out: implicit feedback, time. Weight decay stands for the paper's λ.
 
 use anyhow::Result;
@@ -8,9 +10,11 @@ use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dense_field::{DenseField, item_vectors};
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::{Inputs, Ips, Outputs, UserSimulator};
+use crate::artifact::Array;
 use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule};
 
 /// `world.mf`.
@@ -84,12 +88,14 @@ impl Stage for MatrixFactorisation {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        self.simulator.requirements()
+        self.simulator.requirements(true)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        let build = |params: &mut Params, seed, mean| Model::new(params, self, (users, items), mean, seed);
+        let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
+        let build =
+            |params: &mut Params, seed, mean| Model::new(params, self, (users, items), vectors.as_ref(), mean, seed);
         self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
     }
 }
@@ -112,6 +118,8 @@ struct Model {
     item_bias: Tensor,
     user: Tensor,
     item: Tensor,
+    /// To a bias and `n_factors` numbers, which are added to the item's own.
+    vectors: Option<DenseField>,
 }
 
 impl Model {
@@ -119,6 +127,7 @@ impl Model {
         params: &mut Params,
         config: &MatrixFactorisation,
         (users, items): (usize, usize),
+        vectors: Option<&Array>,
         mean: f64,
         seed: u64,
     ) -> Result<Self> {
@@ -129,14 +138,23 @@ impl Model {
             item_bias: params.add("item_bias", &init.normal(&[items, 1], 0.0)?)?,
             user: params.add("user", &init.normal(&[users, config.n_factors], 0.1)?)?,
             item: params.add("item", &init.normal(&[items, config.n_factors], 0.1)?)?,
+            vectors: vectors
+                .map(|vectors| DenseField::new(params, "item_vectors", vectors, 1 + config.n_factors, &mut init))
+                .transpose()?,
         })
     }
 }
 
 impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
-        let product = (self.user.index_select(user, 0)? * self.item.index_select(item, 0)?)?.sum(1)?;
-        let biases = (self.user_bias.index_select(user, 0)? + self.item_bias.index_select(item, 0)?)?.squeeze(1)?;
+        let (mut factors, mut bias) = (self.item.index_select(item, 0)?, self.item_bias.index_select(item, 0)?);
+        if let Some(vectors) = &self.vectors {
+            let rows = vectors.rows(item)?;
+            bias = (bias + rows.narrow(1, 0, 1)?)?;
+            factors = (factors + rows.narrow(1, 1, rows.dim(1)? - 1)?)?;
+        }
+        let product = (self.user.index_select(user, 0)? * factors)?.sum(1)?;
+        let biases = (self.user_bias.index_select(user, 0)? + bias)?.squeeze(1)?;
         Ok(Predicted { rating: ((product + biases)? + self.mean)?, log_variance: None })
     }
 
@@ -144,6 +162,9 @@ impl RatingModel for Model {
         let mut size = self.user_bias.sqr()?.sum_all()?;
         for table in [&self.item_bias, &self.user, &self.item] {
             size = (size + table.sqr()?.sum_all()?)?;
+        }
+        if let Some(vectors) = &self.vectors {
+            size = (size + vectors.size()?)?;
         }
         Ok(size)
     }
@@ -162,7 +183,7 @@ mod tests {
     #[test]
     fn every_parameter_learns_and_a_prediction_is_the_sum_by_hand() {
         let mut params = Params::default();
-        let model = Model::new(&mut params, &MatrixFactorisation::default(), (2, 2), 3.0, 0).unwrap();
+        let model = Model::new(&mut params, &MatrixFactorisation::default(), (2, 2), None, 3.0, 0).unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());

@@ -7,6 +7,7 @@ mod bias;
 #[cfg(test)]
 mod cuda_tests;
 mod deepfm;
+mod dense_field;
 mod distance;
 mod ensemble;
 mod entropy;
@@ -36,7 +37,7 @@ pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::artifact::{Calibration, Curves, Interactions, ItemScores, Items, Propensities, Users, World};
+use crate::artifact::{Calibration, Curves, Interactions, ItemScores, ItemVectors, Items, Propensities, Users, World};
 
 pipeline::ports! {
     /// What a world model is fitted on.
@@ -58,6 +59,9 @@ pipeline::ports! {
         /// Scores of the items, of a language model for example: the prior mean of an item's bias. How much they count is determined by
         /// cross-validation inside `interactions`.
         item_scores: Option<ItemScores>,
+        /// A vector for each item, such as that of its text (`embed`). `world.deepfm` and `world.mf` learn a linear map of it, which
+        /// also speaks for items that nobody rated; `simulator.distance: item_vectors` compares items by it.
+        item_vectors: Option<ItemVectors>,
     }
 }
 
@@ -116,7 +120,8 @@ fn small_log() -> Inputs {
         ..Items::default()
     };
     let users = Users { id: names('u', 6), ..Users::default() };
-    Inputs { holdout: None, propensities: None, distances: None, item_scores: None, interactions, items, users }
+    let (holdout, propensities, distances, item_scores, item_vectors) = Default::default();
+    Inputs { holdout, propensities, distances, item_scores, item_vectors, interactions, items, users }
 }
 
 /// With every fifth rating held out and propensities that differ from user to user.

@@ -124,6 +124,7 @@ mod tests {
         let scores =
             ItemScores { score: (0..ITEMS as u32).map(|item| Some(scores(item))).collect(), questions: vec![] };
         Inputs {
+            item_vectors: None,
             interactions: log,
             holdout: Some(holdout),
             propensities: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
 use super::factorization::factorize;
-use crate::artifact::{Array, DistancesFrom, Ids, Items, QuitRules, Repeats, Users, WindowRule, World};
+use crate::artifact::{Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, Users, WindowRule, World};
 
 /// How simulated users behave and when they quit. An episode ends, in this order, at a low reward (`quit_below`), at an item that
 /// is too similar to one in the quit window (`quit_similarity`), at a category that was shown too often (`max_same_category`), or
@@ -98,8 +98,9 @@ impl UserSimulator {
         }
     }
 
-    /// What has no place beside another world's distances.
-    pub fn requirements(&self) -> Vec<Requirement> {
+    /// What has no place beside another world's distances, and where vectors of items are wanted; a family that
+    /// `learns_from_vectors` takes them with any distance.
+    pub fn requirements(&self, learns_from_vectors: bool) -> Vec<Requirement> {
         let alone = |setting| Requirement {
             setting,
             port: "distances",
@@ -109,14 +110,29 @@ impl UserSimulator {
         };
         let quit_similarity = self.quit_similarity.is_some().then(|| alone("simulator.quit_similarity"));
         let distance = (self.distance != DistanceBy::RatingColumns).then(|| alone("simulator.distance"));
-        quit_similarity.into_iter().chain(distance).collect()
+        let by_vectors = self.distance == DistanceBy::ItemVectors;
+        let vectors = (by_vectors || !learns_from_vectors).then(|| Requirement {
+            setting: "simulator.distance",
+            port: "item_vectors",
+            connected: by_vectors,
+            why: match by_vectors {
+                true => "items are compared by their vectors".to_owned(),
+                false => "this world reads vectors of items for `simulator.distance: item_vectors` alone".to_owned(),
+            },
+            help: match by_vectors {
+                true => "connect the `item_vectors` of an `embed` stage, or take another distance",
+                false => "set `simulator.distance: item_vectors`, or leave the input out",
+            },
+        });
+        quit_similarity.into_iter().chain(distance).chain(vectors).collect()
     }
 
     /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
-    /// given.
+    /// given, and `vectors` are those of the items, where they are connected.
     pub fn complete(
         &self,
         shared: Option<&World>,
+        vectors: Option<&ItemVectors>,
         items: &Items,
         users: &Users,
         reward: Array,
@@ -137,7 +153,7 @@ impl UserSimulator {
                 (world.distance.clone(), DistancesFrom::Catalogue)
             }
             Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
-            None => (self.distance.distances(items, &reward, cx)?, self.distance.from()),
+            None => (self.distance.distances(items, vectors, &reward, cx)?, self.distance.from()),
         };
         ensure!(
             distance.shape[0] == reward.shape[1],
@@ -220,7 +236,8 @@ mod tests {
             quit_similarity: Some(QuitSimilarity::SimilarFraction(0.4)),
             ..UserSimulator::default()
         };
-        let world = simulator.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
+        let world =
+            simulator.complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.distance_threshold, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
@@ -239,22 +256,26 @@ mod tests {
             quit_similarity: Some(QuitSimilarity::Threshold(0.5)),
             ..UserSimulator::default()
         };
-        let shared = below.complete(None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
+        let shared = below.complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
         let other = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         assert_eq!(
             other
-                .complete(Some(&shared), &Items::default(), &Users::default(), reward.clone(), &cx())
+                .complete(Some(&shared), None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
                 .distance_threshold,
             Some(0.5)
         );
         let fewer = Array::new(&[2, 2], vec![5.0, 5.0, 1.0, 1.0]);
-        let error =
-            other.complete(Some(&shared), &Items::default(), &Users::default(), fewer, &cx()).unwrap_err().to_string();
+        let error = other
+            .complete(Some(&shared), None, &Items::default(), &Users::default(), fewer, &cx())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("of another catalogue: of 3 items, and this world has 2\nhelp: connect"), "{error}");
-        let error =
-            below.complete(Some(&shared), &Items::default(), &Users::default(), reward, &cx()).unwrap_err().to_string();
+        let error = below
+            .complete(Some(&shared), None, &Items::default(), &Users::default(), reward, &cx())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("`simulator.quit_similarity` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -266,7 +287,7 @@ mod tests {
             let quit_similarity = Some(QuitSimilarity::EuclideanThreshold(threshold));
             let simulator = UserSimulator { embedding_dim: 2, quit_similarity, ..UserSimulator::default() };
             simulator
-                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+                .complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .too_similar(0, &[1])
         };
@@ -285,23 +306,24 @@ mod tests {
             quit_similarity,
             ..UserSimulator::default()
         };
-        let own = simulator.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let own = simulator.complete(None, None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(own.distances, DistancesFrom::Catalogue);
         assert_eq!(own.categories.as_ref().unwrap().data, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert!(own.too_similar(1, &[2]) && !own.too_similar(1, &[0]));
         let sharing = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
-        let shared = sharing.complete(Some(&own), &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let shared = sharing.complete(Some(&own), None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Catalogue, "what anyone could have is not lent");
-        let columns = sharing.complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let columns = sharing.complete(None, None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(columns.distances, DistancesFrom::Own);
-        let shared = sharing.complete(Some(&columns), &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let shared = sharing.complete(Some(&columns), None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert_eq!(shared.distances, DistancesFrom::Shared { digest: columns.distances_digest() });
         assert_eq!(shared.distances_digest(), columns.distances_digest());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("world");
         pipeline::Artifact::write(&shared, &path).unwrap();
         assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), shared);
-        let error = simulator.complete(Some(&own), &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
+        let error =
+            simulator.complete(Some(&own), None, &items, &Users::default(), reward, &cx()).unwrap_err().to_string();
         assert!(error.starts_with("`simulator.distance` is set, but `distances` brings its own"), "{error}");
     }
 
@@ -311,7 +333,7 @@ mod tests {
         let complete = |horizon: usize, repeats: Repeats| {
             let simulator = UserSimulator { embedding_dim: 2, horizon, repeats, ..UserSimulator::default() };
             simulator
-                .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+                .complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx())
                 .map(|world| world.rules.repeats)
         };
         for repeats in [Repeats::Masked, Repeats::MaskedFixedLength] {
@@ -333,15 +355,15 @@ mod tests {
         let simulator =
             |max_same_category| UserSimulator { embedding_dim: 2, max_same_category, ..UserSimulator::default() };
         let error = simulator(Some(0))
-            .complete(None, &Items::default(), &Users::default(), reward.clone(), &cx())
+            .complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx())
             .unwrap_err()
             .to_string();
         assert!(error.contains("no item has a category\nhelp: name the catalogue's column"), "{error}");
-        let judge = simulator(Some(0)).complete(None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
+        let judge = simulator(Some(0)).complete(None, None, &items, &Users::default(), reward.clone(), &cx()).unwrap();
         assert!(judge.too_much_of_a_category(1, &[2]) && !judge.too_much_of_a_category(1, &[0]));
         let sharing = |above| {
             simulator(above)
-                .complete(Some(&judge), &items, &Users::default(), reward.clone(), &cx())
+                .complete(Some(&judge), None, &items, &Users::default(), reward.clone(), &cx())
                 .unwrap()
                 .rules
                 .max_same_category

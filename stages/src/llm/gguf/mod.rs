@@ -27,6 +27,7 @@ mod chat;
 mod crew;
 mod decoder;
 mod few_tokens;
+pub(super) mod hidden_states;
 #[cfg(test)]
 pub(super) mod llama_cpp_tests;
 mod logits;
