@@ -129,7 +129,11 @@ fn items_of_which_nothing_is_known_are_rated_with_a_warning_and_contrasts_need_p
     let bare = project
         .file("log/log.item", &format!("item_id:token\n{}", (0..ITEMS).map(|i| format!("i{i}\n")).collect::<String>()));
     let bare = bare.config(&experiment(&server.base_url).replace(", title: title", ""));
-    bare.ok(&["run", "x.yaml", "rated"]).says(&["neither titles nor features", "nothing can be expected"]);
+    bare.ok(&["run", "x.yaml", "rated"]).says(&[
+        "neither titles nor features",
+        "nothing can be expected",
+        "all 30 rated items have the score 2",
+    ]);
     let grades = "by: { grade: { high: 10 } }";
     let contrasts = bare.config(&experiment(&server.base_url).replace(grades, "by: { contrasts: {} }"));
     contrasts.run(&["plan", "x.yaml"]).ends_with(2).says(&["logprobs: true", "by: { grade: {} }"]);

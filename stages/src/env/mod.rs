@@ -4,6 +4,7 @@ mod agent;
 mod baselines;
 mod episode;
 mod episodes;
+mod fixed_ranking;
 mod item_ranking;
 mod learned_reward;
 mod next_candidates;
@@ -14,7 +15,6 @@ mod popular_cycle;
 mod popularity;
 #[cfg(test)]
 mod protocol_tests;
-mod ranked;
 mod similarity_mask;
 mod text_embedding;
 
@@ -24,6 +24,7 @@ pub use episode::Episode;
 pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;
+pub use fixed_ranking::FixedRanking;
 pub use item_ranking::ItemRanking;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use next_candidates::next_candidates;
@@ -32,5 +33,4 @@ pub use plan::{Plan, PlanAgent, planning_unsupported, plans};
 pub use policy_agent::{PolicyAgent, WithoutRepeats, states, states_for_candidates};
 pub use popular_cycle::PopularCycle;
 pub use popularity::{Popularity, USUAL_PRIOR};
-pub use ranked::Ranked;
 pub use text_embedding::embed_texts;

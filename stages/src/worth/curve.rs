@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::arms::{FittedArms, NamedScores, OLDEST, ORACLE, RANDOM, Scores};
 use crate::artifact::{Arm, Interactions, Items, ReturnCell, Returns, World};
-use crate::env::{Ranked, play};
+use crate::env::{FixedRanking, play};
 use crate::nn::rng;
 use crate::ratings::Design;
 
@@ -63,7 +63,7 @@ impl Curve<'_> {
             let truth = |user: usize| {
                 let row = place.world.reward.row(user);
                 let scores: Vec<f64> = row.iter().map(|&reward| f64::from(reward)).collect();
-                Ranked::order(&place.offered, &scores)
+                FixedRanking::order(&place.offered, &scores)
             };
             let drawn = |user: usize| {
                 let mut order = place.offered.clone();
@@ -80,10 +80,10 @@ impl Curve<'_> {
                 // Undated items come last.
                 let age: Vec<f64> =
                     self.items.year.iter().map(|year| year.map_or(f64::MIN, |year| -f64::from(year))).collect();
-                arm(OLDEST, "", &[Ranked::order(&place.offered, &age)])?;
+                arm(OLDEST, "", &[FixedRanking::order(&place.offered, &age)])?;
             }
             for scores in scores {
-                arm("", &scores.name, &[Ranked::order(&place.offered, &scores.values)])?;
+                arm("", &scores.name, &[FixedRanking::order(&place.offered, &scores.values)])?;
             }
         }
         Ok(cells)
@@ -105,9 +105,9 @@ impl Curve<'_> {
             for place in &self.places {
                 for (learner, found) in &arms {
                     let rankings: Vec<Vec<u32>> = match found {
-                        Scores::All(scores) => vec![Ranked::order(&place.offered, scores)],
+                        Scores::All(scores) => vec![FixedRanking::order(&place.offered, scores)],
                         Scores::Each(fitted) => {
-                            self.each(|user| Ranked::order(&place.offered, &fitted.scores(user as u32)))
+                            self.each(|user| FixedRanking::order(&place.offered, &fitted.scores(user as u32)))
                         }
                     };
                     let arm = Arm::new(learner, scores.map_or("", |scores| &scores.name));
@@ -132,7 +132,7 @@ impl Curve<'_> {
     }
 
     fn cell(&self, place: &Place, arm: Arm, n: usize, rankings: &[Vec<u32>]) -> Result<(ReturnCell, Vec<f32>)> {
-        let played = play(place.world, &self.evaluated, &Ranked { rankings }, self.draw)
+        let played = play(place.world, &self.evaluated, &FixedRanking { rankings }, self.draw)
             .with_context(|| format!("`{}` of {} in the world `{}`", arm.learner, arm.scores, place.name))?;
         let returns = (0..self.evaluated.len()).map(|e| played.rewards(e).iter().sum()).collect();
         let (n, draw) = (u32::try_from(n)?, u32::try_from(self.draw)?);

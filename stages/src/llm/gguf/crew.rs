@@ -19,7 +19,7 @@ pub(super) struct Crew {
 }
 
 /// A pass under way, until it is dropped.
-pub(super) struct Pass<'a>(&'a Crew);
+pub(super) struct ForwardPass<'a>(&'a Crew);
 
 impl Crew {
     pub(super) fn new(threads: usize) -> Self {
@@ -32,19 +32,19 @@ impl Crew {
         Self { threads, passes: AtomicUsize::new(0), helpers }
     }
 
-    pub(super) fn begin_pass(&self) -> Pass<'_> {
+    pub(super) fn begin_pass(&self) -> ForwardPass<'_> {
         self.passes.fetch_add(1, Ordering::Relaxed);
-        Pass(self)
+        ForwardPass(self)
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for ForwardPass<'_> {
     fn drop(&mut self) {
         self.0.passes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Pass<'_> {
+impl ForwardPass<'_> {
     /// The threads that may work on this pass: as many as no other pass has, and at least its own.
     pub(super) fn threads(&self) -> usize {
         let others = self.0.passes.load(Ordering::Relaxed).saturating_sub(1);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::attention::{KeyValues, attention};
-use super::crew::{Crew, Pass};
+use super::crew::{Crew, ForwardPass};
 use super::logits::Logits;
 use super::matmul::{Inputs, shared_matmuls};
 use super::metadata::Header;
@@ -196,7 +196,7 @@ impl Decoder {
     }
 
     /// `[rows, vocabulary]`.
-    fn scores(&self, pass: &Pass, rows: &[f32]) -> Vec<f32> {
+    fn scores(&self, pass: &ForwardPass, rows: &[f32]) -> Vec<f32> {
         if rows.is_empty() {
             return Vec::new();
         }

@@ -188,6 +188,13 @@ fn qwen() -> Option<PathBuf> {
     found
 }
 
+#[test]
+fn qwen_agrees_with_llama_cpp() {
+    if let Some(path) = qwen() {
+        agrees(&path, include_str!("../../../../tests/data/llama_cpp_qwen.json"));
+    }
+}
+
 /// Ids of titles by row; the titles themselves are MovieLens's and are not repeated here.
 #[derive(Deserialize)]
 struct Titles {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::crew::Pass;
+use super::crew::ForwardPass;
 use super::few_tokens::FewTokens;
 use super::packed::{PANEL, Packed};
 
@@ -78,7 +78,7 @@ pub(super) fn token_blocks(tokens: usize, widest: usize) -> impl Iterator<Item =
 
 /// [`matmul`] with several maps of the same inputs, whose panels the threads of the pass share.
 pub(super) fn shared_matmuls<const MAPS: usize>(
-    pass: &Pass,
+    pass: &ForwardPass,
     maps: [&Arc<Packed>; MAPS],
     inputs: &Arc<Inputs>,
 ) -> [Vec<f32>; MAPS] {
@@ -130,11 +130,11 @@ pub(in crate::llm) fn matmul(weights: &Packed, inputs: &Inputs) -> Vec<f32> {
 fn product(weights: &Packed, inputs: &Inputs, panels: Range<usize>) -> Vec<f32> {
     debug_assert_eq!(weights.columns, inputs.width);
     let mut out = vec![0.0; inputs.tokens * panels.len() * PANEL];
-    Arch::new().dispatch(Product { weights, inputs, panels, out: &mut out });
+    Arch::new().dispatch(Matmul { weights, inputs, panels, out: &mut out });
     out
 }
 
-struct Product<'a> {
+struct Matmul<'a> {
     weights: &'a Packed,
     inputs: &'a Inputs,
     panels: Range<usize>,
@@ -142,7 +142,7 @@ struct Product<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Product<'_> {
+impl WithSimd for Matmul<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -168,6 +168,16 @@ fn note_ends(scores: &ItemScores, texts: &[ItemText], cx: &Context) {
     let titles = |items: &[(usize, f64)]| {
         items.iter().map(|&(item, score)| format!("{} {score:.2}", texts[item].title)).collect::<Vec<_>>().join("; ")
     };
+    if let [first, .., last] = rated[..]
+        && first.1 == last.1
+    {
+        cx.warn(format!(
+            "all {} rated items have the score {}, so the scores rank nothing\nhelp: use a larger model, or, where it gives \
+             log-probabilities, `by: {{ contrasts: … }}`",
+            rated.len(),
+            first.1
+        ));
+    }
     let noted = NOTED.min(rated.len());
     cx.note("highest", titles(&rated[..noted]));
     cx.note("lowest", titles(&rated[rated.len() - noted..]));

@@ -7,12 +7,12 @@ use super::{Episode, EpisodeAgent};
 
 /// The first item of a ranking that may be shown and at which the user does not quit; if the user quits at each, the first that may
 /// be shown. Where a world has quit rules it knows them (privileged).
-pub struct Ranked<'a> {
+pub struct FixedRanking<'a> {
     /// Items, best first: one ranking for all users, or one a user, in the order of their numbers.
     pub rankings: &'a [Vec<u32>],
 }
 
-impl Ranked<'_> {
+impl FixedRanking<'_> {
     /// The items by `scores`, best first; equal scores keep the order of `items`.
     #[must_use]
     pub fn order(items: &[u32], scores: &[f64]) -> Vec<u32> {
@@ -22,7 +22,7 @@ impl Ranked<'_> {
     }
 }
 
-impl EpisodeAgent for Ranked<'_> {
+impl EpisodeAgent for FixedRanking<'_> {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
         let ranking = match self.rankings {
             [one] => one,
@@ -52,14 +52,14 @@ mod tests {
     fn the_best_that_may_be_shown_comes_next_for_all_or_for_each() {
         let mut world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 2, 2);
         world.rules.repeats = Repeats::Masked;
-        let one = vec![Ranked::order(&[0, 1, 2], &[0.1, 0.3, 0.1])];
+        let one = vec![FixedRanking::order(&[0, 1, 2], &[0.1, 0.3, 0.1])];
         assert_eq!(one, [[1, 0, 2]]);
-        let played = play(&world, &[0, 1], &Ranked { rankings: &one }, 0).unwrap();
+        let played = play(&world, &[0, 1], &FixedRanking { rankings: &one }, 0).unwrap();
         assert_eq!((played.items(0), played.items(1)), (&[1, 0][..], &[1, 0][..]));
         let each = vec![vec![2, 0], vec![0, 1]];
-        let played = play(&world, &[1, 0], &Ranked { rankings: &each }, 0).unwrap();
+        let played = play(&world, &[1, 0], &FixedRanking { rankings: &each }, 0).unwrap();
         assert_eq!((played.items(0), played.items(1)), (&[0, 1][..], &[2, 0][..]));
-        let error = play(&world, &[0], &Ranked { rankings: &[vec![2]] }, 0).err().unwrap().to_string();
+        let error = play(&world, &[0], &FixedRanking { rankings: &[vec![2]] }, 0).err().unwrap().to_string();
         assert!(error.starts_with("all 1 offered items were shown to user 0"), "{error}");
     }
 }

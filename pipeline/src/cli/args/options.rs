@@ -1,0 +1,279 @@
+//! The options of each command.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Source;
+use crate::cli::value_parsers::{age, at_least_one, now_diff, place, rating};
+use crate::inspect::Format;
+use crate::report::ReportFormat;
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub source: Source,
+    /// Stages to bring up to date (`policy`, `policy@seed=3`), with their inputs; by default all.
+    #[arg(value_name = "STAGE")]
+    pub stages: Vec<String>,
+    /// Run this stage although it is up to date; may be repeated.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// How a run goes about it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Stages that run at once; by default one per thread, at most 4.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// After a failure, continue with the stages that do not need the failed one.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// If another run is making the same result, end with code 4 instead of waiting.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Print only errors and the last line.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worth {
+    #[command(flatten)]
+    pub source: Source,
+    /// Draws of the ratings at each size: the unit of the intervals.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..))]
+    pub draws: u16,
+    /// Log sizes, rising; by default 100, 300, 1000 and so on, up to half of the log.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub sizes: Vec<u64>,
+    /// Evaluate with this many users, the same for every size; by default with all.
+    #[arg(long, value_name = "N")]
+    pub users: Option<u64>,
+    /// Print the experiment of the study, and run nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Show what the study would run and cost, and run nothing.
+    #[arg(long, conflicts_with = "print")]
+    pub plan: bool,
+    /// Stages that run at once; by default one per thread, at most 4.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Print only errors and the answer.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub source: Source,
+    /// Stages to plan, with their inputs; by default all.
+    #[arg(value_name = "STAGE")]
+    pub stages: Vec<String>,
+    /// Plan as `run --force` with this stage would run; may be repeated.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+    /// End with code 3 if a stage would run.
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub source: Source,
+    /// The stage (`policy`: all cells of its sweep; `policy@seed=3`: one).
+    #[arg(value_name = "STAGE")]
+    pub stage: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// A file, an output as `stage.port` or `stage@cell.port`, a run, or the beginning of a key or digest.
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// The experiment that the stage belongs to; by default that of the newest run that has it.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Show this many of the first rows; by default 10, and all of them as csv or ndjson.
+    #[arg(long, value_name = "N")]
+    pub head: Option<usize>,
+    /// Show this many rows drawn at random instead of the first.
+    #[arg(long, value_name = "N", conflicts_with = "head")]
+    pub sample: Option<usize>,
+    /// Seed of `--sample`.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
+    pub seed: u64,
+    /// Use only the rows that match, as in `rating >= 4 and title is not null`.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// Show only these columns, in this order; may be repeated.
+    #[arg(long, value_name = "A,B")]
+    pub columns: Vec<String>,
+    /// Show only rows.
+    #[arg(long, group = "view")]
+    pub rows: bool,
+    /// Read every value for statistics, however large the file is.
+    #[arg(long)]
+    pub scan: bool,
+    /// Check that every part of the file can be read and agrees with its metadata.
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub verify: bool,
+    /// Show one episode of demonstrations or rollouts, counted from 0, as a conversation.
+    #[arg(long, value_name = "N", group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub episode: Option<usize>,
+    /// Show its ancestors, up to the assets: stages, keys, configs, commands.
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    pub lineage: bool,
+    /// Refused: `diff` compares two files.
+    #[arg(long, value_name = "OTHER", hide = true, value_parser = now_diff)]
+    pub against: Option<Infallible>,
+    /// The form of the answer; csv and ndjson are rows alone. `--json` is `--format json`.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub source: Source,
+    /// Print Mermaid, which GitHub and many editors render.
+    #[arg(long)]
+    pub mermaid: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The file to write; nothing is overwritten.
+    #[arg(value_name = "PATH", default_value = "experiment.yaml")]
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The experiment files.
+    #[arg(value_name = "EXPERIMENT.yaml", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; end with code 3 if a name would be replaced.
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// The run to show; the beginning of its id is enough. `last` is the newest, `last~1` the one before it.
+    #[arg(value_name = "RUN", conflicts_with = "prune")]
+    pub run: Option<String>,
+    /// Never forget this run.
+    #[arg(long, requires = "run", conflicts_with = "unpin")]
+    pub pin: bool,
+    /// Undo `--pin`.
+    #[arg(long, requires = "run")]
+    pub unpin: bool,
+    /// List old runs to forget, by `--keep` or `--older-than`; `--apply` forgets them.
+    #[arg(long, requires = "which")]
+    pub prune: bool,
+    /// With `--prune`: how many of the newest runs of each experiment stay; at least 1.
+    #[arg(long, value_name = "N", requires = "prune", group = "which", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// With `--prune`: forget only runs that are older than this (`12h`, `30d`, `8w`).
+    #[arg(long, value_name = "AGE", requires = "prune", group = "which", value_parser = age)]
+    pub older_than: Option<Duration>,
+    /// With `--prune`: forget them.
+    #[arg(long, requires = "prune")]
+    pub apply: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// A run, by the beginning of its id or as `last~1`; or a file, or an output as `stage.port`.
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The other run, or the other file or output.
+    #[arg(value_name = "B")]
+    pub b: String,
+    /// The experiment that the stages belong to; by default that of the newest run that has them.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Of files: compare the rows that agree in these columns, not those in the same place.
+    #[arg(long, value_name = "COLUMNS")]
+    pub key: Vec<String>,
+    /// Of files: compare only these columns; may be repeated.
+    #[arg(long, value_name = "COLUMNS")]
+    pub columns: Vec<String>,
+    /// Of files: read every value, however large they are.
+    #[arg(long)]
+    pub scan: bool,
+    /// The form of the answer, for files. `--json` is `--format json`.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The run: the beginning of its id, `last`, or `last~1`; by default the newest one with results. Several are shown
+    /// side by side.
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Write the page into this file instead of standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "format", value_parser = place())]
+    pub html: Option<PathBuf>,
+    /// The form of the report, by default html. `--json` prints one object for programs.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<ReportFormat>,
+    /// The stage whose page is rendered, if a run made several.
+    #[arg(long, value_name = "STAGE")]
+    pub page: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Remove it; otherwise it is only listed.
+    #[arg(long)]
+    pub apply: bool,
+    /// Forget an experiment: its unpinned runs, its results and its unchanged views.
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub forget: Option<String>,
+    /// Also remove the stored answers of language models: all of them except those of unfinished runs, because runs do not
+    /// record which answers they used. A stage that runs again must pay for its calls again.
+    #[arg(long)]
+    pub calls: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["user", "batch"]))]
+pub(crate) struct Recommend {
+    /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// The user.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// An item that was shown in this session, oldest first; may be repeated.
+    #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
+    pub history: Vec<String>,
+    /// The reward of the item in the same position, on the scale of the log; some policies read it. May be repeated.
+    #[arg(long, value_name = "RATING", conflicts_with = "batch", value_parser = rating)]
+    pub reward: Vec<f32>,
+    /// Answer each line of this file, in one batch; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub batch: Option<PathBuf>,
+    /// Number of items.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
+    pub count: usize,
+    /// Recommend no item of the history again. By default repeats follow the rule of the world that the policy learned in.
+    #[arg(long)]
+    pub exclude_history: bool,
+    /// Read users and items as row numbers from 0, and print row numbers instead of ids.
+    #[arg(long)]
+    pub rows: bool,
+    /// The experiment that the stage belongs to; by default that of the newest run that has it.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+}
