@@ -161,3 +161,15 @@ pub(super) fn terciles(offered: &[u32], counts: &[usize]) -> Result<[Vec<u32>; 3
         part
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirds_go_by_the_number_of_ratings() {
+        let parts = terciles(&[0, 1, 2, 4, 5, 7], &[9, 1, 5, 99, 2, 8, 99, 3]).unwrap();
+        assert_eq!(parts, [vec![1, 4], vec![2, 7], vec![0, 5]]);
+        assert!(terciles(&[0, 1], &[1, 1]).is_err());
+    }
+}

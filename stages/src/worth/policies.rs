@@ -59,3 +59,65 @@ fn number(cell: &str, name: &str) -> Result<u32> {
     })?;
     value.parse().with_context(|| format!("found {value} as `{name}` of the cell `{cell}`, wanted a whole number"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::{Rollout, Termination};
+
+    fn rollout(policy: &str, cell: &str, user: u32, value: f64) -> Rollout {
+        Rollout {
+            policy: policy.into(),
+            cell: cell.into(),
+            user,
+            length: 2,
+            return_inclusive: value,
+            return_exclusive: value,
+            distinct_items: 2,
+            diversity: 0.0,
+            novelty: 0.0,
+            top_category: None,
+            return_training_world: None,
+            end: Termination::Horizon,
+        }
+    }
+
+    fn arms() -> BTreeMap<String, PolicyArm> {
+        let arm = |scores: &str| PolicyArm { learner: "a2c".into(), scores: scores.into() };
+        BTreeMap::from([("alone".into(), arm("")), ("full".into(), arm("llm"))])
+    }
+
+    #[test]
+    fn cells_of_policies_become_draws_of_arms() {
+        let rows = |policy: &str, level: f64| {
+            let of_draw = |draw: u32| {
+                let cell = format!("draw={draw},n=100");
+                [(0, 1.0), (4, 3.0)].map(|(user, x)| rollout(policy, &cell, user, level + x + f64::from(draw)))
+            };
+            [0, 1].map(of_draw).concat()
+        };
+        let baseline = rollout("random", "episode=0", 0, 9.0);
+        let rollouts = Rollouts([rows("alone", 10.0), rows("full", 20.0), vec![baseline]].concat());
+        let mut study = Study::default();
+        add_rollouts(&mut study, "a/mf", &rollouts, &arms()).unwrap();
+        let mean = |scores| study.means()[&Mean { world: "mf".into(), arm: Arm::new("a2c", scores), n: 100 }];
+        assert_eq!((mean(""), mean("llm")), (12.5, 22.5));
+        assert_eq!(study.size(), "2 users; a: 2 draws");
+    }
+
+    #[test]
+    fn what_is_no_cell_of_a_study_is_told() {
+        let refused = |place: &str, rollouts: Vec<Rollout>| {
+            add_rollouts(&mut Study::default(), place, &Rollouts(rollouts), &arms()).unwrap_err().to_string()
+        };
+        let both = |cell: &str| vec![rollout("alone", cell, 0, 1.0), rollout("full", cell, 0, 1.0)];
+        assert!(
+            refused("mf", both("draw=0,n=1")).starts_with("found `mf` as the name of rollouts, wanted `half/world`")
+        );
+        assert!(refused("a/mf", both("draw=0")).starts_with("the cell `draw=0` of a policy has no `n`"));
+        assert!(refused("a/mf", both("draw=0,n=x")).starts_with("found x as `n` of the cell"));
+        assert!(refused("a/mf", vec![rollout("alone", "draw=0,n=1", 0, 1.0)]).starts_with("no row `full` among"));
+        let twice = [both("draw=0,n=1"), both("draw=0,n=1")].concat();
+        assert!(refused("a/mf", twice).starts_with("user 0 played twice in `draw=0,n=1` of `alone`"));
+    }
+}
