@@ -157,6 +157,8 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
     let of_one = |i: &mut Inputs| i.offered = Some(Interactions { item: vec![7; 3], ..ratings(3, 1) });
     let said = refused(EvaluateReturns { sizes: vec![50], ..plain() }, &of_one);
     assert!(said.starts_with("`oracle` of") || said.contains("offered items were shown"), "{said}");
+    let said = refused(plain(), &|i| i.interactions.rating.fill(1.0));
+    assert!(said.starts_with("all 90 ratings at `interactions` are 1: ") && said.contains("\nhelp: "), "{said}");
     for sizes in [vec![], vec![0, 5], vec![9, 9]] {
         assert_eq!(EvaluateReturns { sizes, ..plain() }.check().unwrap_err().0, "sizes");
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use pipeline::{Artifact as _, Context, Many, NoLeakage, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -141,6 +141,14 @@ impl Stage for EvaluateReturns {
             !inputs.worlds.is_empty(),
             "no world at `worlds`\nhelp: connect worlds that were fitted to the other half"
         );
+        if let Some(rating) = log.only_rating() {
+            bail!(
+                "all {} ratings at `interactions` are {rating}: the learners of this stage predict ratings, and these do not differ\n\
+                 help: name the log's ratings where it is read (`rating`); of a log that says only what people chose, train policies and \
+                 compare them by `evaluate`",
+                log.len()
+            );
+        }
         log.check_within("interactions", users, items.len())?;
         for world in &inputs.worlds {
             items.check_world(&world.value)?;
