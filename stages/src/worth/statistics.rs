@@ -105,9 +105,7 @@ impl Stage for EstimateWorth {
         let mut rows = estimates(&found, &resamples);
         rows.extend(ends(&rows));
         let answer = answer(&rows);
-        for line in &answer {
-            cx.note("answer", line);
-        }
+        cx.note("answer", answer.join(" "));
         Ok(Outputs { worth: Worth { rows, answer } })
     }
 }
