@@ -6,10 +6,10 @@ use rand::RngExt;
 use super::arms::{BEST, SHUFFLED, SHUFFLED_WITHIN};
 use super::returns::{EvaluateReturns, Inputs};
 use super::statistics::{EstimateWorth, Inputs as Study};
-use crate::artifact::{Interactions, ItemScores, Items, Repeats, Returns, Users, World, Worth};
+use crate::artifact::{Array, Interactions, ItemScores, ItemVectors, Items, Repeats, Returns, Users, World, Worth};
 use crate::env::cluster_world;
 use crate::nn::rng;
-use crate::ratings::{Design, Knowledge, Learner};
+use crate::ratings::{Design, HoldOut, Knowledge, Learner, Validation, WeightedLog};
 
 const USERS: usize = 60;
 const ITEMS: usize = 50;
@@ -64,7 +64,9 @@ fn catalogue() -> (Items, Users) {
 fn teacher(rows: usize, draw: u64) -> ItemScores {
     let design = Design::of_genres_and_years(&catalogue().0);
     let knowledge = Knowledge { design: &design, scores: None };
-    let seen = Learner::Biases.fit(&ratings(rows, 1000 + draw), [USERS, ITEMS], knowledge, draw);
+    let validation = Validation { hold_out: HoldOut::Ratings, seed: draw };
+    let log = WeightedLog::equal(ratings(rows, 1000 + draw));
+    let seen = Learner::Biases.fit(&log, [USERS, ITEMS], knowledge, validation);
     ItemScores { score: seen.biases.item.into_iter().map(Some).collect(), questions: vec![] }
 }
 
@@ -78,10 +80,70 @@ fn returns(draw: u64, sizes: &[usize], scores: Vec<Named<ItemScores>>) -> Return
         users,
         worlds: vec![named("truth", world())],
         item_scores: scores,
+        item_vectors: None,
         evaluation_log: None,
         offered: None,
     };
     stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
+}
+
+/// Where the last fifteen items are offered, and nobody rated them: returns with vectors that hold the quality in one of six numbers, and
+/// with a teacher that knows it to within a deviation of 0.5.
+fn cold(draw: u64, sizes: &[usize]) -> Returns {
+    let (items, users) = catalogue();
+    let (quality, mut noise) = (quality(), rng(&[draw, 13]));
+    let data = quality.iter().flat_map(|&x| {
+        let others: [f64; 5] = std::array::from_fn(|_| 0.5 * normal(&mut noise));
+        [others[0], others[1], x, others[2], others[3], others[4]].map(|x| x as f32)
+    });
+    let data: Vec<f32> = data.collect();
+    let scores = quality.iter().map(|&x| Some(x + 0.5 * normal(&mut noise))).collect();
+    let log = ratings(4000, 1);
+    let (offered, warm): (Vec<usize>, Vec<usize>) = (0..log.len()).partition(|&row| log.item[row] >= 35);
+    let folder = tempfile::tempdir().unwrap();
+    let stage = EvaluateReturns { sizes: sizes.to_vec(), draw, ..EvaluateReturns::default() };
+    let inputs = Inputs {
+        interactions: log.take(&warm),
+        items,
+        users,
+        worlds: vec![named("truth", world())],
+        item_scores: vec![named("teacher", ItemScores { score: scores, questions: vec![] })],
+        item_vectors: Some(ItemVectors {
+            vectors: Array::new(&[ITEMS, 6], data),
+            space: "toy".into(),
+            columns: vec![],
+        }),
+        evaluation_log: None,
+        offered: Some(log.take(&offered)),
+    };
+    stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
+}
+
+#[test]
+fn on_a_cold_shelf_vectors_and_scores_help_and_others_do_not() {
+    let study = Study { returns: (0..10).map(|draw| named("a", cold(draw, &[100, 1000]))).collect(), rollouts: vec![] };
+    let folder = tempfile::tempdir().unwrap();
+    let stage = EstimateWorth { n_resamples: 200, ..EstimateWorth::default() };
+    let worth = stage.run(study, &Context::detached(folder.path())).unwrap().worth;
+    let find = |scores: &str, learner: &str, quantity: &str, n| {
+        worth.find(scores, learner, "all", quantity, n).unwrap_or_else(|| panic!("{learner} {quantity} {n}"))
+    };
+    for n in [100, 1000] {
+        // No genre, no year: the mean rating of an unrated item is nothing, and each user gets an order of their own.
+        assert!(find("", "text", "lead", n).low > 0.0, "{:?}", find("", "text", "lead", n));
+        let others = find("", "text of other items", "lead", n);
+        assert!(others.value < 0.3 * find("", "text", "lead", n).value && others.low < 0.0, "{others:?}");
+        let random = find("", "random", "return", 0);
+        let mean = find("", "popular by mean", "return", n);
+        assert!((mean.value - random.value).abs() < 0.5, "{mean:?} {random:?}");
+        assert!(find("teacher", "popular by mean", "gain", n).low > 0.0);
+        let shuffled = find("teacher shuffled", "popular by mean", "gain", n);
+        assert!(shuffled.low < 0.0 && shuffled.value < 0.5, "{shuffled:?}");
+    }
+    let best = find("", BEST, "return", 1000).value;
+    assert!((best - find("", "text", "return", 1000).value).abs() < 0.1, "validation finds it");
+    assert!(worth.find("", "factorization", "all", "return", 100).is_none());
+    assert!(worth.answer.iter().any(|line| line.starts_with("Vectors of the items beside 100 ratings add +")));
 }
 
 fn named<A>(name: &str, value: A) -> Named<A> {
@@ -138,6 +200,7 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
             users: users.clone(),
             worlds: vec![named("truth", world())],
             item_scores: vec![named("teacher", teacher(500, 0))],
+            item_vectors: None,
             evaluation_log: Some(ratings(4000, 2)),
             offered: None,
         };

@@ -3,6 +3,10 @@
 //! One stage is one draw; sweep `draw`. The N ratings of a draw are nested: those of 100 are among those of 300. Every learner ranks the
 //! items for each user, and the first item that may be shown is recommended at each turn. Scores alone, and learners with these scores
 //! shuffled over the items, are the controls of learners with scores. Nothing but the draw is random.
+//!
+//! **Cold shelf.** Where no offered item has a rating in the log at `interactions`, cross-validation holds out whole items: it decides
+//! then how far scores, genres, years and vectors are to be believed of items that nobody has rated, and which learner is the best.
+//! Popularity by count and factorisation know nothing of such items and are left out. Popularity by mean without scores is random.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arms::NamedScores;
 use super::curve::{Curve, Place, terciles};
-use crate::artifact::{Interactions, ItemScores, Items, Returns, Users, World};
+use crate::artifact::{Interactions, ItemScores, ItemVectors, Items, Returns, Users, World};
 use crate::nn::rng;
 
 /// `worth.returns`.
@@ -64,9 +68,12 @@ pipeline::ports! {
         worlds: Many<World>,
         /// The models' scores of the items.
         item_scores: Many<ItemScores>,
+        /// Vectors of the items, as `embed` makes them: two more learners rank by ridge regression on their 32 largest directions,
+        /// alone and beside genre and year. The same learners with the vectors of other items are the control.
+        item_vectors: Option<ItemVectors>,
         /// The log that the evaluation worlds were fitted to, which says how often an item was rated.
         evaluation_log: Option<Interactions>,
-        /// Only items of this log are offered, for example those that a `split` held out as a whole.
+        /// Only items of this log are offered, for example those that a `split` held out as a whole (`by: item`).
         offered: Option<Interactions>,
     }
 }
@@ -131,6 +138,16 @@ impl Stage for EvaluateReturns {
                 "item_scores",
                 "scores that know the ratings that learners draw are worth these ratings",
             ),
+            rule(
+                "evaluation_log",
+                "item_vectors",
+                "vectors that know the ratings of the evaluation are evaluated on them",
+            ),
+            rule(
+                "interactions",
+                "item_vectors",
+                "learners with vectors that know further ratings have drawn more than N",
+            ),
         ]
     }
 
@@ -171,16 +188,28 @@ impl Stage for EvaluateReturns {
             !self.terciles || counts.is_some(),
             "`terciles` are by the number of ratings, which the input `evaluation_log` has\nhelp: connect it, or leave `terciles` out"
         );
+        let rated: BTreeSet<u32> = log.item.iter().copied().collect();
+        let cold = !offered.iter().any(|item| rated.contains(item));
+        // On a cold shelf it is from the scores of rated items that a learner sees what scores are worth.
+        let scored: Vec<u32> = if cold {
+            rated.iter().chain(&offered).copied().collect::<BTreeSet<u32>>().into_iter().collect()
+        } else {
+            offered.clone()
+        };
         let mut scores = Vec::new();
         for given in &inputs.item_scores {
             given.value.check_items("item_scores", items.len())?;
-            let of = |item: usize| given.value.score[item].filter(|_| offered.binary_search(&(item as u32)).is_ok());
+            let of = |item: usize| given.value.score[item].filter(|_| scored.binary_search(&(item as u32)).is_ok());
             let known: Vec<Option<f64>> = (0..items.len()).map(of).collect();
-            ensure!(known.iter().any(Option::is_some), "`{}` has no score of an offered item", given.name);
+            let judged = offered.iter().any(|&item| known[item as usize].is_some());
+            ensure!(judged, "`{}` has no score of an offered item", given.name);
             // An item without a score is an average one; an outlier is not all that counts.
             let z = ItemScores { score: known, questions: Vec::new() }.standardised();
             let values = z.into_iter().map(|z| z.unwrap_or(0.0).clamp(-3.0, 3.0)).collect();
             scores.push(NamedScores { name: given.name.clone(), values });
+        }
+        if let Some(vectors) = &inputs.item_vectors {
+            vectors.check_items(items.len())?;
         }
         let (within, beyond): (Vec<usize>, Vec<usize>) = self.sizes.iter().partition(|&&n| n <= log.len());
         ensure!(
@@ -190,11 +219,28 @@ impl Stage for EvaluateReturns {
             self.sizes[0]
         );
         cx.note("offered", format!("{} of {} items", offered.len(), items.len()));
+        if cold {
+            cx.note(
+                "cold shelf",
+                "no offered item has a rating at `interactions`: cross-validation holds out whole items",
+            );
+        }
         cx.note("sizes", format!("{within:?} of a log of {} ratings", log.len()));
         if !beyond.is_empty() {
             cx.note("left out", format!("{beyond:?}: beyond the log"));
         }
-        let curve = Curve { log, items, users, places, evaluated: self.evaluated(users), scores, draw: self.draw };
+        let curve = Curve {
+            log,
+            items,
+            users,
+            places,
+            evaluated: self.evaluated(users),
+            scores,
+            scored,
+            vectors: inputs.item_vectors.as_ref(),
+            cold,
+            draw: self.draw,
+        };
         Ok(Outputs { returns: curve.play(&within, cx)? })
     }
 }
