@@ -2,6 +2,7 @@
 
 use pipeline::{Context, Named, Stage as _};
 use rand::RngExt;
+use rand::seq::SliceRandom;
 
 use super::arms::{BEST, SHUFFLED, SHUFFLED_WITHIN};
 use super::returns::{EvaluateReturns, Inputs};
@@ -87,7 +88,7 @@ fn returns(draw: u64, sizes: &[usize], scores: Vec<Named<ItemScores>>) -> Return
     stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
 }
 
-/// Where the last fifteen items are offered, and nobody rated them: returns with vectors that hold the quality in one of six numbers, and
+/// Where fifteen of the items are offered, other ones in each draw, and nobody rated them: returns with vectors that hold the quality in one of six numbers, and
 /// with a teacher that knows it to within a deviation of 0.5.
 fn cold(draw: u64, sizes: &[usize]) -> Returns {
     let (items, users) = catalogue();
@@ -98,12 +99,10 @@ fn cold(draw: u64, sizes: &[usize]) -> Returns {
     });
     let data: Vec<f32> = data.collect();
     let scores = quality.iter().map(|&x| Some(x + 0.5 * normal(&mut noise))).collect();
-    let log = ratings(4000, 1);
-    let (offered, warm): (Vec<usize>, Vec<usize>) = (0..log.len()).partition(|&row| log.item[row] >= 35);
     let folder = tempfile::tempdir().unwrap();
-    let stage = EvaluateReturns { sizes: sizes.to_vec(), draw, ..EvaluateReturns::default() };
+    let stage = EvaluateReturns { sizes: sizes.to_vec(), draw, unrated: Some(0.3), ..EvaluateReturns::default() };
     let inputs = Inputs {
-        interactions: log.take(&warm),
+        interactions: ratings(4000, 1),
         items,
         users,
         worlds: vec![named("truth", world())],
@@ -114,9 +113,37 @@ fn cold(draw: u64, sizes: &[usize]) -> Returns {
             columns: vec![],
         }),
         evaluation_log: None,
-        offered: Some(log.take(&offered)),
+        offered: None,
     };
     stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
+}
+
+#[test]
+fn a_shelf_of_a_log_is_the_same_as_items_that_are_held_out() {
+    let (items, users) = catalogue();
+    let log = ratings(2000, 1);
+    let run = |interactions: Interactions, offered: Option<Interactions>, unrated| {
+        let folder = tempfile::tempdir().unwrap();
+        let (items, users) = (items.clone(), users.clone());
+        let (worlds, item_scores) = (vec![named("truth", world())], vec![named("teacher", teacher(500, 3))]);
+        let stage = EvaluateReturns { sizes: vec![100], draw: 3, unrated, ..EvaluateReturns::default() };
+        let inputs = Inputs {
+            interactions,
+            items,
+            users,
+            worlds,
+            item_scores,
+            item_vectors: None,
+            evaluation_log: None,
+            offered,
+        };
+        stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
+    };
+    let mut all: Vec<u32> = (0..ITEMS as u32).collect();
+    all.shuffle(&mut rng(&[3, 0x5e1f]));
+    let (held, kept): (Vec<usize>, Vec<usize>) = (0..log.len()).partition(|&row| all[..15].contains(&log.item[row]));
+    let given = run(log.take(&kept), Some(log.take(&held)), None);
+    assert_eq!(run(log, None, Some(0.3)), given);
 }
 
 #[test]
@@ -222,6 +249,7 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
     assert!(said.starts_with("`oracle` of") || said.contains("offered items were shown"), "{said}");
     let said = refused(plain(), &|i| i.interactions.rating.fill(1.0));
     assert!(said.starts_with("all 90 ratings at `interactions` are 1: ") && said.contains("\nhelp: "), "{said}");
+    assert_eq!(EvaluateReturns { unrated: Some(1.0), ..plain() }.check().unwrap_err().0, "unrated");
     for sizes in [vec![], vec![0, 5], vec![9, 9]] {
         assert_eq!(EvaluateReturns { sizes, ..plain() }.check().unwrap_err().0, "sizes");
     }

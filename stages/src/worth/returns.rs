@@ -4,7 +4,7 @@
 //! items for each user, and the first item that may be shown is recommended at each turn. Scores alone, and learners with these scores
 //! shuffled over the items, are the controls of learners with scores. Nothing but the draw is random.
 //!
-//! **Cold shelf.** Where no offered item has a rating in the log at `interactions`, cross-validation holds out whole items: it decides
+//! **Cold shelf.** Where no offered item has a rating in the log that learners draw from, cross-validation holds out whole items: it decides
 //! then how far scores, genres, years and vectors are to be believed of items that nobody has rated, and which learner is the best.
 //! Popularity by count and factorisation know nothing of such items and are left out. Popularity by mean without scores is random.
 
@@ -35,6 +35,11 @@ pub struct EvaluateReturns {
     pub min_item_ratings: usize,
     /// Only items of this year or later are offered; all by default, undated ones too.
     pub from_year: Option<i32>,
+    /// The share of the items that nobody has rated (the cold shelf), in (0, 1): drawn by `draw` from those that pass the other conditions,
+    /// they lose their ratings in the log, and only they are offered. None by default. Another shelf with every draw makes the
+    /// intervals those of other items, too; the input `offered` keeps one shelf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrated: Option<f64>,
     /// Evaluates also with only the rarely, the averagely and the often rated third of the offered items, by their number of ratings
     /// in the log at `evaluation_log`. Off by default.
     pub terciles: bool,
@@ -49,6 +54,7 @@ impl Default for EvaluateReturns {
             draw: 0,
             min_item_ratings: 20,
             from_year: None,
+            unrated: None,
             terciles: false,
             users: None,
         }
@@ -103,6 +109,12 @@ impl Stage for EvaluateReturns {
                 "at least one log size, rising, from 1: what needs no ratings is evaluated in any case",
             );
         }
+        if self.unrated.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
+            return wrong(
+                "unrated",
+                "a share of the items, between 0 and 1, both excluded; leave it out to offer rated items",
+            );
+        }
         if self.users == Some(0) {
             return wrong("users", "at least one user; leave it out to evaluate with all");
         }
@@ -152,7 +164,8 @@ impl Stage for EvaluateReturns {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let (log, items, users) = (&inputs.interactions, &inputs.items, inputs.users.len());
+        let (items, users) = (&inputs.items, inputs.users.len());
+        let log = &inputs.interactions;
         ensure!(!log.is_empty(), "the log at `interactions` is empty\nhelp: connect one half of a `split`");
         ensure!(
             !inputs.worlds.is_empty(),
@@ -171,7 +184,17 @@ impl Stage for EvaluateReturns {
             items.check_world(&world.value)?;
         }
         let counts = inputs.evaluation_log.as_ref().map(|log| counts(log, items.len())).transpose()?;
-        let offered = self.offered(&inputs, counts.as_deref())?;
+        let mut offered = self.offered(&inputs, counts.as_deref())?;
+        let rest;
+        let log = match self.unrated {
+            None => log,
+            Some(share) => {
+                offered = self.shelf(share, offered);
+                let kept = |&row: &usize| offered.binary_search(&log.item[row]).is_err();
+                rest = log.take(&(0..log.len()).filter(kept).collect::<Vec<_>>());
+                &rest
+            }
+        };
         let mut places = Vec::new();
         for world in &inputs.worlds {
             places.push(Place { name: world.name.clone(), world: &world.value, offered: offered.clone() });
@@ -265,6 +288,14 @@ impl EvaluateReturns {
             if self.from_year.is_some() || only.is_some() { " and passes the other conditions" } else { "" }
         );
         Ok(offered)
+    }
+
+    /// The share of `offered` items that stands on the cold shelf of this draw, ascending; one at least.
+    fn shelf(&self, share: f64, mut offered: Vec<u32>) -> Vec<u32> {
+        offered.shuffle(&mut rng(&[self.draw, 0x5e1f]));
+        offered.truncate(((offered.len() as f64 * share).round() as usize).max(1));
+        offered.sort_unstable();
+        offered
     }
 
     fn evaluated(&self, users: usize) -> Vec<u32> {
