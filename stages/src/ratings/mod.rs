@@ -14,6 +14,7 @@ mod cross_validation;
 mod design;
 mod factors;
 mod learner;
+mod negative_sampling;
 mod ridge;
 mod weighted_log;
 
@@ -22,4 +23,5 @@ pub use cross_validation::{HoldOut, deviance_weights, item_deviance, member_weig
 pub use design::{Design, Equations};
 pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
+pub use negative_sampling::NegativeSampler;
 pub use weighted_log::WeightedLog;

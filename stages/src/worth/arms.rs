@@ -76,6 +76,9 @@ impl FittedArms {
     /// its model was fitted without are most correlated with what the ratings say beyond their users' biases (Spearman). Popularity by
     /// count takes part where there are no `scores`, which it cannot use, and where items have ratings. Contenders with permuted
     /// vectors are controls, which are not chosen and need no scores.
+    ///
+    /// With drawn negatives, ratings are compared as they are: every user has as many negatives as positives. Popularity by count
+    /// counts positives.
     pub fn fit(
         log: &WeightedLog,
         size: [usize; 2],
@@ -97,7 +100,9 @@ impl FittedArms {
             let knowledge = Knowledge { design: &contender.design, scores };
             let found = contender.learner.fit(log, size, knowledge, validation);
             if contender.learner == Learner::Biases {
-                let user = |row: usize| found.biases.mean + found.biases.user[ratings.user[row] as usize];
+                let sampled = log.given < ratings.len();
+                let of_user = |row: usize| if sampled { 0.0 } else { found.biases.user[ratings.user[row] as usize] };
+                let user = |row: usize| found.biases.mean + of_user(row);
                 target = (0..ratings.len()).map(|row| f64::from(ratings.rating[row]) - user(row)).collect();
             }
             if !contender.control {
@@ -109,9 +114,11 @@ impl FittedArms {
         }
         if scores.is_none() && validation.hold_out == HoldOut::Ratings {
             let mut counts = vec![0.0; size[1]];
-            ratings.item.iter().for_each(|&item| counts[item as usize] += 1.0);
+            ratings.item[..log.given].iter().for_each(|&item| counts[item as usize] += 1.0);
             // The rating itself is no evidence of how often others rate the item.
-            let without_itself: Vec<f64> = ratings.item.iter().map(|&item| counts[item as usize] - 1.0).collect();
+            let itself = |row: usize| if row < log.given { 1.0 } else { 0.0 };
+            let without_itself: Vec<f64> =
+                (0..ratings.len()).map(|row| counts[ratings.item[row] as usize] - itself(row)).collect();
             compare(fitted.len(), &without_itself, &target);
             fitted.push((BY_COUNT, Scores::All(counts)));
         }

@@ -11,7 +11,7 @@ use super::contenders::{Contender, contenders};
 use crate::artifact::{Arm, Interactions, ItemVectors, Items, ReturnCell, Returns, World};
 use crate::env::{FixedRanking, play};
 use crate::nn::rng;
-use crate::ratings::{HoldOut, Validation, WeightedLog};
+use crate::ratings::{HoldOut, NegativeSampler, Validation, WeightedLog};
 
 /// What one draw is played with.
 pub(super) struct Curve<'a> {
@@ -32,6 +32,8 @@ pub(super) struct Curve<'a> {
     pub vectors: Option<&'a ItemVectors>,
     /// Whether no offered item has a rating in the log.
     pub cold: bool,
+    /// Whether learners fit drawn negatives beside the log.
+    pub negatives: bool,
     /// The number of the draw.
     pub draw: u64,
 }
@@ -103,7 +105,14 @@ impl Curve<'_> {
     ) -> Result<Vec<(ReturnCell, Vec<f32>)>> {
         let size = [self.users, self.items.len()];
         let n = log.len();
-        let log = WeightedLog::equal(log);
+        let log = if self.negatives {
+            let cold: Vec<u32> = if self.cold { union(&self.places) } else { Vec::new() };
+            // What is new cannot have been passed over.
+            let negatives = NegativeSampler::new(&log, self.users, self.items.len()).never(&cold);
+            WeightedLog::with_negatives(log, &negatives, self.items.len(), self.draw)
+        } else {
+            WeightedLog::equal(log)
+        };
         let given: Vec<Option<&NamedScores>> = std::iter::once(None).chain(scores.iter().map(Some)).collect();
         let of_scores = |scores: &Option<&NamedScores>| -> Result<Vec<(ReturnCell, Vec<f32>)>> {
             let values = scores.map(|scores| &scores.values[..]);
@@ -164,6 +173,14 @@ impl Curve<'_> {
         let (n, draw) = (u32::try_from(n)?, u32::try_from(self.draw)?);
         Ok((ReturnCell { arm, world: place.name.clone(), n, draw }, returns))
     }
+}
+
+/// Every item that is offered anywhere.
+fn union(places: &[Place]) -> Vec<u32> {
+    let mut all: Vec<u32> = places.iter().flat_map(|place| place.offered.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The items of `offered` in three parts by how often `counts` rated them: the rarely rated first. Equal counts keep their numbers'

@@ -1,5 +1,7 @@
 //! A planted log: a teacher that knows 500 further ratings is worth 500 ratings, and nothing once its verdicts are shuffled.
 
+use std::collections::BTreeSet;
+
 use pipeline::{Context, Named, Stage as _};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -208,6 +210,80 @@ fn a_teacher_that_knows_500_ratings_is_worth_500_and_a_shuffled_one_nothing() {
     assert!(worth.answer[0].starts_with("teacher alone returns "), "{:?}", worth.answer);
 }
 
+/// `rows` distinct choices: a user, and an item by its share of all choices.
+fn choices(rows: usize, seed: u64) -> Interactions {
+    let (share, mut draw) = (shares(), rng(&[seed, 14]));
+    let mut seen = BTreeSet::new();
+    while seen.len() < rows {
+        let user = draw.random_range(0..USERS as u32);
+        let mut place = draw.random_range(0.0..1.0);
+        let item = share.iter().position(|share| {
+            place -= share;
+            place < 0.0
+        });
+        seen.insert((user, item.unwrap_or(0) as u32));
+    }
+    let (user, item) = seen.into_iter().unzip();
+    Interactions { user, item, rating: vec![1.0; rows], timestamp: vec![0; rows] }
+}
+
+/// Shares of the items between a tenth and ten times the mean.
+fn shares() -> Vec<f64> {
+    let raw: Vec<f64> = quality().iter().map(|x| (1.5 * (x - 3.5)).exp()).collect();
+    let total: f64 = raw.iter().sum();
+    raw.into_iter().map(|x| x / total).collect()
+}
+
+/// Draws of positives, and a teacher that saw 500 further ones: its scores are their logarithms.
+fn chosen(draw: u64, sizes: &[usize]) -> Returns {
+    let (items, users) = catalogue();
+    let mut seen = [1.0; ITEMS];
+    choices(500, 2000 + draw).item.iter().for_each(|&item| seen[item as usize] += 1.0);
+    let scores = ItemScores { score: seen.iter().map(|x: &f64| Some(x.ln())).collect(), questions: vec![] };
+    let mut truth = world();
+    let row: Vec<f32> = shares().iter().map(|&x| x as f32).collect();
+    truth.reward.data = (0..USERS).flat_map(|_| row.clone()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let stage = EvaluateReturns { sizes: sizes.to_vec(), draw, sample_negatives: true, ..EvaluateReturns::default() };
+    let inputs = Inputs {
+        interactions: choices(1200, 1),
+        items,
+        users,
+        worlds: vec![named("truth", truth)],
+        item_scores: vec![named("teacher", scores)],
+        item_vectors: None,
+        evaluation_log: None,
+        offered: None,
+    };
+    stage.run(inputs, &Context::detached(folder.path())).unwrap().returns
+}
+
+#[test]
+fn of_choices_popularity_is_learned_and_a_teacher_that_knows_it_helps() {
+    let sizes = [50, 200, 800];
+    let study = Study { returns: (0..10).map(|draw| named("a", chosen(draw, &sizes))).collect(), rollouts: vec![] };
+    let folder = tempfile::tempdir().unwrap();
+    let stage = EstimateWorth { n_resamples: 200, ..EstimateWorth::default() };
+    let worth = stage.run(study, &Context::detached(folder.path())).unwrap().worth;
+    let find = |scores: &str, learner: &str, quantity: &str, n| {
+        worth.find(scores, learner, "all", quantity, n).unwrap_or_else(|| panic!("{learner} {quantity} {n}"))
+    };
+    // With as many negatives as are expected of each item, the share of positives ranks as their number does. (Of 50, most are alike.)
+    for n in [200, 800] {
+        let [mean, count] = ["popular by mean", "popular by count"].map(|learner| find("", learner, "return", n).value);
+        assert!((mean - count).abs() < 0.05 * count, "{n}: {mean} {count}");
+    }
+    let random = find("", "random", "return", 0).value;
+    assert!(find("", "popular by mean", "return", 800).value > 1.8 * random);
+    let (gain, worth_at_50) =
+        (find("teacher", "popular by mean", "gain", 50), find("teacher", "popular by mean", "marginal_worth", 50));
+    assert!(gain.low > 0.0 && worth_at_50.low > 50.0, "{gain:?} {worth_at_50:?}");
+    for n in [50, 200] {
+        let shuffled = find("teacher shuffled", "popular by mean", "gain", n);
+        assert!(shuffled.low <= 0.0 && shuffled.value < 0.3 * gain.value, "{shuffled:?}");
+    }
+}
+
 #[test]
 fn equal_draws_equal_bytes_on_any_thread_count() {
     let run = |threads| {
@@ -250,6 +326,9 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
     let said = refused(plain(), &|i| i.interactions.rating.fill(1.0));
     assert!(said.starts_with("all 90 ratings at `interactions` are 1: ") && said.contains("\nhelp: "), "{said}");
     assert_eq!(EvaluateReturns { unrated: Some(1.0), ..plain() }.check().unwrap_err().0, "unrated");
+    assert!(said.ends_with("or set `sample_negatives: true` where it only says what people chose"), "{said}");
+    let said = refused(EvaluateReturns { sample_negatives: true, ..plain() }, &|i| i.interactions.rating.fill(0.0));
+    assert!(said.starts_with("all 90 ratings at `interactions` are 0: "), "{said}");
     for sizes in [vec![], vec![0, 5], vec![9, 9]] {
         assert_eq!(EvaluateReturns { sizes, ..plain() }.check().unwrap_err().0, "sizes");
     }

@@ -40,6 +40,11 @@ pub struct EvaluateReturns {
     /// intervals those of other items, too; the input `offered` keeps one shelf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unrated: Option<f64>,
+    /// Fits, beside the drawn N, as many drawn negatives of rating 0: items that their users did not choose. For logs of one rating, which
+    /// say only what people chose: N then counts positives, and popularity by mean is the share of positives. The worlds want the
+    /// same setting. Off by default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sample_negatives: bool,
     /// Evaluates also with only the rarely, the averagely and the often rated third of the offered items, by their number of ratings
     /// in the log at `evaluation_log`. Off by default.
     pub terciles: bool,
@@ -55,6 +60,7 @@ impl Default for EvaluateReturns {
             min_item_ratings: 20,
             from_year: None,
             unrated: None,
+            sample_negatives: false,
             terciles: false,
             users: None,
         }
@@ -171,11 +177,11 @@ impl Stage for EvaluateReturns {
             !inputs.worlds.is_empty(),
             "no world at `worlds`\nhelp: connect worlds that were fitted to the other half"
         );
-        if let Some(rating) = log.only_rating() {
+        if let Some(rating) = log.only_rating().filter(|&rating| !self.sample_negatives || rating == 0.0) {
             bail!(
                 "all {} ratings at `interactions` are {rating}: the learners of this stage predict ratings, and these do not differ\n\
-                 help: name the log's ratings where it is read (`rating`); of a log that says only what people chose, train policies and \
-                 compare them by `evaluate`",
+                 help: name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \
+                 chose",
                 log.len()
             );
         }
@@ -262,6 +268,7 @@ impl Stage for EvaluateReturns {
             scored,
             vectors: inputs.item_vectors.as_ref(),
             cold,
+            negatives: self.sample_negatives,
             draw: self.draw,
         };
         Ok(Outputs { returns: curve.play(&within, cx)? })
