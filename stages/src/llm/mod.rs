@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use embedder::{EmbedderConfig, HiddenStatesConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
-pub use item_rating::{Contrast, Grade, RateBy};
+pub use item_rating::{Contrast, Grade, Likelihood, RateBy};
 pub(crate) use item_rating::{Rated, Rating};
 pub(crate) use llm_cache::CachedLlm;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};

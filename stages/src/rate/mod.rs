@@ -1,6 +1,6 @@
 //! `rate`: a language model rates each item of the catalogue once.
 //!
-//! The scores are those of [`RateBy`]: contrasts of words or written grades, independent of users and turns.
+//! The scores are those of [`RateBy`]: contrasts of words, written grades or the likelihood of titles, independent of users and turns.
 //! They rank a catalogue (`retrieve.item_scores`), are the prior mean of an item's bias in a world, and can be demonstrated.
 //!
 //! Every answer is stored before it is used. After a kill, and in every other experiment on the same items with the same model and

@@ -226,6 +226,29 @@ fn the_embedded_model_gives_equal_bytes_on_any_thread_count() {
 }
 
 #[test]
+fn the_likelihood_of_a_title_is_that_of_its_tokens_after_the_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("toy.gguf");
+    toy::write_toy(&model).unwrap();
+    let mut cx = Context::detached(folder.path());
+    cx.add_asset("toy", &model);
+    let likelihood = json!({ "likelihood": { "prompt": "One {{ noun }}:" } });
+    let stage = json!({ "llm": { "gguf": { "asset": "toy" } }, "item_noun": "thing", "by": likelihood });
+    let stage: Rate = serde_json::from_value(stage).unwrap();
+    let titles = ["over", "the inner", "over the inner"];
+    let found = stage.run(Inputs { items: items(&titles), calls: None }, &cx).unwrap().item_scores;
+    let llm = stage.llm.open(&cx, vec![]).unwrap();
+    let wanted = titles.map(|title| {
+        let (completion_prefix, options) = ("One thing:".to_owned(), vec![title.to_owned()]);
+        let request = ChoiceRequest { context: vec![], completion_prefix, options };
+        let answer = llm.conversations("").unwrap()().choose(&request).unwrap();
+        Some(llm.option_logprobs(&request, &answer.text).unwrap().unwrap()[0])
+    });
+    assert_eq!(found.score, wanted);
+    assert!(wanted[2] < wanted[0], "a longer title is less likely: {wanted:?}");
+}
+
+#[test]
 fn a_stop_keeps_what_was_answered() {
     let folder = tempfile::tempdir().unwrap();
     let cx = Context::detached(folder.path());

@@ -6,12 +6,14 @@
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Requirement, Stage};
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Candidates, ItemScores, Users};
 use crate::env::ItemRanking;
+use crate::nn::rng;
 
 /// `retrieve.item_scores`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,13 +24,18 @@ pub struct RetrieveByItemScores {
     pub weight: f64,
     /// Number of candidates per user; without a value the whole catalogue.
     pub top_k: Option<usize>,
+    /// Whether the scores are shuffled over the items first: the control of what they say of an item.
+    pub shuffle: bool,
+    /// Number of the draw of `shuffle`: another one shuffles otherwise. Sweep it together with that of `filter.sample`. 0 without
+    /// `shuffle`.
+    pub draw: u64,
     /// As in `retrieve`: whether candidates at which the simulated user would quit are removed.
     pub filter_quit_items: bool,
 }
 
 impl Default for RetrieveByItemScores {
     fn default() -> Self {
-        Self { weight: 1.0, top_k: None, filter_quit_items: false }
+        Self { weight: 1.0, top_k: None, shuffle: false, draw: 0, filter_quit_items: false }
     }
 }
 
@@ -67,6 +74,9 @@ impl Stage for RetrieveByItemScores {
         if self.top_k == Some(0) {
             return Err(("top_k".into(), "a ranking holds at least one item".into()));
         }
+        if self.draw > 0 && !self.shuffle {
+            return Err(("draw".into(), "0: nothing is drawn without `shuffle: true`".into()));
+        }
         Ok(())
     }
 
@@ -87,7 +97,9 @@ impl Stage for RetrieveByItemScores {
             let lists = candidates.items.len();
             ensure!(lists == users, "the candidates have {lists} users, `users` has {users}");
         }
-        let ranking = ItemRanking::new(&inputs.item_scores, inputs.candidates.as_ref(), self.weight)?;
+        let shuffled = self.shuffle.then(|| shuffled(&inputs.item_scores, self.draw));
+        let scores = shuffled.as_ref().unwrap_or(&inputs.item_scores);
+        let ranking = ItemRanking::new(scores, inputs.candidates.as_ref(), self.weight)?;
         let unscored = inputs.item_scores.score.iter().filter(|score| score.is_none()).count();
         if unscored > 0 {
             cx.note("without a score", format!("{unscored} of {} items, which come last", inputs.item_scores.len()));
@@ -100,6 +112,18 @@ impl Stage for RetrieveByItemScores {
         let (items, scores) = (0..users).into_par_iter().map(rank).collect();
         Ok(Outputs { candidates: Candidates { items, scores, filter_quit_items: self.filter_quit_items } })
     }
+}
+
+/// The same scores in another order among the items that have one: what they say of an item is lost, what they are is kept.
+fn shuffled(scores: &ItemScores, draw: u64) -> ItemScores {
+    let rated: Vec<usize> = (0..scores.len()).filter(|&item| scores.score[item].is_some()).collect();
+    let mut from = rated.clone();
+    from.shuffle(&mut rng(&[draw, 0x5f1e]));
+    let mut score = scores.score.clone();
+    for (to, from) in rated.into_iter().zip(from) {
+        score[to] = scores.score[from];
+    }
+    ItemScores { score, questions: Vec::new() }
 }
 
 #[cfg(test)]
@@ -135,5 +159,25 @@ mod tests {
         let refused = |stage: RetrieveByItemScores| stage.check().unwrap_err().0;
         assert_eq!(refused(RetrieveByItemScores { weight: f64::NAN, ..Default::default() }), "weight");
         assert_eq!(refused(RetrieveByItemScores { top_k: Some(0), ..Default::default() }), "top_k");
+        assert_eq!(refused(RetrieveByItemScores { draw: 1, ..Default::default() }), "draw");
+    }
+
+    #[test]
+    fn a_shuffle_keeps_the_scores_and_who_has_none() {
+        let score: Vec<Option<f64>> = (0..30).map(|item| (item % 5 != 0).then_some(f64::from(item))).collect();
+        let scores = ItemScores { score: score.clone(), questions: vec![] };
+        let found = shuffled(&scores, 3);
+        assert!(found == shuffled(&scores, 3) && found != shuffled(&scores, 4) && found != scores);
+        assert!((0..30).all(|item| found.score[item].is_some() == score[item].is_some()));
+        let mut values: Vec<f64> = found.score.iter().flatten().copied().collect();
+        values.sort_by(f64::total_cmp);
+        assert!(values.iter().eq(score.iter().flatten()));
+        let shuffle = |draw| RetrieveByItemScores { shuffle: true, draw, ..Default::default() };
+        let list = |stage: &RetrieveByItemScores| {
+            let users = Users { id: vec!["a".into()], features: Default::default() };
+            let inputs = Inputs { item_scores: scores.clone(), users, candidates: None };
+            stage.run(inputs, &Context::detached(Path::new("unused"))).unwrap().candidates.items
+        };
+        assert!(list(&shuffle(1)) != list(&shuffle(2)) && list(&shuffle(1)) != list(&Default::default()));
     }
 }

@@ -56,12 +56,13 @@ fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
                 "{beside} adds nothing that can be seen to the return of {who}: {}; a gain of {most:.2} would have been found.",
                 decimals(gain)
             )
+        } else if worth.value == 0.0 && worth.censored == "value" {
+            // The largest size: no larger one says how many ratings would do the same.
+            let gain = decimals(gain);
+            format!("{beside} adds {gain} to the return of {who}; the log is too small to say how many ratings that is worth.")
         } else {
-            format!(
-                "{beside} adds {} to the return of {who}, and is worth {} more ratings.",
-                decimals(gain),
-                interval(worth)
-            )
+            let (gain, worth) = (decimals(gain), interval(worth));
+            format!("{beside} adds {gain} to the return of {who}, and is worth {worth} more ratings.")
         });
     }
     if let Some(end) = find(model, &learner, ALL, "end").first() {
@@ -164,6 +165,12 @@ mod tests {
         assert_eq!(
             answer(&unseen)[1],
             "llm beside 100 ratings adds nothing that can be seen to the return of the recommender that validation chooses: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
+        );
+        let mut largest = rows.clone();
+        (largest[4].value, largest[4].low, largest[4].censored) = (0.0, 0.0, "value".into());
+        assert_eq!(
+            answer(&largest)[1],
+            "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of the recommender that validation chooses; the log is too small to say how many ratings that is worth."
         );
         rows[5].value = f64::NAN;
         assert!(answer(&rows)[2].starts_with("llm matters, or may matter, at every size up to 100 ratings"));

@@ -44,6 +44,7 @@ impl RateBy {
                 let prompt_tokens = all(tokens + words as f64 * WORD_TOKENS);
                 Workload { choices: all(asked), prompt_tokens, ..Workload::default() }
             }
+            Self::Likelihood(_) => Workload { choices: all(asked), prompt_tokens: all(tokens), ..Workload::default() },
             Self::Grade(grade) => Workload {
                 texts: all(asked),
                 prompt_tokens: all(tokens),

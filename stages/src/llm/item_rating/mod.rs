@@ -1,14 +1,16 @@
 //! A language model rates items: one question an item, independent of users and turns.
 //!
 //! A conversation about a user buries what a small model knows of items under what it cannot use. Here the model is asked an
-//! absolute question about each item alone. There are two forms:
+//! absolute question about each item alone. There are three forms:
 //!
 //! - a **contrast** compares the probabilities of words after a prompt: score = mean over positive words of ln p(word | prompt) −
 //!   mean over negative words of ln p(word | prompt), in nats. It needs a model that gives log-probabilities. A word is scored as
 //!   a whole, so that the number of its tokens is the same for all items and cancels in comparisons between them. The item's
 //!   score is the mean over all contrasts; none is chosen by its agreement with ratings.
 //!   The default prompts are one line of running text, the form in which a review mentions a title.
-//! - a **grade** is a whole number that the model writes.
+//! - a **grade** is a whole number that the model writes;
+//! - the **likelihood** of the title says how often the model has read of the item, not what it has read: the control that tells
+//!   opinion from fame.
 //!
 //! The requests contain nothing but the item, so that another experiment on the same catalogue finds all answers in the call
 //! store.
@@ -38,6 +40,9 @@ pub enum RateBy {
     Contrasts(BTreeMap<String, Contrast>),
     /// By a grade that the model writes. For servers without log-probabilities.
     Grade(Grade),
+    /// By how likely the title is: fame, the control of an opinion. Needs the log-probability of a whole title, which an embedded model
+    /// gives and a server does not.
+    Likelihood(Likelihood),
 }
 
 /// One contrast: ln p of positive words less ln p of negative words after a prompt, in nats.
@@ -66,6 +71,14 @@ pub struct Grade {
     pub high: i32,
     /// Maximum length of an answer, in tokens. A reasoning model needs hundreds.
     pub max_tokens: u32,
+}
+
+/// The log-probability of an item's title after a prompt, in nats. A longer title is less likely, whatever its fame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Likelihood {
+    /// The text that the title continues, a minijinja template. Variable: `noun`.
+    pub prompt: String,
 }
 
 impl Default for RateBy {
@@ -103,6 +116,12 @@ impl Default for Grade {
     }
 }
 
+impl Default for Likelihood {
+    fn default() -> Self {
+        Self { prompt: include_str!("prompt/likelihood.j2").trim_end().to_owned() }
+    }
+}
+
 impl RateBy {
     /// Ranges that no type expresses, and whether `llm` can answer.
     ///
@@ -135,6 +154,12 @@ impl RateBy {
                     return wrong("grade.max_tokens".into(), "at least one token");
                 }
             }
+            Self::Likelihood(_) if matches!(llm, LlmConfig::Openai(_)) => {
+                let wanted =
+                    "an embedded model (`llm: { gguf: … }`): a server gives no log-probability of a whole title";
+                return wrong("likelihood".into(), wanted);
+            }
+            Self::Likelihood(_) => {}
         }
         Questions::check(self)
     }
@@ -182,6 +207,10 @@ mod tests {
     fn the_defaults_hold_and_what_no_type_can_say_is_refused() {
         assert_eq!(RateBy::default().check(&gguf()), Ok(()));
         assert_eq!(RateBy::Grade(Grade::default()).check(&gguf()), Ok(()));
+        assert_eq!(RateBy::Likelihood(Likelihood::default()).check(&gguf()), Ok(()));
+        let (path, said) = wrong(json!({ "likelihood": { "prompt": "{{ title }} is called" } }));
+        assert_eq!(path, "likelihood.prompt", "a title that the prompt tells is likely");
+        assert!(said.starts_with("`title` is not a variable of this template; its variables are `noun`"), "{said}");
         let one = |change: serde_json::Value| {
             let mut contrast = json!({ "prompt": "{{ title }} is", "positive": ["good"], "negative": ["bad"] });
             contrast.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -217,5 +246,7 @@ mod tests {
         assert!(path == "contrasts" && said.contains("logprobs: true") && said.contains("grade"), "{said}");
         assert_eq!(RateBy::default().check(&server(true)), Ok(()));
         assert_eq!(RateBy::Grade(Grade::default()).check(&server(false)), Ok(()));
+        let (path, said) = RateBy::Likelihood(Likelihood::default()).check(&server(true)).unwrap_err();
+        assert!(path == "likelihood" && said.contains("no log-probability of a whole title"), "{said}");
     }
 }

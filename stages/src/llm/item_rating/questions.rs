@@ -3,12 +3,14 @@
 use anyhow::{Context as _, Result};
 use minijinja::{Environment, Value, context};
 
-use super::{Contrast, Grade, RateBy};
+use super::{Contrast, Grade, Likelihood, RateBy};
 use crate::llm::item_names::ItemText;
 use crate::llm::{ChoiceRequest, CompletionRequest, template};
 
 /// The name of the only question of a grade.
 const GRADE: &str = "grade";
+/// The name of the only question of a likelihood.
+const LIKELIHOOD: &str = "likelihood";
 
 /// The questions of one rating, ready to be asked.
 pub(super) struct Questions<'a> {
@@ -22,6 +24,7 @@ pub(super) struct Questions<'a> {
 pub(super) enum Question<'a> {
     Contrast(&'a Contrast),
     Grade(&'a Grade),
+    Likelihood(&'a Likelihood),
 }
 
 impl<'a> Questions<'a> {
@@ -33,6 +36,7 @@ impl<'a> Questions<'a> {
                 contrasts.iter().map(|(name, contrast)| (name.as_str(), Question::Contrast(contrast))).collect()
             }
             RateBy::Grade(grade) => vec![(GRADE, Question::Grade(grade))],
+            RateBy::Likelihood(likelihood) => vec![(LIKELIHOOD, Question::Likelihood(likelihood))],
         };
         let mut environment = template::environment();
         for (name, question) in &all {
@@ -46,13 +50,17 @@ impl<'a> Questions<'a> {
         let path = |name: &str| match by {
             RateBy::Contrasts(_) => format!("contrasts.{name}.prompt"),
             RateBy::Grade(_) => "grade.prompt".to_owned(),
+            RateBy::Likelihood(_) => "likelihood.prompt".to_owned(),
         };
-        if let RateBy::Contrasts(contrasts) = by {
-            for (name, contrast) in contrasts {
-                template::check_alone(name, &contrast.prompt).map_err(|wrong| (path(name), wrong))?;
+        let prompts: Vec<(&str, &str)> = match by {
+            RateBy::Contrasts(contrasts) => {
+                contrasts.iter().map(|(name, contrast)| (name.as_str(), contrast.prompt.as_str())).collect()
             }
-        } else if let RateBy::Grade(grade) = by {
-            template::check_alone(GRADE, &grade.prompt).map_err(|wrong| (path(GRADE), wrong))?;
+            RateBy::Grade(grade) => vec![(GRADE, &grade.prompt)],
+            RateBy::Likelihood(likelihood) => vec![(LIKELIHOOD, &likelihood.prompt)],
+        };
+        for (name, prompt) in prompts {
+            template::check_alone(name, prompt).map_err(|wrong| (path(name), wrong))?;
         }
         let questions = Questions::new(by, "item").map_err(|error| (path(GRADE), format!("{error:#}")))?;
         let item = |title: &str, year, genres: &[&str]| ItemText {
@@ -77,15 +85,10 @@ impl<'a> Questions<'a> {
         Ok(text.trim().lines().map(|line| line.trim_end().to_owned()).collect())
     }
 
-    /// The request of a contrast. Earlier lines of the prompt are pieces of the context, which contrasts share; there are no
-    /// instructions.
+    /// The request of a contrast.
     pub fn choice(&self, name: &str, contrast: &Contrast, item: &ItemText) -> Result<ChoiceRequest> {
-        let (mut context, completion_prefix) = pieces(self.lines((name, Question::Contrast(contrast)), item)?);
-        if !context.is_empty() {
-            context.insert(0, String::new());
-        }
         let options = contrast.positive.iter().chain(&contrast.negative).cloned().collect();
-        Ok(ChoiceRequest { context, completion_prefix, options })
+        self.logprobs_of(options, (name, Question::Contrast(contrast)), item)
     }
 
     /// The request of a grade.
@@ -101,6 +104,21 @@ impl<'a> Questions<'a> {
             integer: Some((grade.low, grade.high)),
         })
     }
+
+    /// The request of a likelihood: the title is the only option.
+    pub fn title(&self, name: &str, likelihood: &Likelihood, item: &ItemText) -> Result<ChoiceRequest> {
+        self.logprobs_of(vec![item.title.clone()], (name, Question::Likelihood(likelihood)), item)
+    }
+
+    /// The request for the log-probabilities of `options` after a question. Earlier lines of the prompt are pieces of the context,
+    /// which questions share; there are no instructions.
+    fn logprobs_of(&self, options: Vec<String>, question: (&str, Question), item: &ItemText) -> Result<ChoiceRequest> {
+        let (mut context, completion_prefix) = pieces(self.lines(question, item)?);
+        if !context.is_empty() {
+            context.insert(0, String::new());
+        }
+        Ok(ChoiceRequest { context, completion_prefix, options })
+    }
 }
 
 impl Question<'_> {
@@ -108,6 +126,7 @@ impl Question<'_> {
         match self {
             Self::Contrast(contrast) => &contrast.prompt,
             Self::Grade(grade) => &grade.prompt,
+            Self::Likelihood(likelihood) => &likelihood.prompt,
         }
     }
 
@@ -117,6 +136,7 @@ impl Question<'_> {
         match self {
             Self::Contrast(_) => context! { noun, title, year, genres },
             Self::Grade(grade) => context! { noun, title, year, genres, low => grade.low, high => grade.high },
+            Self::Likelihood(_) => context! { noun },
         }
     }
 }
@@ -179,6 +199,17 @@ mod tests {
         let questions = Questions::new(&by, "movie").unwrap();
         let request = questions.choice("a", &contrast, &item("{{ noun }}{% raw %}", None)).unwrap();
         assert_eq!((request.context, request.completion_prefix.as_str()), (vec![], "{{ noun }}{% raw %} is"));
+    }
+
+    #[test]
+    fn a_likelihood_asks_for_the_title_and_does_not_tell_it() {
+        let by = RateBy::Likelihood(Likelihood::default());
+        let questions = Questions::new(&by, "movie").unwrap();
+        let (name, Question::Likelihood(likelihood)) = questions.all[0] else { panic!("a likelihood") };
+        let request = questions.title(name, likelihood, &item("The Piano", Some(1993))).unwrap();
+        let expected = ("A well-known movie is called", vec!["The Piano".to_owned()]);
+        assert_eq!((request.completion_prefix.as_str(), request.options), expected);
+        assert_eq!(request.context, Vec::<String>::new());
     }
 
     #[test]

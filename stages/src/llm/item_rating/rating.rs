@@ -95,6 +95,11 @@ impl Rating<'_> {
                 let (logprobs, call) = cache.option_logprobs(conversation, &questions.choice(name, contrast, item)?)?;
                 Ok((logprobs.map(|logprobs| contrast_score(contrast, &logprobs)), call))
             }
+            Question::Likelihood(likelihood) => {
+                let (logprobs, call) =
+                    cache.option_logprobs(conversation, &questions.title(name, likelihood, item)?)?;
+                Ok((logprobs.map(|logprobs| logprobs[0]), call))
+            }
             Question::Grade(grade) => {
                 let (text, call) = cache.write(conversation, &questions.completion(name, grade, item)?)?;
                 Ok((parse_integer(&text, (grade.low, grade.high)).map(f64::from), call))
@@ -128,13 +133,14 @@ impl Rating<'_> {
                 "\nhelp: the server gives no log-probabilities of the words; let the model grade: `by: { grade: {} }`"
                     .into()
             }
+            (false, None, RateBy::Likelihood(_)) => "\nhelp: use an embedded model: `llm: { gguf: … }`".into(),
             (false, None, RateBy::Grade(_)) => format!(
                 "\nhelp: use a larger model, allow more tokens (`max_tokens` of the grade), or lower `min_valid_rate` from {}",
                 self.min_valid_rate
             ),
         };
         let what = match self.by {
-            RateBy::Contrasts(_) => "hold no log-probabilities",
+            RateBy::Contrasts(_) | RateBy::Likelihood(_) => "hold no log-probabilities",
             RateBy::Grade(_) => "hold no grade",
         };
         let which = if stopped {
