@@ -42,9 +42,11 @@ fn a_catalogue_becomes_vectors_and_each_text_is_embedded_once() {
 fn a_wrong_model_and_a_wrong_template_are_refused_with_a_next_step() {
     let project = Project::new().config(EMBED);
     let set = |setting: &str| project.run(&["run", "x.yaml", "--set", setting]);
-    set("stages.vectors.with.template='{{ titel }}'")
-        .ends_with(2)
-        .says(&["template", "a template of features, genres, name, title, year; there is no variable `titel`"]);
+    set("stages.vectors.with.template='{{ titel }}'").ends_with(2).says(&[
+        "template",
+        "`titel` is not a variable of this template",
+        "line 1 of the template: {{ titel }}",
+    ]);
     set("stages.vectors.with.template='{{ features.colour }}'")
         .ends_with(1)
         .says(&["`template` names the feature `colour`, which no item has", "help: the catalogue has: "]);

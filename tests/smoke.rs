@@ -103,3 +103,21 @@ fn the_events_tell_the_whole_run() {
     let ended = record.lines().filter(|line| serde_json::from_str::<Value>(line).unwrap()["event"] == "stage_ended");
     assert_eq!(ended.count(), 13);
 }
+
+/// The experiment leaves out optional inputs, such as `item_scores` and `item_vectors` of the worlds.
+#[test]
+fn an_optional_input_that_is_not_connected_is_no_part_of_a_key() {
+    let project = Project::smoke();
+    project.ok(&["run", "x.yaml", "-q"]);
+    for (output, connected) in [
+        ("world.world", &["interactions", "items", "users", "holdout"][..]),
+        ("evaluation.world", &["interactions", "items", "users", "distances"]),
+        ("demos.demonstrations", &["world", "items", "train", "candidates"]),
+        ("reward.reward", &["world", "demonstrations"]),
+        ("policy@seed=0.policy", &["world", "reward", "demonstrations", "weights"]),
+    ] {
+        let result = project.ok(&["inspect", output, "--json"]).json();
+        let ports = result["provenance"]["inputs"].as_array().unwrap().iter().map(|input| text(&input["port"]));
+        assert_eq!(ports.collect::<Vec<_>>(), connected, "{output}");
+    }
+}

@@ -32,8 +32,7 @@ pub(super) fn worth(session: &Session, args: &args::Worth) -> Result<Exit, Failu
     if args.plan {
         return plan::plan_of(session, &experiment, &[], &[], false);
     }
-    let options = args::RunOptions { jobs: args.jobs, keep_going: false, no_wait: false, quiet: args.quiet };
-    let exit = run::run_of(session, &experiment, &[], &[], &options)?;
+    let exit = run::run_of(session, &experiment, &[], &[], &args.options)?;
     if exit == Exit::Ok {
         answer(session, &experiment)?;
     }

@@ -1,14 +1,15 @@
 //! The template of an item's text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use minijinja::value::{Enumerator, Object};
 use minijinja::{Environment, Value, context};
 
 use crate::artifact::Items;
+use crate::llm::template;
 
-/// Maximum steps of one rendering, as for the templates of prompts.
-const FUEL: u64 = 20_000;
 const NAME: &str = "template";
 
 /// By default.
@@ -16,8 +17,19 @@ pub(super) fn default_template() -> String {
     r#"{{ name }}{% if title and year %} ({{ year }}){% endif %}{% if title and genres %}: {{ genres | join(", ") }}{% endif %}"#.into()
 }
 
-/// What a template may name.
-const VARIABLES: [&str; 5] = ["features", "genres", "name", "title", "year"];
+/// Features as a check sees them: the catalogue's are known when the stage runs, so here each has a value.
+#[derive(Debug)]
+struct AnyFeature;
+
+impl Object for AnyFeature {
+    fn get_value(self: &Arc<Self>, _: &Value) -> Option<Value> {
+        Some(Value::from("red"))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["colour"])
+    }
+}
 
 /// A template that renders.
 pub(super) struct ItemTemplate(Environment<'static>);
@@ -27,30 +39,14 @@ impl ItemTemplate {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn new(template: &str) -> Result<Self, String> {
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
-        let wrong = |error: minijinja::Error| format!("{error:#}");
-        environment.add_template_owned(NAME, template.to_owned()).map_err(wrong)?;
-        let ours = Self(environment);
-        let known = |name: &str| VARIABLES.contains(&name) || ours.0.globals().any(|(global, _)| global == name);
-        if let Some(name) = ours.names(false).into_iter().find(|name| !known(name)) {
-            return Err(format!("a template of {}; there is no variable `{name}`", VARIABLES.join(", ")));
-        }
-        let features = BTreeMap::from([("colour", "red")]);
-        let text =
-            ours.render(&context! { name => "Heat", title => "Heat", year => 1995, genres => ["Crime"], features });
-        // The features of the catalogue are known when the stage runs.
-        if text.map_err(wrong)?.is_empty() && !ours.names(false).contains("features") {
-            return Err("a text of an item, such as `{{ name }}`; this one is empty for every item".into());
-        }
-        Ok(ours)
-    }
-
-    /// The variables of the template, by name; `nested` as they are written (`features.colour`).
-    fn names(&self, nested: bool) -> BTreeSet<String> {
-        let template = self.0.get_template(NAME).ok();
-        template.map_or_else(BTreeSet::new, |template| template.undeclared_variables(nested).into_iter().collect())
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        template::check_alone(NAME, text)?;
+        let mut environment = template::environment();
+        environment.add_template_owned(NAME, text.to_owned()).map_err(|error| format!("{error:#}"))?;
+        let features = Value::from_object(AnyFeature);
+        let known = context! { features, genres => ["Crime"], name => "Heat", title => "Heat", year => 1995 };
+        template::check(&environment, NAME, text, &[known])?;
+        Ok(Self(environment))
     }
 
     fn render(&self, item: &Value) -> Result<String, minijinja::Error> {
@@ -64,7 +60,9 @@ impl ItemTemplate {
     /// Where the template names a feature that the catalogue does not have, or cannot be rendered for an item.
     pub(super) fn texts(&self, items: &Items) -> Result<Vec<String>> {
         let known = || items.features.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        for name in self.names(true) {
+        let mut names: Vec<String> = self.0.get_template(NAME)?.undeclared_variables(true).into_iter().collect();
+        names.sort();
+        for name in names {
             let feature = name.strip_prefix("features.").map(|rest| rest.split('.').next().unwrap_or(rest));
             let Some(feature) = feature.filter(|&feature| !items.features.contains_key(feature)) else { continue };
             bail!("`template` names the feature `{feature}`, which no item has\nhelp: the catalogue has: {}", known());
@@ -106,11 +104,12 @@ mod tests {
     fn what_does_not_render_is_told() {
         let error = |template: &str| ItemTemplate::new(template).err().unwrap();
         assert_eq!(
-            error("{{ titel }}"),
-            "a template of features, genres, name, title, year; there is no variable `titel`"
+            error("{{ name }}\n{{ titel }}"),
+            "`titel` is not a variable of this template; its variables are `features`, `genres`, `name`, `title`, `year`\n  \
+             line 2 of the template: {{ titel }}\n                             ^^^^^"
         );
         assert!(error("{{ title").contains("unexpected end"), "{}", error("{{ title"));
-        assert!(error(" ").contains("this one is empty for every item"));
+        assert_eq!(error(" "), "it renders to an empty text");
         let endless = error("{% for k in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}");
         assert!(endless.contains("fuel"), "{endless}");
         let error = ItemTemplate::new("{{ features.color }}").unwrap().texts(&items()).unwrap_err().to_string();

@@ -37,7 +37,7 @@ pub(crate) struct RunOptions {
     /// If another run is making the same result, end with code 4 instead of waiting.
     #[arg(long)]
     pub no_wait: bool,
-    /// Print only errors and the last line.
+    /// Print only errors and the result.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -61,12 +61,8 @@ pub(crate) struct Worth {
     /// Show what the study would run and cost, and run nothing.
     #[arg(long, conflicts_with = "print")]
     pub plan: bool,
-    /// Stages that run at once; by default one per thread, at most 4.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
-    /// Print only errors and the answer.
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub options: RunOptions,
 }
 
 #[derive(Debug, Args)]
