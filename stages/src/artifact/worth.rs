@@ -25,6 +25,8 @@ pub struct WorthEstimate {
     /// - `marginal_worth`: W_F(N) = V_F⁻¹(V_FM(N)) − N, in ratings.
     /// - `standalone_worth`: N* with V_best(N*) = V(scores alone), in ratings; `n` is 0.
     /// - `detectable_gain`: the smallest gain that is found with a power of 80 %: 2.8 standard errors of `gain`.
+    /// - `lead`: the return of a learner that reads vectors of the items less that of one without them, from the same ratings;
+    ///   `detectable_lead`: the smallest one that is found.
     /// - `margin`: the equivalence margin, a share of V(oracle) − V(random); `n` is 0.
     /// - `end`: the log size from which on the scores change nothing: every gain's interval from there on lies within the margin
     ///   and not above 0. `value` is NaN where there is none; `n` is 0.

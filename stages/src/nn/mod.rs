@@ -34,6 +34,7 @@ mod sasrec;
 pub mod schedule;
 pub mod spectral;
 pub mod state_batch;
+pub mod subspace;
 pub mod training;
 
 #[cfg(test)]

@@ -19,19 +19,20 @@ pub struct Factors {
 }
 
 impl Factors {
-    /// Fits `rank` factors to the residuals `rest` of (`user`, `item`), one a row; λ = `regularization`, above 0. Items begin at small
-    /// numbers of `seed`.
+    /// Fits `rank` factors to the residuals `rest` of (`user`, `item`), one a row, which counts as often as `weights` says;
+    /// λ = `regularization`, above 0. Items begin at small numbers of `seed`.
     #[must_use]
     pub fn fit(
         [user, item]: [&[u32]; 2],
         rest: &[f64],
+        weights: &[f64],
         [users, items]: [usize; 2],
         rank: usize,
         regularization: f64,
         seed: u64,
     ) -> Self {
-        let of_users = Ratings::by(user, item, rest, users);
-        let of_items = Ratings::by(item, user, rest, items);
+        let of_users = Ratings::by(user, item, rest, weights, users);
+        let of_items = Ratings::by(item, user, rest, weights, items);
         let mut draw = rng(&[seed, 0xa15]);
         let mut q: Vec<Vec<f64>> =
             (0..items).map(|_| (0..rank).map(|_| draw.random_range(-0.1..0.1)).collect()).collect();
@@ -50,14 +51,14 @@ impl Factors {
     }
 }
 
-/// Residuals grouped by one side: of each group, the other side and the value.
-struct Ratings(Vec<Vec<(u32, f64)>>);
+/// Residuals grouped by one side: of each group, the other side, the value and the weight.
+struct Ratings(Vec<Vec<(u32, f64, f64)>>);
 
 impl Ratings {
-    fn by(group: &[u32], other: &[u32], values: &[f64], count: usize) -> Self {
+    fn by(group: &[u32], other: &[u32], values: &[f64], weights: &[f64], count: usize) -> Self {
         let mut groups = vec![Vec::new(); count];
-        for ((&group, &other), &value) in group.iter().zip(other).zip(values) {
-            groups[group as usize].push((other, value));
+        for (((&group, &other), &value), &weight) in group.iter().zip(other).zip(values).zip(weights) {
+            groups[group as usize].push((other, value, weight));
         }
         Self(groups)
     }
@@ -65,17 +66,17 @@ impl Ratings {
     /// The ridge solution of every group, given the vectors of the other side; 0 for a group without ratings.
     fn solved(&self, other: &[Vec<f64>], ridge: f64) -> Vec<Vec<f64>> {
         let d = other.first().map_or(0, Vec::len);
-        let one = |ratings: &Vec<(u32, f64)>| {
+        let one = |ratings: &Vec<(u32, f64, f64)>| {
             if ratings.is_empty() {
                 return vec![0.0; d];
             }
             let (mut a, mut b) = (vec![0.0; d * d], vec![0.0; d]);
-            for &(at, value) in ratings {
+            for &(at, value, weight) in ratings {
                 let x = &other[at as usize];
                 for row in 0..d {
-                    b[row] += x[row] * value;
+                    b[row] += weight * x[row] * value;
                     for column in 0..d {
-                        a[row * d + column] += x[row] * x[column];
+                        a[row * d + column] += weight * x[row] * x[column];
                     }
                 }
             }
@@ -98,7 +99,7 @@ mod tests {
             (0..users).flat_map(|u| (0..items).map(move |i| (u, i))).filter(|(u, i)| (u + 2 * i) % 3 != 0).collect();
         let (user, item): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
         let rest: Vec<f64> = pairs.iter().map(|&(u, i)| truth(u, i)).collect();
-        let fit = |seed| Factors::fit([&user, &item], &rest, [20, 15], 1, 0.01, seed);
+        let fit = |seed| Factors::fit([&user, &item], &rest, &vec![1.0; rest.len()], [20, 15], 1, 0.01, seed);
         let found = fit(1);
         for u in 0..users {
             for i in 0..items {
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn who_rated_nothing_is_at_nothing() {
-        let found = Factors::fit([&[0, 0], &[0, 1]], &[1.0, -1.0], [2, 2], 3, 1.0, 0);
+        let found = Factors::fit([&[0, 0], &[0, 1]], &[1.0, -1.0], &[1.0; 2], [2, 2], 3, 1.0, 0);
         assert_eq!(found.user[1], [0.0; 3]);
     }
 }

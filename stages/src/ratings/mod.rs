@@ -1,9 +1,9 @@
-//! Rating models in closed form: biases with a prior mean, ridge regression on genre and year, factorisation by alternating least
+//! Rating models in closed form: biases with a prior mean, ridge regression on features, factorisation by alternating least
 //! squares. Nothing is drawn, and nothing is learned by gradient steps.
 //!
 //! ```text
 //! ratings ─▶ ItemEvidence ─┐
-//! genres, years ─▶ Design ─┼─▶ prior mean m_i ─▶ biases b_i, b_u ─▶ factors p_u·q_i ─▶ scores of user × item
+//! genres, texts ─▶ Design ──┼─▶ prior mean m_i ─▶ biases b_i, b_u ─▶ factors p_u·q_i ─▶ scores of user × item
 //! a model's scores ────────┘        (how strong: by cross-validation inside the ratings)
 //! ```
 //!
@@ -14,10 +14,14 @@ mod cross_validation;
 mod design;
 mod factors;
 mod learner;
+mod negative_sampling;
 mod ridge;
+mod weighted_log;
 
 pub use biases::{Biases, Regularization};
-pub use cross_validation::{folds, member_weights};
-pub use design::Design;
+pub use cross_validation::{HoldOut, deviance_weights, item_deviance, member_weights};
+pub use design::{Design, Equations};
 pub use factors::Factors;
-pub use learner::{Fitted, Knowledge, Learner, PriorStrength};
+pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
+pub use negative_sampling::NegativeSampler;
+pub use weighted_log::WeightedLog;

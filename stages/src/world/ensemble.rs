@@ -15,11 +15,11 @@ use super::distance::report_similar_pairs;
 use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
 use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
-use super::negative_sampling::NegativeSampler;
 use super::prior_mean::{AroundPrior, PriorMean};
 use super::{Inputs, Outputs, UserSimulator};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};
+use crate::ratings::NegativeSampler;
 
 /// What to do with a log of one rating.
 const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \

@@ -9,9 +9,9 @@ use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
 use super::heteroscedastic;
-use super::negative_sampling::NegativeSampler;
 use crate::artifact::{Array, Curves, Interactions};
 use crate::nn::{AdamW, Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
+use crate::ratings::NegativeSampler;
 
 /// What a model says of some pairs of users and items.
 pub(super) struct Predicted {

@@ -18,7 +18,6 @@ mod heteroscedastic;
 mod ips;
 mod matrix;
 mod mf;
-mod negative_sampling;
 mod pessimistic;
 mod prior_mean;
 mod propensities;

@@ -10,7 +10,7 @@ use pipeline::Context;
 
 use super::Inputs;
 use super::fit::{Predicted, RatingModel};
-use crate::ratings::{Design, Fitted, Knowledge, Learner};
+use crate::ratings::{Design, Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
 
 /// Seed of the folds: the cross-validation is no part of what a stage's seed varies.
 const FOLD_SEED: u64 = 0;
@@ -38,7 +38,9 @@ impl PriorMean {
         let z: Vec<f64> = scores.standardised().into_iter().map(|z| z.unwrap_or(0.0)).collect();
         let design = Design::of_genres_and_years(&inputs.items);
         let knowledge = Knowledge { design: &design, scores: Some(&z) };
-        let fitted = Learner::Biases.fit(&inputs.interactions, [users, items], knowledge, FOLD_SEED);
+        let log = WeightedLog::equal(inputs.interactions.clone());
+        let validation = Validation { hold_out: HoldOut::Ratings, seed: FOLD_SEED };
+        let fitted = Learner::Biases.fit(&log, [users, items], knowledge, validation);
         let strength = fitted.strength;
         if !inputs.interactions.is_empty() {
             cx.note(

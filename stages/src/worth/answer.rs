@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::arms::{BEST, SHUFFLED};
+use super::contenders::{GENRE_YEAR_AND_TEXT, GENRE_YEAR_AND_TEXT_PERMUTED, TEXT, TEXT_PERMUTED};
 use super::statistics::ALL;
 use crate::artifact::WorthEstimate;
 
@@ -13,7 +14,41 @@ pub(super) fn answer(rows: &[WorthEstimate]) -> Vec<String> {
         .map(|row| row.scores.as_str())
         .filter(|name| !name.is_empty() && !name.contains(SHUFFLED))
         .collect();
-    models.into_iter().flat_map(|model| of_model(rows, model)).collect()
+    models.into_iter().flat_map(|model| of_model(rows, model)).chain(of_vectors(rows)).collect()
+}
+
+/// What learners gain by vectors of the items beside genre and year, or alone where the catalogue has neither.
+fn of_vectors(rows: &[WorthEstimate]) -> Vec<String> {
+    let find = |learner: &str, quantity: &str| -> Vec<&WorthEstimate> {
+        let all = |row: &&WorthEstimate| row.world == ALL && row.learner == learner && row.quantity == quantity;
+        let mut found: Vec<&WorthEstimate> = rows.iter().filter(all).collect();
+        found.sort_by_key(|row| row.n);
+        found
+    };
+    let catalogue = !find(GENRE_YEAR_AND_TEXT, "lead").is_empty();
+    let (with, permuted, base) = match catalogue {
+        true => (GENRE_YEAR_AND_TEXT, GENRE_YEAR_AND_TEXT_PERMUTED, "a learner of genre and year"),
+        false => (TEXT, TEXT_PERMUTED, "popularity by mean"),
+    };
+    let smallest = find(with, "detectable_lead");
+    let mut lines = Vec::new();
+    for (lead, smallest) in find(with, "lead").into_iter().zip(smallest) {
+        let beside = format!("Vectors of the items beside {} ratings", thousands(f64::from(lead.n)));
+        lines.push(if lead.low <= 0.0 {
+            let most = smallest.value;
+            format!(
+                "{beside} add nothing that can be seen to {base}: {}; {most:.2} would have been found.",
+                decimals(lead)
+            )
+        } else {
+            format!("{beside} add {} to the return of {base}.", decimals(lead))
+        });
+    }
+    if let Some(lead) = find(permuted, "lead").first() {
+        let n = thousands(f64::from(lead.n));
+        lines.push(format!("Control: beside {n} ratings the vectors of other items add {}.", decimals(lead)));
+    }
+    lines
 }
 
 fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
@@ -103,7 +138,7 @@ fn learner_of(rows: &[WorthEstimate], scores: &str) -> String {
 
 /// `+0.71 [0.20, 1.10]`, without the sign for returns.
 fn decimals(row: &WorthEstimate) -> String {
-    let sign = if row.quantity == "gain" && row.value >= 0.0 { "+" } else { "" };
+    let sign = if ["gain", "lead"].contains(&row.quantity.as_str()) && row.value >= 0.0 { "+" } else { "" };
     format!("{sign}{:.2} [{:.2}, {:.2}]", row.value, row.low, row.high)
 }
 
@@ -165,6 +200,25 @@ mod tests {
         assert_eq!(
             answer(&unseen)[1],
             "llm beside 100 ratings adds nothing that can be seen to the return of the recommender that validation chooses: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
+        );
+        let lead = [
+            row("", GENRE_YEAR_AND_TEXT, "lead", 100, [1.5, 0.5, 2.0]),
+            row("", GENRE_YEAR_AND_TEXT, "detectable_lead", 100, [0.75; 3]),
+            row("", GENRE_YEAR_AND_TEXT_PERMUTED, "lead", 100, [-0.25, -1.0, 0.5]),
+        ];
+        assert_eq!(
+            answer(&lead),
+            [
+                "Vectors of the items beside 100 ratings add +1.50 [0.50, 2.00] to the return of a learner of genre and year.",
+                "Control: beside 100 ratings the vectors of other items add -0.25 [-1.00, 0.50].",
+            ]
+        );
+        let weak = [row("", TEXT, "lead", 100, [0.5, -0.5, 2.0]), row("", TEXT, "detectable_lead", 100, [1.25; 3])];
+        assert_eq!(
+            answer(&weak),
+            [
+                "Vectors of the items beside 100 ratings add nothing that can be seen to popularity by mean: +0.50 [-0.50, 2.00]; 1.25 would have been found."
+            ]
         );
         let mut largest = rows.clone();
         (largest[4].value, largest[4].low, largest[4].censored) = (0.0, 0.0, "value".into());

@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 
-use crate::artifact::{Interactions, Items};
+use crate::artifact::Items;
 use crate::nn::rng;
-use crate::ratings::{Design, Fitted, Knowledge, Learner};
+use crate::ratings::{Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
+
+use super::contenders::Contender;
 
 /// What a control's name adds to that of the scores.
 pub(super) const SHUFFLED: &str = " shuffled";
 /// As [`SHUFFLED`], within genre and decade.
 pub(super) const SHUFFLED_WITHIN: &str = " shuffled within genre and decade";
 
-/// The learners with their names in tables.
-pub(super) const LEARNERS: [(Learner, &str); 3] = [
-    (Learner::Biases, "popular by mean"),
-    (Learner::GenreAndYear, "genre and year"),
-    (Learner::Factorization, "factorization"),
-];
 /// Popularity by the number of ratings.
 pub(super) const BY_COUNT: &str = "popular by count";
 /// The learner that validation inside the ratings chooses.
@@ -36,11 +32,11 @@ pub(super) struct NamedScores {
 }
 
 impl NamedScores {
-    /// The scores themselves and their controls of one draw: shuffled over `offered` items, and shuffled within genre and decade. The
+    /// The scores themselves and their controls of one draw: shuffled over the items `among`, and shuffled within genre and decade. The
     /// distribution of the scores stays; what they say of an item goes.
-    pub fn with_controls(&self, offered: &[u32], items: &Items, draw: u64) -> [Self; 3] {
+    pub fn with_controls(&self, among: &[u32], items: &Items, draw: u64) -> [Self; 3] {
         let mut strata: BTreeMap<(String, Option<i32>), Vec<u32>> = BTreeMap::new();
-        for &item in offered {
+        for &item in among {
             let row = item as usize;
             let genre = items.genres[row].first().cloned().unwrap_or_default();
             strata.entry((genre, items.year[row].map(|year| year.div_euclid(10)))).or_default().push(item);
@@ -58,7 +54,7 @@ impl NamedScores {
         };
         [
             self.clone(),
-            shuffled(SHUFFLED, vec![offered], 0x5f1e),
+            shuffled(SHUFFLED, vec![among], 0x5f1e),
             shuffled(SHUFFLED_WITHIN, strata.values().map(Vec::as_slice).collect(), 0x5f1f),
         ]
     }
@@ -76,44 +72,62 @@ pub(super) enum Scores {
 pub(super) struct FittedArms(pub Vec<(&'static str, Scores)>);
 
 impl FittedArms {
-    /// Fits all learners to `log` of `[users, items]`, and names the best by validation inside it: the one whose scores of pairs that
+    /// Fits the `contenders` to `log` of `[users, items]`, and names the best by validation inside it: the one whose scores of pairs that
     /// its model was fitted without are most correlated with what the ratings say beyond their users' biases (Spearman). Popularity by
-    /// count takes part where there are no `scores`, which it cannot use.
-    pub fn fit(log: &Interactions, size: [usize; 2], design: &Design, scores: Option<&[f64]>, draw: u64) -> Self {
-        let knowledge = Knowledge { design, scores };
-        let learners = LEARNERS.iter().filter(|(learner, _)| *learner != Learner::GenreAndYear || !design.is_empty());
-        let mut fitted: Vec<(&'static str, Scores, Vec<f64>)> = Vec::new();
-        let mut target = Vec::new();
-        for &(learner, name) in learners {
-            let found = learner.fit(log, size, knowledge, draw);
-            if learner == Learner::Biases {
-                let user = |row: usize| found.biases.mean + found.biases.user[log.user[row] as usize];
-                target = (0..log.len()).map(|row| f64::from(log.rating[row]) - user(row)).collect();
+    /// count takes part where there are no `scores`, which it cannot use, and where items have ratings. Contenders with permuted
+    /// vectors are controls, which are not chosen and need no scores.
+    ///
+    /// With drawn negatives, ratings are compared as they are: every user has as many negatives as positives. Popularity by count
+    /// counts positives.
+    pub fn fit(
+        log: &WeightedLog,
+        size: [usize; 2],
+        contenders: &[Contender],
+        scores: Option<&[f64]>,
+        validation: Validation,
+    ) -> Self {
+        let ratings = &log.ratings;
+        let mut fitted: Vec<(&'static str, Scores)> = Vec::new();
+        let (mut target, mut best, mut highest) = (Vec::new(), 0, f64::NEG_INFINITY);
+        // The first of equals: the simplest.
+        let mut compare = |at: usize, out_of_fold: &[f64], target: &[f64]| {
+            let validity = spearman(out_of_fold, target);
+            if validity > highest {
+                (best, highest) = (at, validity);
             }
-            let out_of_fold = found.out_of_fold.clone();
+        };
+        for contender in contenders.iter().filter(|contender| !contender.control || scores.is_none()) {
+            let knowledge = Knowledge { design: &contender.design, scores };
+            let found = contender.learner.fit(log, size, knowledge, validation);
+            if contender.learner == Learner::Biases {
+                let sampled = log.given < ratings.len();
+                let of_user = |row: usize| if sampled { 0.0 } else { found.biases.user[ratings.user[row] as usize] };
+                let user = |row: usize| found.biases.mean + of_user(row);
+                target = (0..ratings.len()).map(|row| f64::from(ratings.rating[row]) - user(row)).collect();
+            }
+            if !contender.control {
+                compare(fitted.len(), &found.out_of_fold, &target);
+            }
             let scores =
                 if found.impersonal() { Scores::All(found.biases.item) } else { Scores::Each(Box::new(found)) };
-            fitted.push((name, scores, out_of_fold));
+            fitted.push((contender.name, scores));
         }
-        if scores.is_none() {
+        if scores.is_none() && validation.hold_out == HoldOut::Ratings {
             let mut counts = vec![0.0; size[1]];
-            log.item.iter().for_each(|&item| counts[item as usize] += 1.0);
+            ratings.item[..log.given].iter().for_each(|&item| counts[item as usize] += 1.0);
             // The rating itself is no evidence of how often others rate the item.
-            let without_itself = log.item.iter().map(|&item| counts[item as usize] - 1.0).collect();
-            fitted.push((BY_COUNT, Scores::All(counts), without_itself));
+            let itself = |row: usize| if row < log.given { 1.0 } else { 0.0 };
+            let without_itself: Vec<f64> =
+                (0..ratings.len()).map(|row| counts[ratings.item[row] as usize] - itself(row)).collect();
+            compare(fitted.len(), &without_itself, &target);
+            fitted.push((BY_COUNT, Scores::All(counts)));
         }
-        let validity = |(_, _, out_of_fold): &(&str, Scores, Vec<f64>)| spearman(out_of_fold, &target);
-        let validities: Vec<f64> = fitted.iter().map(validity).collect();
-        // The first of equals: the simplest.
-        let best = (0..fitted.len()).fold(0, |best, at| if validities[at] > validities[best] { at } else { best });
         let copy = match &fitted[best].1 {
             Scores::All(scores) => Scores::All(scores.clone()),
             Scores::Each(found) => Scores::Each(found.clone()),
         };
-        let mut arms: Vec<(&'static str, Scores)> =
-            fitted.into_iter().map(|(name, scores, _)| (name, scores)).collect();
-        arms.push((BEST, copy));
-        Self(arms)
+        fitted.push((BEST, copy));
+        Self(fitted)
     }
 }
 
@@ -142,6 +156,8 @@ fn ranks(x: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Interactions;
+    use crate::worth::contenders::contenders;
 
     fn items() -> Items {
         Items {
@@ -186,8 +202,10 @@ mod tests {
             rating: (0..rows).map(|k| (k / 20 % 6) as f32 + (k % 3) as f32).collect(),
             timestamp: vec![0; rows as usize],
         };
-        let design = Design::of_genres_and_years(&items);
-        let arms = FittedArms::fit(&log, [20, 6], &design, None, 1).0;
+        let log = WeightedLog::equal(log);
+        let validation = Validation { hold_out: HoldOut::Ratings, seed: 1 };
+        let contenders = contenders(&items, None, validation).unwrap();
+        let arms = FittedArms::fit(&log, [20, 6], &contenders, None, validation).0;
         let names: Vec<&str> = arms.iter().map(|(name, _)| *name).collect();
         assert_eq!(
             names,
@@ -195,7 +213,7 @@ mod tests {
         );
         let Scores::All(mean) = &arms[0].1 else { panic!("popularity is the same for everybody") };
         assert!(mean.is_sorted(), "item 5 is the best: {mean:?}");
-        let with = FittedArms::fit(&log, [20, 6], &design, Some(&[0.0; 6]), 1).0;
+        let with = FittedArms::fit(&log, [20, 6], &contenders, Some(&[0.0; 6]), validation).0;
         assert_eq!(with.len(), 4, "a count cannot use scores");
     }
 }

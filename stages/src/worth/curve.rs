@@ -7,10 +7,11 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::arms::{FittedArms, NamedScores, OLDEST, ORACLE, RANDOM, Scores};
-use crate::artifact::{Arm, Interactions, Items, ReturnCell, Returns, World};
+use super::contenders::{Contender, contenders};
+use crate::artifact::{Arm, Interactions, ItemVectors, Items, ReturnCell, Returns, World};
 use crate::env::{FixedRanking, play};
 use crate::nn::rng;
-use crate::ratings::Design;
+use crate::ratings::{HoldOut, NegativeSampler, Validation, WeightedLog};
 
 /// What one draw is played with.
 pub(super) struct Curve<'a> {
@@ -24,8 +25,15 @@ pub(super) struct Curve<'a> {
     pub places: Vec<Place<'a>>,
     /// The users that are evaluated.
     pub evaluated: Vec<u32>,
-    /// The scores of models.
+    /// The scores of models, and the items that have them.
     pub scores: Vec<NamedScores>,
+    pub scored: Vec<u32>,
+    /// Vectors of the items.
+    pub vectors: Option<&'a ItemVectors>,
+    /// Whether no offered item has a rating in the log.
+    pub cold: bool,
+    /// Whether learners fit drawn negatives beside the log.
+    pub negatives: bool,
     /// The number of the draw.
     pub draw: u64,
 }
@@ -41,18 +49,17 @@ pub(super) struct Place<'a> {
 impl Curve<'_> {
     /// The returns with logs of `sizes`, and of the recommenders that need no log at size 0.
     pub fn play(&self, sizes: &[usize], cx: &Context) -> Result<Returns> {
-        let everything: Vec<u32> = union(&self.places);
         let scores: Vec<NamedScores> =
-            self.scores.iter().flat_map(|scores| scores.with_controls(&everything, self.items, self.draw)).collect();
+            self.scores.iter().flat_map(|scores| scores.with_controls(&self.scored, self.items, self.draw)).collect();
         let bar = cx.bar("fits", Some((sizes.len() * (1 + scores.len())) as u64), "fits");
         let mut cells = self.without_ratings(&scores)?;
         let order = self.log.sample_order(self.draw);
-        let design = Design::of_genres_and_years(self.items);
+        let contenders = contenders(self.items, self.vectors, self.validation())?;
         for &n in sizes {
             cx.check_cancelled()?;
             let mut rows = order[..n].to_vec();
             rows.sort_unstable();
-            cells.extend(self.with_ratings(&self.log.take(&rows), &design, &scores, &bar)?);
+            cells.extend(self.with_ratings(self.log.take(&rows), &contenders, &scores, &bar)?);
         }
         Ok(Returns { users: self.evaluated.clone(), cells })
     }
@@ -91,27 +98,36 @@ impl Curve<'_> {
 
     fn with_ratings(
         &self,
-        log: &Interactions,
-        design: &Design,
+        log: Interactions,
+        contenders: &[Contender],
         scores: &[NamedScores],
         bar: &Bar,
     ) -> Result<Vec<(ReturnCell, Vec<f32>)>> {
         let size = [self.users, self.items.len()];
+        let n = log.len();
+        let log = if self.negatives {
+            let cold: Vec<u32> = if self.cold { union(&self.places) } else { Vec::new() };
+            // What is new cannot have been passed over.
+            let negatives = NegativeSampler::new(&log, self.users, self.items.len()).never(&cold);
+            WeightedLog::with_negatives(log, &negatives, self.items.len(), self.draw)
+        } else {
+            WeightedLog::equal(log)
+        };
         let given: Vec<Option<&NamedScores>> = std::iter::once(None).chain(scores.iter().map(Some)).collect();
         let of_scores = |scores: &Option<&NamedScores>| -> Result<Vec<(ReturnCell, Vec<f32>)>> {
             let values = scores.map(|scores| &scores.values[..]);
-            let arms = FittedArms::fit(log, size, design, values, self.draw).0;
+            let arms = FittedArms::fit(&log, size, contenders, values, self.validation()).0;
             let mut cells = Vec::new();
             for place in &self.places {
                 for (learner, found) in &arms {
                     let rankings: Vec<Vec<u32>> = match found {
-                        Scores::All(scores) => vec![FixedRanking::order(&place.offered, scores)],
+                        Scores::All(scores) => self.ranking(place, scores),
                         Scores::Each(fitted) => {
                             self.each(|user| FixedRanking::order(&place.offered, &fitted.scores(user as u32)))
                         }
                     };
                     let arm = Arm::new(learner, scores.map_or("", |scores| &scores.name));
-                    cells.push(self.cell(place, arm, log.len(), &rankings)?);
+                    cells.push(self.cell(place, arm, n, &rankings)?);
                 }
             }
             bar.inc(1);
@@ -119,6 +135,25 @@ impl Curve<'_> {
         };
         let cells: Vec<Vec<_>> = given.par_iter().map(of_scores).collect::<Result<_>>()?;
         Ok(cells.concat())
+    }
+
+    fn validation(&self) -> Validation {
+        Validation { hold_out: if self.cold { HoldOut::Items } else { HoldOut::Ratings }, seed: self.draw }
+    }
+
+    /// One ranking for all. Items of equal scores keep their order; where no item has ratings, whole catalogues have equal scores, and
+    /// an order of each user's own keeps the order of the catalogue from being knowledge.
+    fn ranking(&self, place: &Place, scores: &[f64]) -> Vec<Vec<u32>> {
+        let ranking = FixedRanking::order(&place.offered, scores);
+        let tied = ranking.windows(2).any(|pair| scores[pair[0] as usize] == scores[pair[1] as usize]);
+        if !(self.cold && tied) {
+            return vec![ranking];
+        }
+        self.each(|user| {
+            let mut order = ranking.clone();
+            order.shuffle(&mut rng(&[self.draw, 0x71e5, user as u64]));
+            FixedRanking::order(&order, scores)
+        })
     }
 
     /// The rankings of the evaluated users at their numbers; nobody asks for those of the others.

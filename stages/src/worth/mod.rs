@@ -12,6 +12,7 @@
 mod answer;
 mod arms;
 mod bootstrap;
+mod contenders;
 mod curve;
 mod estimate;
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! One stage is one draw; sweep `draw`. The N ratings of a draw are nested: those of 100 are among those of 300. Every learner ranks the
 //! items for each user, and the first item that may be shown is recommended at each turn. Scores alone, and learners with these scores
 //! shuffled over the items, are the controls of learners with scores. Nothing but the draw is random.
+//!
+//! **Cold shelf.** Where no offered item has a rating in the log that learners draw from, cross-validation holds out whole items: it decides
+//! then how far scores, genres, years and vectors are to be believed of items that nobody has rated, and which learner is the best.
+//! Popularity by count and factorisation know nothing of such items and are left out. Popularity by mean without scores is random.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arms::NamedScores;
 use super::curve::{Curve, Place, terciles};
-use crate::artifact::{Interactions, ItemScores, Items, Returns, Users, World};
+use crate::artifact::{Interactions, ItemScores, ItemVectors, Items, Returns, Users, World};
 use crate::nn::rng;
 
 /// `worth.returns`.
@@ -31,6 +35,16 @@ pub struct EvaluateReturns {
     pub min_item_ratings: usize,
     /// Only items of this year or later are offered; all by default, undated ones too.
     pub from_year: Option<i32>,
+    /// The share of the items that nobody has rated (the cold shelf), in (0, 1): drawn by `draw` from those that pass the other conditions,
+    /// they lose their ratings in the log, and only they are offered. None by default. Another shelf with every draw makes the
+    /// intervals those of other items, too; the input `offered` keeps one shelf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrated: Option<f64>,
+    /// Fits, beside the drawn N, as many drawn negatives of rating 0: items that their users did not choose. For logs of one rating, which
+    /// say only what people chose: N then counts positives, and popularity by mean is the share of positives. The worlds want the
+    /// same setting. Off by default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sample_negatives: bool,
     /// Evaluates also with only the rarely, the averagely and the often rated third of the offered items, by their number of ratings
     /// in the log at `evaluation_log`. Off by default.
     pub terciles: bool,
@@ -45,6 +59,8 @@ impl Default for EvaluateReturns {
             draw: 0,
             min_item_ratings: 20,
             from_year: None,
+            unrated: None,
+            sample_negatives: false,
             terciles: false,
             users: None,
         }
@@ -64,9 +80,12 @@ pipeline::ports! {
         worlds: Many<World>,
         /// The models' scores of the items.
         item_scores: Many<ItemScores>,
+        /// Vectors of the items, as `embed` makes them: two more learners rank by ridge regression on their 32 largest directions,
+        /// alone and beside genre and year. The same learners with the vectors of other items are the control.
+        item_vectors: Option<ItemVectors>,
         /// The log that the evaluation worlds were fitted to, which says how often an item was rated.
         evaluation_log: Option<Interactions>,
-        /// Only items of this log are offered, for example those that a `split` held out as a whole.
+        /// Only items of this log are offered, for example those that a `split` held out as a whole (`by: item`).
         offered: Option<Interactions>,
     }
 }
@@ -94,6 +113,12 @@ impl Stage for EvaluateReturns {
             return wrong(
                 "sizes",
                 "at least one log size, rising, from 1: what needs no ratings is evaluated in any case",
+            );
+        }
+        if self.unrated.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
+            return wrong(
+                "unrated",
+                "a share of the items, between 0 and 1, both excluded; leave it out to offer rated items",
             );
         }
         if self.users == Some(0) {
@@ -131,21 +156,32 @@ impl Stage for EvaluateReturns {
                 "item_scores",
                 "scores that know the ratings that learners draw are worth these ratings",
             ),
+            rule(
+                "evaluation_log",
+                "item_vectors",
+                "vectors that know the ratings of the evaluation are evaluated on them",
+            ),
+            rule(
+                "interactions",
+                "item_vectors",
+                "learners with vectors that know further ratings have drawn more than N",
+            ),
         ]
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let (log, items, users) = (&inputs.interactions, &inputs.items, inputs.users.len());
+        let (items, users) = (&inputs.items, inputs.users.len());
+        let log = &inputs.interactions;
         ensure!(!log.is_empty(), "the log at `interactions` is empty\nhelp: connect one half of a `split`");
         ensure!(
             !inputs.worlds.is_empty(),
             "no world at `worlds`\nhelp: connect worlds that were fitted to the other half"
         );
-        if let Some(rating) = log.only_rating() {
+        if let Some(rating) = log.only_rating().filter(|&rating| !self.sample_negatives || rating == 0.0) {
             bail!(
                 "all {} ratings at `interactions` are {rating}: the learners of this stage predict ratings, and these do not differ\n\
-                 help: name the log's ratings where it is read (`rating`); of a log that says only what people chose, train policies and \
-                 compare them by `evaluate`",
+                 help: name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \
+                 chose",
                 log.len()
             );
         }
@@ -154,7 +190,17 @@ impl Stage for EvaluateReturns {
             items.check_world(&world.value)?;
         }
         let counts = inputs.evaluation_log.as_ref().map(|log| counts(log, items.len())).transpose()?;
-        let offered = self.offered(&inputs, counts.as_deref())?;
+        let mut offered = self.offered(&inputs, counts.as_deref())?;
+        let rest;
+        let log = match self.unrated {
+            None => log,
+            Some(share) => {
+                offered = self.shelf(share, offered);
+                let kept = |&row: &usize| offered.binary_search(&log.item[row]).is_err();
+                rest = log.take(&(0..log.len()).filter(kept).collect::<Vec<_>>());
+                &rest
+            }
+        };
         let mut places = Vec::new();
         for world in &inputs.worlds {
             places.push(Place { name: world.name.clone(), world: &world.value, offered: offered.clone() });
@@ -171,16 +217,28 @@ impl Stage for EvaluateReturns {
             !self.terciles || counts.is_some(),
             "`terciles` are by the number of ratings, which the input `evaluation_log` has\nhelp: connect it, or leave `terciles` out"
         );
+        let rated: BTreeSet<u32> = log.item.iter().copied().collect();
+        let cold = !offered.iter().any(|item| rated.contains(item));
+        // On a cold shelf it is from the scores of rated items that a learner sees what scores are worth.
+        let scored: Vec<u32> = if cold {
+            rated.iter().chain(&offered).copied().collect::<BTreeSet<u32>>().into_iter().collect()
+        } else {
+            offered.clone()
+        };
         let mut scores = Vec::new();
         for given in &inputs.item_scores {
             given.value.check_items("item_scores", items.len())?;
-            let of = |item: usize| given.value.score[item].filter(|_| offered.binary_search(&(item as u32)).is_ok());
+            let of = |item: usize| given.value.score[item].filter(|_| scored.binary_search(&(item as u32)).is_ok());
             let known: Vec<Option<f64>> = (0..items.len()).map(of).collect();
-            ensure!(known.iter().any(Option::is_some), "`{}` has no score of an offered item", given.name);
+            let judged = offered.iter().any(|&item| known[item as usize].is_some());
+            ensure!(judged, "`{}` has no score of an offered item", given.name);
             // An item without a score is an average one; an outlier is not all that counts.
             let z = ItemScores { score: known, questions: Vec::new() }.standardised();
             let values = z.into_iter().map(|z| z.unwrap_or(0.0).clamp(-3.0, 3.0)).collect();
             scores.push(NamedScores { name: given.name.clone(), values });
+        }
+        if let Some(vectors) = &inputs.item_vectors {
+            vectors.check_items(items.len())?;
         }
         let (within, beyond): (Vec<usize>, Vec<usize>) = self.sizes.iter().partition(|&&n| n <= log.len());
         ensure!(
@@ -190,11 +248,29 @@ impl Stage for EvaluateReturns {
             self.sizes[0]
         );
         cx.note("offered", format!("{} of {} items", offered.len(), items.len()));
+        if cold {
+            cx.note(
+                "cold shelf",
+                "no offered item has a rating at `interactions`: cross-validation holds out whole items",
+            );
+        }
         cx.note("sizes", format!("{within:?} of a log of {} ratings", log.len()));
         if !beyond.is_empty() {
             cx.note("left out", format!("{beyond:?}: beyond the log"));
         }
-        let curve = Curve { log, items, users, places, evaluated: self.evaluated(users), scores, draw: self.draw };
+        let curve = Curve {
+            log,
+            items,
+            users,
+            places,
+            evaluated: self.evaluated(users),
+            scores,
+            scored,
+            vectors: inputs.item_vectors.as_ref(),
+            cold,
+            negatives: self.sample_negatives,
+            draw: self.draw,
+        };
         Ok(Outputs { returns: curve.play(&within, cx)? })
     }
 }
@@ -219,6 +295,14 @@ impl EvaluateReturns {
             if self.from_year.is_some() || only.is_some() { " and passes the other conditions" } else { "" }
         );
         Ok(offered)
+    }
+
+    /// The share of `offered` items that stands on the cold shelf of this draw, ascending; one at least.
+    fn shelf(&self, share: f64, mut offered: Vec<u32>) -> Vec<u32> {
+        offered.shuffle(&mut rng(&[self.draw, 0x5e1f]));
+        offered.truncate(((offered.len() as f64 * share).round() as usize).max(1));
+        offered.sort_unstable();
+        offered
     }
 
     fn evaluated(&self, users: usize) -> Vec<u32> {

@@ -7,6 +7,9 @@
 //! V_F⁻¹ inverts the isotonic regression of V_F on ln(1 + N); at N = 0 every learner without scores is random. A worth that the log
 //! cannot resolve lies "at least" at its largest N. The scores stop to matter at the size from which on every interval of
 //! V_FM − V_F lies within a margin of equivalence and not above 0.
+//!
+//! - **Lead** of learners that read vectors: how much more they return than "genre and year" (or, where the catalogue has neither,
+//!   "popular by mean") from the same ratings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::answer;
 use super::arms::{BEST, ORACLE, RANDOM};
 use super::bootstrap::{Mean, Means, Study};
+use super::contenders::{BY_MEAN, GENRE_AND_YEAR, OF_VECTORS};
 use super::estimate::LearningCurve;
 use super::policies::{PolicyArm, add_rollouts};
 use crate::artifact::{Arm, Returns, Rollouts, Worth, WorthEstimate};
@@ -151,6 +155,13 @@ impl EstimateWorth {
                 .filter(|(cell, _)| cell.arm.scores.is_empty() && cell.n > 0)
                 .map(|(cell, _)| cell.arm.learner.as_str())
                 .collect();
+            let base = if learners.contains(GENRE_AND_YEAR) { GENRE_AND_YEAR } else { BY_MEAN };
+            for learner in OF_VECTORS {
+                for (n, with) in of.sizes(learner, "") {
+                    let lead = of.get(base, "", n).map(|without| with - without);
+                    lead.into_iter().for_each(|lead| put("", learner, "lead", n, lead, false));
+                }
+            }
             for scores in all_scores {
                 let alone = of.get("", scores, 0);
                 for learner in &learners {
@@ -249,11 +260,16 @@ fn estimates(found: &BTreeMap<Quantity, Value>, resamples: &[BTreeMap<Quantity, 
             ""
         };
         rows.push(row(quantity.name, value.value, low.value, high.value, censored));
-        if quantity.name == "gain" {
+        let smallest_of = match quantity.name {
+            "gain" => Some("detectable_gain"),
+            "lead" => Some("detectable_lead"),
+            _ => None,
+        };
+        if let Some(name) = smallest_of {
             let mean = drawn.iter().map(|x| x.value).sum::<f64>() / drawn.len() as f64;
             let variance = drawn.iter().map(|x| (x.value - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
             let smallest = POWER * variance.sqrt();
-            rows.push(row("detectable_gain", smallest, smallest, smallest, ""));
+            rows.push(row(name, smallest, smallest, smallest, ""));
         }
     }
     rows

@@ -105,7 +105,7 @@ pub fn study(document: &Value, request: &WorthRequest) -> Result<Value> {
                 "use": "worth.returns",
                 "sweep": { "draw": (0..request.draws).collect::<Vec<u64>>() },
                 "inputs": inputs(played),
-                "with": returns_settings(request),
+                "with": returns_settings(request, &settings),
             }),
         );
     }
@@ -202,8 +202,11 @@ fn world_settings(stages: &Map<String, Value>) -> Value {
     Value::Object(settings)
 }
 
-fn returns_settings(request: &WorthRequest) -> Value {
+/// `worlds`: the settings of the worlds, with which learners share whether they fit drawn negatives.
+fn returns_settings(request: &WorthRequest, worlds: &Value) -> Value {
     let mut settings = Map::new();
+    let negatives = worlds.get("sample_negatives");
+    settings.extend(negatives.map(|negatives| ("sample_negatives".to_owned(), negatives.clone())));
     if !request.sizes.is_empty() {
         settings.insert("sizes".into(), json!(request.sizes));
     }
@@ -263,6 +266,17 @@ mod tests {
         assert_eq!(stages["returns_b"]["inputs"]["interactions"], "halves.train");
         assert_eq!(stages["returns_b"]["sweep"]["draw"], json!([0, 1]));
         assert_eq!(stages["returns_b"]["with"]["sizes"], json!([100, 1000]));
+    }
+
+    #[test]
+    fn what_people_chose_is_fitted_with_negatives_by_worlds_and_learners() {
+        let mut chosen =
+            experiment(json!({ "use": "rate", "inputs": { "items": "log.items" }, "with": { "llm": {} } }));
+        chosen["stages"]["judge"]["with"]["sample_negatives"] = json!(true);
+        let found = study(&chosen, &request()).unwrap();
+        for stage in ["mf_b", "returns_b"] {
+            assert_eq!(found["stages"][stage]["with"]["sample_negatives"], true, "{stage}");
+        }
     }
 
     #[test]
