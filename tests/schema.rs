@@ -26,7 +26,7 @@ fn every_committed_experiment_and_the_starter_can_be_planned() {
     project.ok(&["init", "mine.yaml"]).says(&["wrote `mine.yaml`; run it with `apprentice run mine.yaml`"]);
     project.ok(&["plan", "mine.yaml", "--json"]).prints(&["\"experiment\": \"mine\""]);
     let text = fs::read_to_string(project.path("mine.yaml")).unwrap();
-    // What is about MovieLens is marked: the asset, its columns and counts, two nouns, the title.
-    assert!(text.contains("the lines marked with `←`") && text.matches('←').count() == 10, "{text}");
+    // What is about MovieLens is marked: the asset, its columns and counts, the order of its rows, two nouns, the title.
+    assert!(text.contains("the lines marked with `←`") && text.matches('←').count() == 11, "{text}");
     project.run(&["init", "mine.yaml"]).ends_with(2).says(&["mine.yaml"]);
 }

@@ -38,7 +38,8 @@ impl Study {
         let known = self.users.get_or_insert_with(|| users.to_vec());
         ensure!(
             known == users,
-            "half `{half}` was evaluated with {} users, another one with {}, or with others\nhelp: evaluate all with the same `users`",
+            "half `{half}` was evaluated with {} users, another one with {}, or with others\nhelp: evaluate all \
+             with the same users; `users` draws them in `worth.returns` and takes the first ones in `evaluate`, so leave it out of both",
             users.len(),
             known.len()
         );
