@@ -49,7 +49,7 @@ pub struct WorthEstimate {
 pub struct Worth {
     /// The estimates.
     pub rows: Vec<WorthEstimate>,
-    /// The answer in words, one line a sentence or two.
+    /// The answer in words, one line a sentence or two. What is said of one log size begins with `NAME beside N ratings`.
     pub answer: Vec<String>,
 }
 

@@ -39,8 +39,8 @@ ports! {
 
 impl Stage for ReportWorth {
     const KIND: &'static str = "report.worth";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the curve comes before what is said of each log size; worlds and learners are folded.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "render what a model's scores are worth, with return against log size, as an HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -48,10 +48,14 @@ impl Stage for ReportWorth {
     fn run(&self, inputs: Inputs, _: &Context) -> Result<Outputs> {
         let worth = &inputs.worth;
         let models = models(worth);
+        let of_a_size = |line: &str| models.iter().any(|model| line.starts_with(&format!("{model} beside ")));
         ensure!(!models.is_empty(), "input `worth` holds no scores\nhelp: connect the output of a `worth` stage");
+        let (sizes, answer): (Vec<String>, Vec<String>) =
+            worth.answer.iter().cloned().partition(|line| of_a_size(line));
         let with = context! {
             title => self.title.as_deref().unwrap_or("What a language model is worth"),
-            answer => worth.answer.clone(),
+            answer,
+            sizes,
             charts => models.iter().flat_map(|model| charts(worth, model)).collect::<Value>(),
             worths => worths(worth, &models),
             alone => alone(worth),
@@ -126,6 +130,7 @@ fn worths(worth: &Worth, models: &[&str]) -> Vec<Value> {
     let row = |row: &WorthEstimate| {
         let find = |quantity| worth.find(&row.scores, &row.learner, &row.world, quantity, row.n);
         context! {
+            main => row.world == "all" && row.learner == BEST,
             world => place(&row.world),
             learner => row.learner.as_str(),
             scores => row.scores.as_str(),
@@ -149,6 +154,7 @@ fn alone(worth: &Worth) -> Vec<Value> {
         let name = if row.learner.is_empty() { format!("{} alone", row.scores) } else { row.learner.clone() };
         let stands = worth.find(&row.scores, "", &row.world, "standalone_worth", 0);
         context! {
+            main => row.world == "all",
             world => place(&row.world),
             name,
             mean => format!("{} [{}, {}]", format::two_decimals(row.value), format::two_decimals(row.low), format::two_decimals(row.high)),
@@ -223,7 +229,7 @@ mod tests {
             rows.push(row("<llm>", BEST, "detectable_gain", n, 1.5));
             rows.push(row("<llm>", BEST, "marginal_worth", n, 700.0));
         }
-        Worth { rows, answer: vec!["<llm> adds 6.".into()] }
+        Worth { rows, answer: vec!["<llm> adds 6.".into(), "<llm> beside 100 ratings adds 6.".into()] }
     }
 
     fn page(worth: Worth) -> Result<String> {
@@ -237,7 +243,13 @@ mod tests {
             assert!(page.contains(part), "`{part}` is missing: {page}");
         }
         assert!(!page.contains("<llm>") && !page.contains("<script") && page.contains(Page::PLACE));
-        assert!(page.find("mean over the worlds").is_some());
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("`{text}` is missing: {page}"));
+        assert!(at("&lt;llm&gt; adds 6.") < at("class=\"line learned\""), "the answer comes first");
+        assert!(
+            at("class=\"line learned\"") < at("&lt;llm&gt; beside 100 ratings"),
+            "then the curve, then each size in words"
+        );
+        assert!(page.contains("mean over the worlds"));
     }
 
     #[test]

@@ -74,8 +74,9 @@ pub(super) struct FittedArms(pub Vec<(&'static str, Scores)>);
 impl FittedArms {
     /// Fits the `contenders` to `log` of `[users, items]`, and names the best by validation inside it: the one whose scores of pairs that
     /// its model was fitted without are most correlated with what the ratings say beyond their users' biases (Spearman). Popularity by
-    /// count takes part where there are no `scores`, which it cannot use, and where items have ratings. Contenders with permuted
-    /// vectors are controls, which are not chosen and need no scores.
+    /// count takes part where items have ratings. It cannot use `scores`: with them it is no arm, but may be the best one, so that what
+    /// validation chooses among differs by the scores alone. Contenders with permuted vectors are controls, which are not chosen and
+    /// need no scores.
     ///
     /// With drawn negatives, ratings are compared as they are: every user has as many negatives as positives. Popularity by count
     /// counts positives.
@@ -112,7 +113,7 @@ impl FittedArms {
                 if found.impersonal() { Scores::All(found.biases.item) } else { Scores::Each(Box::new(found)) };
             fitted.push((contender.name, scores));
         }
-        if scores.is_none() && validation.hold_out == HoldOut::Ratings {
+        if validation.hold_out == HoldOut::Ratings {
             let mut counts = vec![0.0; size[1]];
             ratings.item[..log.given].iter().for_each(|&item| counts[item as usize] += 1.0);
             // The rating itself is no evidence of how often others rate the item.
@@ -126,6 +127,9 @@ impl FittedArms {
             Scores::All(scores) => Scores::All(scores.clone()),
             Scores::Each(found) => Scores::Each(found.clone()),
         };
+        if scores.is_some() {
+            fitted.retain(|(name, _)| *name != BY_COUNT);
+        }
         fitted.push((BEST, copy));
         Self(fitted)
     }
@@ -155,6 +159,8 @@ fn ranks(x: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
+
     use super::*;
     use crate::artifact::Interactions;
     use crate::worth::contenders::contenders;
@@ -215,5 +221,39 @@ mod tests {
         assert!(mean.is_sorted(), "item 5 is the best: {mean:?}");
         let with = FittedArms::fit(&log, [20, 6], &contenders, Some(&[0.0; 6]), validation).0;
         assert_eq!(with.len(), 4, "a count cannot use scores");
+    }
+
+    #[test]
+    fn a_count_may_be_the_best_with_scores_as_without() {
+        // What is rated more often is rated better, beneath noise that hides it from means of two to eleven ratings.
+        const ITEMS: u32 = 30;
+        let items = Items {
+            id: (0..ITEMS).map(|item| item.to_string()).collect(),
+            title: vec![String::new(); ITEMS as usize],
+            year: vec![None; ITEMS as usize],
+            genres: vec![vec![]; ITEMS as usize],
+            ..Items::default()
+        };
+        let count = |item: u32| 2 + item / 3;
+        let mut draw = rng(&[4]);
+        let mut log = Interactions::default();
+        for (item, k) in (0..ITEMS).flat_map(|item| (0..count(item)).map(move |k| (item, k))) {
+            log.user.push((item * 7 + k) % 40);
+            log.item.push(item);
+            log.rating.push(0.3 * count(item) as f32 + draw.random_range(-4.0..4.0));
+            log.timestamp.push(0);
+        }
+        let log = WeightedLog::equal(log);
+        let validation = Validation { hold_out: HoldOut::Ratings, seed: 1 };
+        let contenders = contenders(&items, None, validation).unwrap();
+        let best = |scores: Option<&[f64]>| {
+            let arms = FittedArms::fit(&log, [40, ITEMS as usize], &contenders, scores, validation).0;
+            let Some((BEST, Scores::All(best))) = arms.last() else { panic!("the best comes last") };
+            best.clone()
+        };
+        let counts: Vec<f64> = (0..ITEMS).map(|item| f64::from(count(item))).collect();
+        assert_eq!(best(None), counts);
+        let scores: Vec<f64> = (0..ITEMS).map(|item| f64::from(item * 11 % 7) / 2.0 - 1.5).collect();
+        assert_eq!(best(Some(&scores)), counts);
     }
 }

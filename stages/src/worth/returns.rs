@@ -100,8 +100,8 @@ pipeline::ports! {
 
 impl Stage for EvaluateReturns {
     const KIND: &'static str = "worth.returns";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: popularity by count may be the best by validation with scores, too.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "evaluate recommenders that learned from few or many ratings, with and without a model's scores of the items";
     type Inputs = Inputs;
