@@ -32,4 +32,6 @@ pub struct WorthRequest {
     pub sizes: Vec<u64>,
     /// How many users are evaluated; all where absent.
     pub users: Option<u64>,
+    /// Only items with this many ratings are offered; the usual number where absent.
+    pub min_item_ratings: Option<u64>,
 }

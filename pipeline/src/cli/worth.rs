@@ -15,7 +15,17 @@ use crate::worth::WorthRequest;
 pub(super) fn worth(session: &Session, args: &args::Worth) -> Result<Exit, Failure> {
     // The experiment itself must be sound: its faults are shown where they stand in its file.
     session.load(&args.source)?;
-    let request = WorthRequest { draws: args.draws.into(), sizes: args.sizes.clone(), users: args.users };
+    if args.sizes.first() == Some(&0) || !args.sizes.is_sorted_by(|a, b| a < b) {
+        let given = args.sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let wanted = "wanted log sizes that rise, from 1, such as `100,1000,10000`";
+        return Err(Failure::usage(anyhow!("`--sizes {given}`: {wanted}")));
+    }
+    let request = WorthRequest {
+        draws: args.draws.into(),
+        sizes: args.sizes.clone(),
+        users: args.users,
+        min_item_ratings: args.min_item_ratings,
+    };
     let file = &args.source.experiment;
     let document = spec::document_of(file, &args.source.set, session.catalog).map_err(Failure::usage)?;
     let study = (session.catalog.worth.experiment)(&document, &request)

@@ -48,10 +48,12 @@ impl Stage for ReportWorth {
     fn run(&self, inputs: Inputs, _: &Context) -> Result<Outputs> {
         let worth = &inputs.worth;
         let models = models(worth);
-        let of_a_size = |line: &str| models.iter().any(|model| line.starts_with(&format!("{model} beside ")));
+        let of_a_size = |line: &str| models.iter().position(|model| line.starts_with(&format!("{model} beside ")));
         ensure!(!models.is_empty(), "input `worth` holds no scores\nhelp: connect the output of a `worth` stage");
+        // Of the sizes, the smallest is part of the answer.
+        let mut told = BTreeSet::new();
         let (sizes, answer): (Vec<String>, Vec<String>) =
-            worth.answer.iter().cloned().partition(|line| of_a_size(line));
+            worth.answer.iter().cloned().partition(|line| of_a_size(line).is_some_and(|model| !told.insert(model)));
         let with = context! {
             title => self.title.as_deref().unwrap_or("What a language model is worth"),
             answer,
@@ -229,7 +231,10 @@ mod tests {
             rows.push(row("<llm>", BEST, "detectable_gain", n, 1.5));
             rows.push(row("<llm>", BEST, "marginal_worth", n, 700.0));
         }
-        Worth { rows, answer: vec!["<llm> adds 6.".into(), "<llm> beside 100 ratings adds 6.".into()] }
+        Worth {
+            rows,
+            answer: ["alone", "beside 100", "beside 1,000"].map(|what| format!("<llm> {what} adds 6.")).to_vec(),
+        }
     }
 
     fn page(worth: Worth) -> Result<String> {
@@ -239,15 +244,16 @@ mod tests {
     #[test]
     fn the_page_says_the_answer_draws_the_curve_and_lists_the_worths() {
         let page = page(study()).unwrap();
-        for part in ["&lt;llm&gt; adds 6.", "700 [699, 701]", "900 [899, 901]", "class=\"line learned\"", "1.50"] {
+        for part in ["&lt;llm&gt; alone adds 6.", "700 [699, 701]", "900 [899, 901]", "class=\"line learned\"", "1.50"]
+        {
             assert!(page.contains(part), "`{part}` is missing: {page}");
         }
         assert!(!page.contains("<llm>") && !page.contains("<script") && page.contains(Page::PLACE));
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("`{text}` is missing: {page}"));
-        assert!(at("&lt;llm&gt; adds 6.") < at("class=\"line learned\""), "the answer comes first");
+        assert!(at("&lt;llm&gt; beside 100 adds 6.") < at("class=\"line learned\""), "the answer comes first");
         assert!(
-            at("class=\"line learned\"") < at("&lt;llm&gt; beside 100 ratings"),
-            "then the curve, then each size in words"
+            at("class=\"line learned\"") < at("&lt;llm&gt; beside 1,000 adds"),
+            "then the curve, then each further size"
         );
         assert!(page.contains("mean over the worlds"));
     }

@@ -1,8 +1,8 @@
-//! The answer in words: what the scores add at each log size, what they are worth, and where they stop to matter.
+//! The answer in words: what the scores add at each log size, what they are worth, and where they stop mattering.
 
 use std::collections::BTreeSet;
 
-use super::arms::{BEST, SHUFFLED};
+use super::arms::{BEST, ORACLE, RANDOM, SHUFFLED};
 use super::contenders::{GENRE_YEAR_AND_TEXT, GENRE_YEAR_AND_TEXT_PERMUTED, TEXT, TEXT_PERMUTED};
 use super::statistics::ALL;
 use crate::artifact::WorthEstimate;
@@ -71,61 +71,73 @@ fn of_model(rows: &[WorthEstimate], model: &str) -> Vec<String> {
             let worth = *find(model, "", world, "standalone_worth").first()?;
             Some(format!("{} in {world}", count(worth)))
         });
-        lines.push(format!(
-            "{model} alone returns {} per session. Without it, the recommender that validation chooses needs {} ratings for that return ({}).",
-            decimals(alone),
-            interval(worth),
-            each.collect::<Vec<_>>().join(", ")
-        ));
+        let without = |learner: &str| find("", learner, ALL, "return").first().map_or(f64::NAN, |row| row.value);
+        let (random, oracle) = (without(RANDOM), without(ORACLE));
+        let alone =
+            format!("{model} alone returns {} per session (random {random:.2}, oracle {oracle:.2})", decimals(alone));
+        let each = each.collect::<Vec<_>>().join(", ");
+        lines.push(if worth.value == 0.0 {
+            format!("{alone}: no more than random recommendations, so that alone it is worth no rating.")
+        } else {
+            format!(
+                "{alone}. Without it, the recommender that validation chooses needs {} ratings for that return ({each}).",
+                interval(worth)
+            )
+        });
     }
     let learner = if find(model, BEST, ALL, "gain").is_empty() { learner_of(rows, model) } else { BEST.to_owned() };
     let worths = find(model, &learner, ALL, "marginal_worth");
     let who =
         if learner == BEST { "the recommender that validation chooses".to_owned() } else { format!("`{learner}`") };
+    let margin = find("", "", ALL, "margin").first().map_or(f64::NAN, |row| row.value);
+    let random = find("", RANDOM, ALL, "return").first().map_or(f64::NAN, |row| row.value);
+    // Whether its ratings help the learner at all: a flat curve has no inverse.
+    let learns = find("", &learner, ALL, "return").last().is_none_or(|row| row.value > random + margin);
     for gain in find(model, &learner, ALL, "gain").into_iter().filter(|gain| gain.n > 0) {
         let Some(worth) = worths.iter().find(|worth| worth.n == gain.n) else { continue };
         let beside = format!("{model} beside {} ratings", thousands(f64::from(gain.n)));
-        lines.push(if gain.low <= 0.0 {
+        lines.push(if gain.high < 0.0 {
+            let cost = format!("{:.2} [{:.2}, {:.2}]", -gain.value, -gain.high, -gain.low);
+            format!("{beside} costs {cost} of the return of {who}.")
+        } else if gain.low <= 0.0 {
             let most = find(model, &learner, ALL, "detectable_gain").iter().find(|row| row.n == gain.n).map_or(f64::NAN, |row| row.value);
             format!(
                 "{beside} adds nothing that can be seen to the return of {who}: {}; a gain of {most:.2} would have been found.",
                 decimals(gain)
             )
-        } else if worth.value == 0.0 && worth.censored == "value" {
-            // The largest size: no larger one says how many ratings would do the same.
+        } else if !learns || (worth.value == 0.0 && worth.censored == "value") {
+            // At the largest size no larger one says how many ratings would do the same.
+            let why = if learns { "is too small" } else { "does not help that recommender, so that nothing is there" };
             let gain = decimals(gain);
-            format!("{beside} adds {gain} to the return of {who}; the log is too small to say how many ratings that is worth.")
+            format!("{beside} adds {gain} to the return of {who}; the log {why} to say how many ratings that is worth.")
         } else {
             let (gain, worth) = (decimals(gain), interval(worth));
             format!("{beside} adds {gain} to the return of {who}, and is worth {worth} more ratings.")
         });
     }
     if let Some(end) = find(model, &learner, ALL, "end").first() {
-        let margin = find("", "", ALL, "margin").first().map_or(f64::NAN, |row| row.value);
         let largest = find(model, &learner, ALL, "gain").last().map_or(0, |row| row.n);
         lines.push(if end.value.is_nan() {
             format!(
-                "{model} matters, or may matter, at every size up to {} ratings: no size was reached from which on it changes the return by less than {margin:.2}, the margin of equivalence.",
+                "{model} matters, or may matter, up to {} ratings, the largest size: from none on it is known to change the return by less than {margin:.2}, the margin of equivalence.",
                 thousands(f64::from(largest))
             )
         } else {
             format!(
-                "{model} stops to matter at {} ratings: from there on its gain is 0 within a margin of {margin:.2}.",
+                "{model} stops mattering at {} ratings: from there on its gain is 0 within a margin of {margin:.2}.",
                 thousands(end.value)
             )
         });
     }
     let shuffled = format!("{model}{SHUFFLED}");
-    if let Some(worth) = find(&shuffled, &learner, ALL, "marginal_worth").iter().find(|row| row.n > 0) {
-        lines.push(format!(
-            "Control: beside {} ratings the same scores shuffled over the items are worth {}.",
-            thousands(f64::from(worth.n)),
-            if worth.low > 0.0 {
-                format!("{} ratings, so something is wrong", interval(worth))
-            } else {
-                format!("0 (at most {} ratings)", thousands(worth.high))
-            }
-        ));
+    if let Some(gain) = find(&shuffled, &learner, ALL, "gain").iter().find(|row| row.n > 0) {
+        let beside = format!("beside {} ratings the same scores shuffled over the items", thousands(f64::from(gain.n)));
+        let wrong = if gain.low > 0.0 {
+            ", which should be nothing: look for the reason before you trust the study"
+        } else {
+            ""
+        };
+        lines.push(format!("Control: {beside} add {}{wrong}.", decimals(gain)));
     }
     lines
 }
@@ -177,29 +189,58 @@ mod tests {
     fn an_answer_in_words() {
         let mut rows = vec![
             row("", "", "margin", 0, [0.5; 3]),
+            row("", RANDOM, "return", 0, [90.0; 3]),
+            row("", ORACLE, "return", 0, [140.0; 3]),
+            row("", BEST, "return", 100, [105.0; 3]),
             row("llm", "", "return", 0, [110.0, 109.0, 111.25]),
             row("llm", "", "standalone_worth", 0, [1240.0, 800.0, 48_000.0]),
             row("llm", BEST, "gain", 100, [3.5, 2.0, 5.0]),
             row("llm", BEST, "marginal_worth", 100, [900.0, 400.0, 2000.0]),
             row("llm", BEST, "end", 0, [10_000.0; 3]),
-            row("llm shuffled", BEST, "marginal_worth", 100, [0.0, 0.0, 0.0]),
+            row("llm shuffled", BEST, "gain", 100, [-1.5, -2.0, 0.25]),
         ];
-        rows[2].censored = "high".into();
+        rows[5].censored = "high".into();
         assert_eq!(
             answer(&rows),
             [
-                "llm alone returns 110.00 [109.00, 111.25] per session. Without it, the recommender that validation chooses needs 1,240 [800, ≥ 48,000] ratings for that return ().",
+                "llm alone returns 110.00 [109.00, 111.25] per session (random 90.00, oracle 140.00). Without it, the recommender that validation chooses needs 1,240 [800, ≥ 48,000] ratings for that return ().",
                 "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of the recommender that validation chooses, and is worth 900 [400, 2,000] more ratings.",
-                "llm stops to matter at 10,000 ratings: from there on its gain is 0 within a margin of 0.50.",
-                "Control: beside 100 ratings the same scores shuffled over the items are worth 0 (at most 0 ratings).",
+                "llm stops mattering at 10,000 ratings: from there on its gain is 0 within a margin of 0.50.",
+                "Control: beside 100 ratings the same scores shuffled over the items add -1.50 [-2.00, 0.25].",
             ]
         );
         let mut unseen = rows.clone();
-        unseen[3].low = -0.5;
+        unseen[6].low = -0.5;
         unseen.push(row("llm", BEST, "detectable_gain", 100, [2.25; 3]));
         assert_eq!(
             answer(&unseen)[1],
             "llm beside 100 ratings adds nothing that can be seen to the return of the recommender that validation chooses: +3.50 [-0.50, 5.00]; a gain of 2.25 would have been found."
+        );
+        let mut costs = rows.clone();
+        (costs[4].value, costs[5].value) = (89.0, 0.0);
+        costs[9] = row("llm shuffled", BEST, "gain", 100, [1.5, 0.5, 2.0]);
+        let said = answer(&costs);
+        assert_eq!(
+            said[0],
+            "llm alone returns 89.00 [109.00, 111.25] per session (random 90.00, oracle 140.00): no more than random recommendations, so that alone it is worth no rating."
+        );
+        assert!(
+            said.last().unwrap().ends_with(
+                "add +1.50 [0.50, 2.00], which should be nothing: look for the reason before you trust the study."
+            ),
+            "{said:?}"
+        );
+        let mut dear = rows.clone();
+        (dear[6].value, dear[6].low, dear[6].high) = (-0.5, -1.0, -0.25);
+        assert_eq!(
+            answer(&dear)[1],
+            "llm beside 100 ratings costs 0.50 [0.25, 1.00] of the return of the recommender that validation chooses."
+        );
+        let mut flat = rows.clone();
+        flat[3].value = 90.25;
+        assert_eq!(
+            answer(&flat)[1],
+            "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of the recommender that validation chooses; the log does not help that recommender, so that nothing is there to say how many ratings that is worth."
         );
         let lead = [
             row("", GENRE_YEAR_AND_TEXT, "lead", 100, [1.5, 0.5, 2.0]),
@@ -221,12 +262,12 @@ mod tests {
             ]
         );
         let mut largest = rows.clone();
-        (largest[4].value, largest[4].low, largest[4].censored) = (0.0, 0.0, "value".into());
+        (largest[7].value, largest[7].low, largest[7].censored) = (0.0, 0.0, "value".into());
         assert_eq!(
             answer(&largest)[1],
             "llm beside 100 ratings adds +3.50 [2.00, 5.00] to the return of the recommender that validation chooses; the log is too small to say how many ratings that is worth."
         );
-        rows[5].value = f64::NAN;
-        assert!(answer(&rows)[2].starts_with("llm matters, or may matter, at every size up to 100 ratings"));
+        rows[8].value = f64::NAN;
+        assert!(answer(&rows)[2].starts_with("llm matters, or may matter, up to 100 ratings, the largest size: "));
     }
 }

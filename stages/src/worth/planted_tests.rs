@@ -315,7 +315,12 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
     let said = refused(plain(), &|_| ());
     assert!(said.starts_with("the log has 90 ratings, fewer than the smallest size, 100\nhelp: "), "{said}");
     let said = refused(EvaluateReturns { min_item_ratings: 9000, ..plain() }, &|_| ());
-    assert!(said.starts_with("no item is offered: none of 50 has 9000 ratings\nhelp: "), "{said}");
+    assert!(
+        said.starts_with(
+            "no item is offered: none of 50 has 9000 ratings in the half that fits the evaluation worlds\nhelp: "
+        ),
+        "{said}"
+    );
     let said = refused(EvaluateReturns { terciles: true, sizes: vec![50], ..plain() }, &|i| i.evaluation_log = None);
     assert!(said.contains("`terciles` are by the number of ratings"), "{said}");
     let said = refused(EvaluateReturns { sizes: vec![50], ..plain() }, &|i| i.item_scores[0].value.score.truncate(9));

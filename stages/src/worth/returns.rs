@@ -289,7 +289,8 @@ impl EvaluateReturns {
         let offered: Vec<u32> = (0..items.len() as u32).filter(fits).collect();
         ensure!(
             !offered.is_empty(),
-            "no item is offered: none of {} has {} ratings{}\nhelp: lower `min_item_ratings`",
+            "no item is offered: none of {} has {} ratings in the half that fits the evaluation worlds{}\nhelp: lower \
+             `min_item_ratings` (`apprentice worth --min-item-ratings`)",
             items.len(),
             self.min_item_ratings,
             if self.from_year.is_some() || only.is_some() { " and passes the other conditions" } else { "" }

@@ -24,7 +24,7 @@ use super::bootstrap::{Mean, Means, Study};
 use super::contenders::{BY_MEAN, GENRE_AND_YEAR, OF_VECTORS};
 use super::estimate::LearningCurve;
 use super::policies::{PolicyArm, add_rollouts};
-use crate::artifact::{Arm, Returns, Rollouts, Worth, WorthEstimate};
+use crate::artifact::{Returns, Rollouts, Worth, WorthEstimate};
 
 /// Standard errors of the smallest effect that a two-sided test at 5 % finds with a power of 80 %: 1.96 + 0.84.
 const POWER: f64 = 2.8;
@@ -71,8 +71,8 @@ pipeline::ports! {
 
 impl Stage for EstimateWorth {
     const KIND: &'static str = "worth";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the answer says the scale of a return, what costs, and where the log does not help.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "estimate how many ratings a model's scores of the items are worth";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -136,25 +136,25 @@ impl EstimateWorth {
     fn statistics(&self, means: &Means) -> BTreeMap<Quantity, Value> {
         let means = with_means_over_worlds(means);
         let mut found = BTreeMap::new();
-        let worlds: BTreeSet<&str> = means.keys().map(|cell| cell.world.as_str()).collect();
-        for world in worlds {
-            let of = OfWorld { means: &means, world };
+        for (world, of) in OfWorld::each(&means) {
             let mut put = |scores: &str, learner: &str, name: &'static str, n: u32, value: f64, beyond: bool| {
                 let (scores, learner, world) = (scores.to_owned(), learner.to_owned(), world.to_owned());
                 found.insert(Quantity { scores, learner, world, name, n }, Value { value, beyond });
             };
-            for (cell, &value) in of.cells() {
-                put(&cell.arm.scores, &cell.arm.learner, "return", cell.n, value, false);
+            for (&(learner, scores), sizes) in &of.0 {
+                sizes.iter().for_each(|&(n, value)| put(scores, learner, "return", n, value, false));
             }
             let (Some(oracle), Some(random)) = (of.get(ORACLE, "", 0), of.get(RANDOM, "", 0)) else { continue };
             put("", "", "margin", 0, self.equivalence * (oracle - random), false);
             let all_scores: BTreeSet<&str> =
-                of.cells().map(|(cell, _)| cell.arm.scores.as_str()).filter(|scores| !scores.is_empty()).collect();
-            let learners: BTreeSet<&str> = of
-                .cells()
-                .filter(|(cell, _)| cell.arm.scores.is_empty() && cell.n > 0)
-                .map(|(cell, _)| cell.arm.learner.as_str())
-                .collect();
+                of.0.keys().map(|(_, scores)| *scores).filter(|scores| !scores.is_empty()).collect();
+            let learns = |learner: &&str| !of.sizes(learner, "").is_empty();
+            let learners: BTreeSet<&str> =
+                of.0.keys()
+                    .filter(|(_, scores)| scores.is_empty())
+                    .map(|(learner, _)| *learner)
+                    .filter(learns)
+                    .collect();
             let base = if learners.contains(GENRE_AND_YEAR) { GENRE_AND_YEAR } else { BY_MEAN };
             for learner in OF_VECTORS {
                 for (n, with) in of.sizes(learner, "") {
@@ -202,28 +202,27 @@ fn with_means_over_worlds(means: &Means) -> Means {
     all
 }
 
-/// The means of one world.
-struct OfWorld<'a> {
-    means: &'a Means,
-    world: &'a str,
-}
+/// The means of one world: of each arm (learner, scores) the return at each N, rising.
+struct OfWorld<'a>(BTreeMap<(&'a str, &'a str), Vec<(u32, f64)>>);
 
-impl OfWorld<'_> {
-    fn cells(&self) -> impl Iterator<Item = (&Mean, &f64)> {
-        self.means.iter().filter(|(cell, _)| cell.world == self.world)
+impl<'a> OfWorld<'a> {
+    /// Every world with its means, which are looked up thousands of times a resample.
+    fn each(means: &'a Means) -> BTreeMap<&'a str, Self> {
+        let mut worlds: BTreeMap<&str, Self> = BTreeMap::new();
+        for (cell, &value) in means {
+            let of = worlds.entry(&cell.world).or_insert_with(|| Self(BTreeMap::new()));
+            of.0.entry((&cell.arm.learner, &cell.arm.scores)).or_default().push((cell.n, value));
+        }
+        worlds
     }
 
     fn get(&self, learner: &str, scores: &str, n: u32) -> Option<f64> {
-        self.means.get(&Mean { world: self.world.to_owned(), arm: Arm::new(learner, scores), n }).copied()
+        self.0.get(&(learner, scores))?.iter().find(|(size, _)| *size == n).map(|(_, value)| *value)
     }
 
     /// Sizes above 0 with the return of the arm, rising.
     fn sizes(&self, learner: &str, scores: &str) -> Vec<(u32, f64)> {
-        let of_arm = |(cell, &value): (&Mean, &f64)| {
-            ((cell.arm.learner.as_str(), cell.arm.scores.as_str()) == (learner, scores) && cell.n > 0)
-                .then_some((cell.n, value))
-        };
-        self.cells().filter_map(of_arm).collect()
+        self.0.get(&(learner, scores)).into_iter().flatten().copied().filter(|(n, _)| *n > 0).collect()
     }
 
     /// The learning curve of a learner without scores, from `random` at N = 0.

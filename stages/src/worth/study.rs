@@ -213,6 +213,9 @@ fn returns_settings(request: &WorthRequest, worlds: &Value) -> Value {
     if let Some(users) = request.users {
         settings.insert("users".into(), json!(users));
     }
+    if let Some(least) = request.min_item_ratings {
+        settings.insert("min_item_ratings".into(), json!(least));
+    }
     Value::Object(settings)
 }
 
@@ -221,7 +224,7 @@ mod tests {
     use super::*;
 
     fn request() -> WorthRequest {
-        WorthRequest { draws: 2, sizes: vec![100, 1000], users: None }
+        WorthRequest { draws: 2, sizes: vec![100, 1000], users: None, min_item_ratings: Some(7) }
     }
 
     fn experiment(teacher: Value) -> Value {
@@ -266,6 +269,7 @@ mod tests {
         assert_eq!(stages["returns_b"]["inputs"]["interactions"], "halves.train");
         assert_eq!(stages["returns_b"]["sweep"]["draw"], json!([0, 1]));
         assert_eq!(stages["returns_b"]["with"]["sizes"], json!([100, 1000]));
+        assert_eq!(stages["returns_b"]["with"]["min_item_ratings"], 7);
     }
 
     #[test]

@@ -226,13 +226,15 @@ batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]
 Examples:
   apprentice worth my.yaml                    build the study, run it, and answer in words
   apprentice worth my.yaml --plan             what it would run and cost
-  apprentice worth my.yaml --print            the experiment of the study, to change and run yourself
+  apprentice worth my.yaml --print            the experiment of the study, to change and run
   apprentice worth my.yaml --draws 5 --sizes 100,1000,10000
 
-The teacher is a stage that scores items (`rate`, `ingest.item_scores`), or the language model of a
-`demonstrate` stage, which is asked for its opinion of each item once. The log is split into halves: one
-fits the evaluation worlds, from the other one learners draw N ratings; then the halves swap. A killed
-study resumes. Its results and its page lie in `artifacts/<name>-worth/`.")]
+The teacher is a stage that scores items (`rate`, `ingest.item_scores`), or the language model
+of a `demonstrate` stage, which is asked for its opinion of each item once. The log is split into
+halves: one fits the evaluation worlds, from the other one learners draw N ratings; then the
+halves swap. Of the experiment's own worlds the study takes the simulator and `sample_negatives`;
+`--print` shows all its settings. A killed study resumes. Its results and its page lie in
+`artifacts/<name>-worth/`.")]
     Worth(Worth),
     /// Print the completion script of a shell.
     #[command(after_help = "\

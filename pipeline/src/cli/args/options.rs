@@ -53,8 +53,11 @@ pub(crate) struct Worth {
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub sizes: Vec<u64>,
     /// Evaluate with this many users, the same for every size; by default with all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub users: Option<u64>,
+    /// Offer only items with this many ratings in the half that fits the evaluation worlds; 20 by default.
+    #[arg(long, value_name = "N")]
+    pub min_item_ratings: Option<u64>,
     /// Print the experiment of the study, and run nothing.
     #[arg(long)]
     pub print: bool,
