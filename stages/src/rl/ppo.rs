@@ -12,14 +12,14 @@ use candle_core::Tensor;
 use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 
-use super::advantage::{generalised_advantages, normalised};
+use super::advantage::{generalised_advantages, normalised, true_advantages};
 use super::batch::{Batch, value_unit};
 use super::inputs::OnlineWithDemos;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
@@ -44,6 +44,10 @@ learner_settings! {
         pub target_kl: f64 = 0.05,
         /// c_H: weight of the entropy bonus, per nat.
         pub entropy_coef: f64 = 0.01,
+        /// What the entropy of a step is multiplied by in the bonus: 1 (`mean`, the default) or the normalised advantage, cut to ±3
+        /// (`advantage`: IBRO, see `rl::entropy`).
+        #[serde(skip_serializing_if = "EntropyBy::is_mean")]
+        pub entropy_by: EntropyBy = EntropyBy::Mean,
         /// c_V: weight of the critic's loss, 0 or more.
         pub value_coef: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1].
@@ -140,6 +144,8 @@ struct Rollout {
     advantages: Vec<f32>,
     /// R in the critic's unit.
     targets: Vec<f32>,
+    /// What the terms did that are off by default, by the name of their curve.
+    terms: UpdateMetrics,
 }
 
 /// Sums over a round's gradient steps.
@@ -171,7 +177,7 @@ impl PolicyLearner for Learner<'_> {
             }
         }
         let mean = |sum: f64| sum / sums.steps.max(1.0);
-        Ok(vec![
+        let mut series = vec![
             ("return", rollout.batch.episode_return()),
             ("length", rollout.batch.length()),
             ("entropy", mean(sums.entropy)),
@@ -179,7 +185,9 @@ impl PolicyLearner for Learner<'_> {
             ("imitation_loss", mean(sums.bc_loss)),
             ("divergence", mean(sums.divergence)),
             ("gradient_steps", sums.steps),
-        ])
+        ];
+        series.extend(rollout.terms);
+        Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
@@ -203,10 +211,14 @@ impl Learner<'_> {
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages =
             generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.gae_lambda);
+        let targets = advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect();
+        let advantages = normalised(advantages);
+        let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
         Ok(Rollout {
             log_old: choice.log_prob.to_vec1()?,
-            targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
-            advantages: normalised(advantages),
+            targets,
+            terms: config.entropy_by.series(&choice.entropy.to_vec1()?, &advantages, truth),
+            advantages,
             batch,
         })
     }
@@ -220,10 +232,12 @@ impl Learner<'_> {
         let states = states(&self.network, &rollout.batch.observation.take(rows))?;
         let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
         let change = (log_prob - select(&rollout.log_old)?)?;
-        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_range)?;
+        let advantages = select(&rollout.advantages)?;
+        let actor = clipped_loss(&change, &advantages, config.clip_range)?;
+        let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &select(&rollout.targets)?)?;
-        let mut loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let mut loss = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         if let Some(demonstrated) = &self.demonstrated {
             let rows =
                 demonstrated.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
