@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
 
-use super::advantage::{n_step_returns, normalised};
+use super::advantage::{n_step_returns, normalised, true_advantages};
 pub use super::batch::Batch;
 use super::batch::value_unit;
 use super::inputs::OnlineWithDemos;
@@ -21,7 +21,7 @@ use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
@@ -38,6 +38,10 @@ learner_settings! {
         pub n_step: usize = 8,
         /// c_H: weight of the entropy bonus, per nat.
         pub entropy_coef: f64 = 0.01,
+        /// What the entropy of a step is multiplied by in the bonus: 1 (`mean`, the default) or the normalised advantage, cut to ±3
+        /// (`advantage`: IBRO, see `rl::entropy`).
+        #[serde(skip_serializing_if = "EntropyBy::is_mean")]
+        pub entropy_by: EntropyBy = EntropyBy::Mean,
         /// c_V: weight of the critic's loss, 0 or more.
         pub value_coef: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
@@ -149,21 +153,20 @@ pub struct A2cMetrics {
     pub value_error: f64,
     /// Imitation loss, nats; 0 where nothing is imitated.
     pub bc_loss: f64,
-    /// What the reference policy did, where there is one.
-    reference: Option<ReferenceMetrics>,
+    /// What the terms did that are off by default, by the name of their curve.
+    pub terms: UpdateMetrics,
 }
 
 impl A2cMetrics {
-    fn series(&self) -> UpdateMetrics {
-        let mut series = vec![
+    fn series(self) -> UpdateMetrics {
+        let series = vec![
             ("return", self.episode_return),
             ("length", self.length),
             ("entropy", self.entropy),
             ("value_error", self.value_error),
             ("imitation_loss", self.bc_loss),
         ];
-        series.extend(self.reference.iter().flat_map(ReferenceMetrics::series));
-        series
+        series.into_iter().chain(self.terms).collect()
     }
 }
 
@@ -223,12 +226,15 @@ impl<'c> Learner<'c> {
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
-        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let ActionLogProb { log_prob, entropy } = choice;
+        let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
+        let mut terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages, truth);
+        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
+        let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
-        let mut loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let mut loss = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         let mut imitated = 0.0;
         if let Some(demonstrated) = demonstrated {
             let rows = demonstrated.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, iteration]));
@@ -236,13 +242,12 @@ impl<'c> Learner<'c> {
             imitated = f64::from(bc_loss.to_scalar::<f32>()?);
             loss = (loss + (bc_loss * config.bc_coef)?)?;
         }
-        let mut held = None;
         if let Some(reference) = &self.reference {
             let coef = config.kl.coef_at(iteration, config.n_iterations);
             let divergences =
                 kl_divergence(&self.network.logits(&observed)?, &reference.log_probs(&batch.observation)?)?;
             loss = (loss + (divergences.mean_all()? * coef)?)?;
-            held = Some(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?);
+            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
         }
         self.adam.learning_rate = config.optimizer.rate(iteration, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
@@ -252,7 +257,7 @@ impl<'c> Learner<'c> {
             entropy: f64::from(entropy.to_scalar::<f32>()?),
             value_error: f64::from(critic.to_scalar::<f32>()?),
             bc_loss: imitated,
-            reference: held,
+            terms,
         })
     }
 }

@@ -9,7 +9,7 @@ pub fn n_step_returns(rewards: &[f32], values: &[f32], lengths: &[usize], gamma:
     for &length in lengths {
         let end = start + length;
         for t in start..end {
-            let last = (t + n_step).min(end);
+            let last = t.saturating_add(n_step).min(end);
             let beyond = if last < end { f64::from(values[last]) } else { 0.0 };
             let sum = rewards[t..last].iter().rev().fold(beyond, |sum, &r| f64::from(r) + gamma * sum);
             returns.push(sum as f32);
@@ -46,41 +46,31 @@ pub fn bootstrap_truncated(rewards: &mut [f32], last: &[usize], beyond: &[f32], 
     }
 }
 
-/// What each step was worth beyond its turn in that world: the discounted reward from it on, less the mean of the same over the episodes
-/// that reached its turn. `rewards [S]`, `lengths` of the episodes → `[S]`. A Monte Carlo estimate of the policy's advantage, whose baseline
-/// knows the turn alone; terms that shape a policy are compared with it.
-#[must_use]
-pub fn advantages_beyond_turn(rewards: &[f32], lengths: &[usize], gamma: f64) -> Vec<f32> {
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    let returns = n_step_returns(rewards, &vec![0.0; rewards.len()], lengths, gamma, longest.max(1));
-    let turns: Vec<usize> = lengths.iter().flat_map(|&length| 0..length).collect();
-    let mut sums = vec![(0.0, 0.0); longest];
-    for (&turn, &value) in turns.iter().zip(&returns) {
-        sums[turn] = (sums[turn].0 + f64::from(value), sums[turn].1 + 1.0);
-    }
-    returns.iter().zip(turns).map(|(&value, turn)| (f64::from(value) - sums[turn].0 / sums[turn].1) as f32).collect()
-}
-
-/// Pearson's correlation; 0 where one side does not vary.
-#[must_use]
-pub fn correlation(one: &[f32], other: &[f32]) -> f64 {
-    let count = one.len().max(1) as f64;
-    let mean = |values: &[f32]| values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-    let (first, second) = (mean(one), mean(other));
-    let sums = one.iter().zip(other).fold([0.0; 3], |[both, left, right], (&x, &y)| {
-        let (x, y) = (f64::from(x) - first, f64::from(y) - second);
-        [both + x * y, left + x * x, right + y * y]
-    });
-    let scale = (sums[1] * sums[2]).sqrt();
-    if scale > 0.0 { sums[0] / scale } else { 0.0 }
-}
-
 /// Mean and 1/deviation.
 fn moments(values: &[f32]) -> (f64, f64) {
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
     let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     (mean, 1.0 / (variance.sqrt() + 1e-6))
+}
+
+/// An estimate of each step's true advantage in the world that it was played in: the discounted return from there to the episode's end,
+/// less the mean of all steps at the same turn. The world answers without chance and every episode is played by the present policy,
+/// so that it is unbiased up to what differs between the states of a turn; it uses no critic. Shapes as in [`n_step_returns`].
+#[must_use]
+pub fn true_advantages(rewards: &[f32], lengths: &[usize], gamma: f64) -> Vec<f32> {
+    let mut returns = n_step_returns(rewards, &[], lengths, gamma, usize::MAX);
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let mut turns = vec![(0.0, 0_u32); longest];
+    for (row, turn) in lengths.iter().flat_map(|&length| 0..length).enumerate() {
+        turns[turn].0 += f64::from(returns[row]);
+        turns[turn].1 += 1;
+    }
+    for (row, turn) in lengths.iter().flat_map(|&length| 0..length).enumerate() {
+        let (sum, count) = turns[turn];
+        returns[row] = (f64::from(returns[row]) - sum / f64::from(count)) as f32;
+    }
+    returns
 }
 
 /// Less the mean, over the deviation.
@@ -129,13 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_compared_with_others_of_their_turn() {
-        // Returns at ½: 1 + ½·2 = 2 and 2; 4 alone; 3 + ½·6 = 6 and 6. Turns: mean (2 + 4 + 6)/3 and (2 + 6)/2.
-        let found = advantages_beyond_turn(&[1.0, 2.0, 4.0, 3.0, 6.0], &[2, 1, 2], 0.5);
-        assert_eq!(found, [-2.0, -2.0, 0.0, 2.0, 2.0]);
-        assert!(advantages_beyond_turn(&[], &[], 0.5).is_empty());
-        assert!((correlation(&[1.0, 2.0, 3.0], &[2.0, 4.0, 9.0]) - 7.0 / 52.0_f64.sqrt()).abs() < 1e-12);
-        assert_eq!(correlation(&[1.0, 1.0], &[2.0, 4.0]), 0.0);
+    fn a_true_advantage_is_what_a_step_returned_beyond_the_others_of_its_turn() {
+        // γ = ½: returns 1 + ½·2 and 2; 4 alone; so the first turn's mean is 3.
+        assert_eq!(true_advantages(&[1.0, 2.0, 4.0], &[2, 1], 0.5), [-1.0, 0.0, 1.0]);
+        assert!(true_advantages(&[], &[], 0.5).is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
-use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipped};
+use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipped, true_advantages};
 use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
@@ -34,7 +34,7 @@ use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, Demonstrations, ItemVectors, Items, PolicyFile, TensorFile, Weights, World};
 use crate::env::{Features, Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
@@ -55,6 +55,10 @@ learner_settings! {
         pub n_step: usize = 8,
         /// c_H: weight of the entropy bonus, per nat; IL-Rec: 0.1.
         pub entropy_coef: f64 = 0.01,
+        /// What the entropy of a played step is multiplied by in the bonus: 1 (`mean`, the default) or the normalised advantage, cut to ±3
+        /// (`advantage`: IBRO, see `rl::entropy`).
+        #[serde(skip_serializing_if = "EntropyBy::is_mean")]
+        pub entropy_by: EntropyBy = EntropyBy::Mean,
         /// c_V: weight of the critic's loss, 0 or more.
         pub value_coef: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
@@ -309,19 +313,24 @@ impl PolicyLearner for Learner<'_> {
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
-        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let ActionLogProb { log_prob, entropy } = choice;
+        let entropy = entropy.narrow(0, 0, count)?;
+        let played = &batch.lengths[..config.episodes_per_update];
+        let truth = || true_advantages(&batch.training_rewards[..count], played, config.gamma);
+        let terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages[..count], truth);
+        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
-        let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
+        let bonus = config.entropy_by.bonus(&entropy, &advantages.narrow(0, 0, count)?)?;
+        let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let rows = self.pairs.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, number]));
         let bc_loss = self.pairs.imitation_loss(&self.network, &rows)?;
-        let learned = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let learned = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         let loss = (learned + (&bc_loss * config.bc_coef)?)?;
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(place)?;
         let max_weight = self.pairs.weights.iter().copied().fold(0.0, f32::max);
-        Ok(vec![
+        let mut series = vec![
             ("return", episode_return),
             ("length", length),
             ("entropy", f64::from(entropy.to_scalar::<f32>()?)),
@@ -331,7 +340,9 @@ impl PolicyLearner for Learner<'_> {
             ("discriminator_loss", metrics.loss),
             ("accuracy", metrics.accuracy),
             ("heaviest_weight", f64::from(max_weight)),
-        ])
+        ];
+        series.extend(terms);
+        Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()

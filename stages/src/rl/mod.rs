@@ -15,12 +15,14 @@ mod bcq;
 mod c51;
 #[cfg(test)]
 mod conformance;
+mod correlation;
 mod cql;
 mod crr;
 #[cfg(test)]
 mod cuda_tests;
 mod dataset;
 mod dqn;
+mod entropy;
 mod epsilon_greedy;
 mod ilrec;
 mod ilrec_discriminator;
@@ -49,6 +51,7 @@ pub use c51::C51;
 pub use cql::Cql;
 pub use crr::Crr;
 pub use dqn::Dqn;
+pub use entropy::EntropyBy;
 pub use ilrec::IlRec;
 pub use iql::Iql;
 pub use learner::PolicyLearner;

@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 
-use super::advantage::{generalised_advantages, normalised};
+use super::advantage::{generalised_advantages, normalised, true_advantages};
 use super::batch::{Batch, value_unit};
 use super::inputs::OnlineWithDemos;
 use super::learner::{Modules, UpdateMetrics, train};
@@ -21,7 +21,7 @@ use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
@@ -46,6 +46,10 @@ learner_settings! {
         pub target_kl: f64 = 0.05,
         /// c_H: weight of the entropy bonus, per nat.
         pub entropy_coef: f64 = 0.01,
+        /// What the entropy of a step is multiplied by in the bonus: 1 (`mean`, the default) or the normalised advantage, cut to ±3
+        /// (`advantage`: IBRO, see `rl::entropy`).
+        #[serde(skip_serializing_if = "EntropyBy::is_mean")]
+        pub entropy_by: EntropyBy = EntropyBy::Mean,
         /// c_V: weight of the critic's loss, 0 or more.
         pub value_coef: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1].
@@ -160,16 +164,10 @@ struct Rollout {
     advantages: Vec<f32>,
     /// R in the critic's unit.
     targets: Vec<f32>,
-    /// Where the policy is held near a reference: what it did in this round.
-    held: Option<Held>,
-}
-
-/// A round's steps as the reference policy sees them.
-struct Held {
-    /// log π₀, `[S, I]`.
-    log_probs: Tensor,
-    /// Of the policy that played.
-    metrics: ReferenceMetrics,
+    /// What the terms did that are off by default, by the name of their curve.
+    terms: UpdateMetrics,
+    /// Where the policy is held near a reference: λ, and log π₀ `[S, I]`.
+    held: Option<(f64, Tensor)>,
 }
 
 /// Sums over a round's gradient steps.
@@ -210,7 +208,7 @@ impl PolicyLearner for Learner<'_> {
             ("divergence", mean(sums.divergence)),
             ("gradient_steps", sums.steps),
         ];
-        series.extend(rollout.held.iter().flat_map(|held| held.metrics.series()));
+        series.extend(rollout.terms);
         Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
@@ -235,23 +233,19 @@ impl Learner<'_> {
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages =
             generalised_advantages(&rewards, &state_values, &batch.lengths, config.gamma, config.gae_lambda);
-        let held = match &self.reference {
-            Some(reference) => {
-                let log_probs = reference.log_probs(&batch.observation)?;
-                let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
-                let coef = config.kl.coef_at(number, config.n_iterations);
-                let metrics = ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?;
-                Some(Held { log_probs, metrics })
-            }
-            None => None,
-        };
-        Ok(Rollout {
-            held,
-            log_old: choice.log_prob.to_vec1()?,
-            targets: advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect(),
-            advantages: normalised(advantages),
-            batch,
-        })
+        let targets = advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect();
+        let advantages = normalised(advantages);
+        let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
+        let mut terms = config.entropy_by.series(&choice.entropy.to_vec1()?, &advantages, truth);
+        let mut held = None;
+        if let Some(reference) = &self.reference {
+            let log_probs = reference.log_probs(&batch.observation)?;
+            let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
+            let coef = config.kl.coef_at(number, config.n_iterations);
+            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
+            held = Some((coef, log_probs));
+        }
+        Ok(Rollout { held, log_old: choice.log_prob.to_vec1()?, targets, terms, advantages, batch })
     }
 
     /// One gradient step on the given rows of a round.
@@ -263,10 +257,12 @@ impl Learner<'_> {
         let states = states(&self.network, &rollout.batch.observation.take(rows))?;
         let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
         let change = (log_prob - select(&rollout.log_old)?)?;
-        let actor = clipped_loss(&change, &select(&rollout.advantages)?, config.clip_range)?;
+        let advantages = select(&rollout.advantages)?;
+        let actor = clipped_loss(&change, &advantages, config.clip_range)?;
+        let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &select(&rollout.targets)?)?;
-        let mut loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let mut loss = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         if let Some(demonstrated) = &self.demonstrated {
             let rows =
                 demonstrated.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, place[0], place[1], place[2]]));
@@ -274,10 +270,10 @@ impl Learner<'_> {
             sums.bc_loss += f64::from(bc_loss.to_scalar::<f32>()?);
             loss = (loss + (bc_loss * config.bc_coef)?)?;
         }
-        if let Some(Held { log_probs, metrics }) = &rollout.held {
+        if let Some((coef, log_probs)) = &rollout.held {
             let rows = Tensor::from_iter(rows.iter().map(|&row| row as u32), &device)?;
             let held = kl_divergence(&self.network.logits(&states)?, &log_probs.index_select(&rows, 0)?)?;
-            loss = (loss + (held.mean_all()? * metrics.coef)?)?;
+            loss = (loss + (held.mean_all()? * *coef)?)?;
         }
         sums.steps += 1.0;
         sums.divergence += divergence(&change.to_vec1()?);

@@ -10,8 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::advantage::{advantages_beyond_turn, correlation};
+use super::advantage::true_advantages;
 use super::batch::Batch;
+use super::correlation::correlation;
 use super::learner::UpdateMetrics;
 use super::q_values::expected_q;
 use super::validation::{self, Validation};
@@ -212,7 +213,7 @@ impl ReferenceMetrics {
             coef,
             divergence: divergences.iter().map(|&kl| f64::from(kl)).sum::<f64>() / count,
             share: divergences.iter().filter(|&&kl| kl > 1e-3).count() as f64 / count,
-            correlation: correlation(&log_probs, &advantages_beyond_turn(&batch.rewards, &batch.lengths, gamma)),
+            correlation: correlation(&log_probs, &true_advantages(&batch.rewards, &batch.lengths, gamma)),
         })
     }
 
