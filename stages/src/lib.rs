@@ -63,6 +63,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::Dqn>(),
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),
+        StageKind::of::<rl::Mixture>(),
         StageKind::of::<rl::Ppo>(),
         StageKind::of::<rl::Reinforce>(),
         StageKind::of::<rl::Sac>(),
