@@ -360,9 +360,9 @@ mod tests {
         let fitted = world(&[&[3.0, 4.0, 0.0], &[0.0, 0.0, 5.0], &[4.0, 3.0, 0.0]]);
         let found = run(&nearest(2, Weights::Similarity), fitted.clone(), None).unwrap();
         let (one, other) = (1.0 / 1.96, 0.96 / 1.96);
-        close(&found.reward.row(0), &[3.0 * one + 4.0 * other, 4.0 * one + 3.0 * other, 0.0]);
+        close(found.reward.row(0), &[3.0 * one + 4.0 * other, 4.0 * one + 3.0 * other, 0.0]);
         // Nobody is like user 1: of two who are like it by 0, the first is taken, and counts for nothing.
-        close(&found.reward.row(1), &[0.0, 0.0, 5.0]);
+        close(found.reward.row(1), &[0.0, 0.0, 5.0]);
         let equal = run(&nearest(2, Weights::Equal), fitted.clone(), None).unwrap();
         close(&equal.reward.data, &[3.5, 3.5, 0.0, 1.5, 2.0, 2.5, 3.5, 3.5, 0.0]);
         assert_ne!(equal.vectors_digest(), fitted.vectors_digest());
@@ -413,7 +413,7 @@ mod tests {
         };
         let stage = ReferenceUsers { indicators: Indicators::Log, ..nearest(2, Weights::Equal) };
         let found = run(&stage, fitted.clone(), Some(log.clone())).unwrap();
-        close(&found.reward.row(0), &[1.5, 2.5]);
+        close(found.reward.row(0), &[1.5, 2.5]);
         assert_eq!(stage.requirements().len(), 1);
         let error = |log| run(&stage, fitted.clone(), log).unwrap_err().to_string();
         assert!(error(None).contains("no `interactions` are connected\nhelp: "));
