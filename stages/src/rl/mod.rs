@@ -15,12 +15,14 @@ mod bcq;
 mod c51;
 #[cfg(test)]
 mod conformance;
+mod correlation;
 mod cql;
 mod crr;
 #[cfg(test)]
 mod cuda_tests;
 mod dataset;
 mod dqn;
+mod entropy;
 mod epsilon_greedy;
 mod ilrec;
 mod ilrec_discriminator;
@@ -31,6 +33,7 @@ pub mod mixed_reward;
 mod network;
 mod ppo;
 mod q_values;
+mod reference;
 mod reinforce;
 mod replay_buffer;
 mod sac;
@@ -38,6 +41,7 @@ mod settings;
 mod sqn;
 mod target_network;
 mod validation;
+mod warm_start;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;
@@ -47,6 +51,7 @@ pub use c51::C51;
 pub use cql::Cql;
 pub use crr::Crr;
 pub use dqn::Dqn;
+pub use entropy::EntropyBy;
 pub use ilrec::IlRec;
 pub use iql::Iql;
 pub use learner::PolicyLearner;
