@@ -31,4 +31,5 @@ mod texts;
 mod transcripts;
 mod versions;
 mod wire_format;
+mod worlds;
 mod worth;
