@@ -100,7 +100,7 @@ pub(super) fn table(panels: &[Panel]) -> Option<Value> {
     let (rows, best) = compared(panels)?;
     let cells = |row: &Learning| {
         context! {
-            stage => row.stage,
+            stage => row.stage.as_str(),
             updates => row.updates,
             early => three_digits(row.early),
             late => three_digits(row.late),
