@@ -37,13 +37,13 @@ use self::sessions::{EvidenceForm, EvidenceTensors, GroupedSessions};
 use super::batch::Batch;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::ppo::clipped_loss;
-use super::reference::{KlConfig, Reference, divergence, log_prob_of};
+use super::reference::{KlConfig, Reference, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
-use crate::env::{Observation, PolicyAgent, states};
+use crate::env::{PolicyAgent, states};
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 /// The loss.
@@ -198,10 +198,7 @@ impl Stage for Group {
                 let sessions = GroupedSessions::recorded(demonstrations, world, window, self.form())?;
                 cx.note("groups without a better session", sessions.dropped);
                 let old = Reference::new(reference, 0.0, 1.0, world, window, &device)?;
-                let rows: Vec<usize> = (0..sessions.batch.steps()).collect();
-                let log_old = in_parts(&sessions.batch, &rows, |observation, actions| {
-                    log_prob_of(&old.log_probs(observation)?, actions)
-                })?;
+                let log_old = old.action_log_probs(&sessions.batch.observation, &sessions.batch.actions)?;
                 Some(Recorded { sessions, log_old })
             }
             (From::Demonstrations, ..) => anyhow::bail!(
@@ -246,7 +243,7 @@ struct Sums {
     ratio: f64,
     credit: f64,
     credited: f64,
-    divergence: Option<f64>,
+    reference_kl: Option<f64>,
 }
 
 impl PolicyLearner for Learner<'_> {
@@ -282,7 +279,7 @@ impl PolicyLearner for Learner<'_> {
 }
 
 impl Learner<'_> {
-    /// Plays `group_size` sessions of each drawn user, with log π_old of the steps that are learned from.
+    /// Plays `group_size` sessions of each drawn user, with log π_old of their steps.
     fn play(&self, number: u64) -> Result<(GroupedSessions, Vec<f32>)> {
         let config = self.config;
         let student = PolicyAgent { network: &self.policy, sample: true };
@@ -293,14 +290,9 @@ impl Learner<'_> {
         batch.finite(batch.training_rewards.clone())?;
         let sizes = vec![config.group_size; config.users_per_update];
         let sessions = GroupedSessions::new(batch, &sizes, config.form());
-        let rows = sessions.kept.concat();
-        let known = in_parts(&sessions.batch, &rows, |observation, actions| {
-            let states = states(&self.policy, observation)?;
-            Ok(self.policy.action_log_prob(&states, actions)?.log_prob.to_vec1()?)
-        })?;
-        let mut log_old = vec![0.0; sessions.batch.steps()];
-        rows.iter().zip(known).for_each(|(&row, log_prob)| log_old[row] = log_prob);
-        Ok((sessions, log_old))
+        let observed = states(&self.policy, &sessions.batch.observation)?;
+        let old = self.policy.action_log_prob(&observed, &sessions.batch.actions)?;
+        Ok((sessions, old.log_prob.to_vec1()?))
     }
 
     /// Passes over `rows` of the sessions.
@@ -341,9 +333,9 @@ impl Learner<'_> {
             loss = (loss - (&entropy * config.entropy_coef)?)?;
         }
         if let Some(reference) = &self.reference {
-            let kl = divergence(&self.policy.logits(&observed)?, &reference.log_probs(&observation)?)?.mean_all()?;
-            *sums.divergence.get_or_insert_default() += number_of(&kl)? * count;
-            loss = (loss + (kl * config.kl.coef_at(number, config.n_iterations))?)?;
+            let kl = kl_divergence(&self.policy.logits(&observed)?, &reference.log_probs(&observation)?)?.mean_all()?;
+            *sums.reference_kl.get_or_insert_default() += number_of(&kl)? * count;
+            loss = (loss + (kl * self.config.kl.coef_at(number, config.n_iterations))?)?;
         }
         sums.rows += count;
         sums.entropy += number_of(&entropy)? * count;
@@ -370,23 +362,9 @@ impl Sums {
             ("credit", mean(self.credit)),
             ("credited_share", mean(self.credited)),
         ];
-        metrics.extend(self.divergence.map(|divergence| ("divergence", mean(divergence))));
+        metrics.extend(self.reference_kl.map(|kl| ("reference_kl", mean(kl))));
         metrics
     }
-}
-
-/// What `of` gives for the steps of `batch` at `rows`, a few at a time, so that a long log needs no more memory than a batch.
-fn in_parts(
-    batch: &Batch,
-    rows: &[usize],
-    of: impl Fn(&Observation, &[u32]) -> Result<Vec<f32>>,
-) -> Result<Vec<f32>> {
-    let mut all = Vec::with_capacity(rows.len());
-    for rows in rows.chunks(256) {
-        let actions: Vec<u32> = rows.iter().map(|&row| batch.actions[row]).collect();
-        all.extend(of(&batch.observation.take(rows), &actions)?);
-    }
-    Ok(all)
 }
 
 impl Group {

@@ -169,12 +169,12 @@ mod tests {
         let values = |tensor: &Tensor| tensor.to_vec1::<f32>().unwrap();
         assert_eq!(values(found.verified().good), [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!(values(&found.advantage), [-3.0, -3.0, 3.0, -1.0, -1.0, 2.0, 0.0]);
-        let third = 1.0 / 3.0;
-        assert_eq!(values(found.verified().weight), [0.5, 0.5, 0.5, 1.0 - third, 1.0 - third, 1.0 - third, 0.0]);
+        let third = |count: f64| (count / 3.0) as f32;
+        assert_eq!(values(found.verified().weight), [0.5, 0.5, 0.5, third(2.0), third(2.0), third(2.0), 0.0]);
         let form = EvidenceForm { verified: true, ..FORM };
         let of_y = GroupedSessions::recorded(&recorded(sessions), &world, 2, form).unwrap();
         let advantages = values(&of_y.evidence_at(&[3, 5, 7, 9], &Device::Cpu).unwrap().advantage);
-        assert_eq!(advantages, [-0.5, 0.5, -third, 1.0 - third]);
+        assert_eq!(advantages, [-0.5, 0.5, -third(1.0), third(2.0)]);
     }
 
     #[test]
