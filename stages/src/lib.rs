@@ -31,6 +31,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
+        StageKind::of::<demonstrate::PermuteReturns>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
         StageKind::of::<embed::Embed>(),

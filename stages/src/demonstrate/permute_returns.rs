@@ -106,8 +106,7 @@ mod tests {
 
     #[test]
     fn each_user_keeps_the_returns_and_each_session_its_items() {
-        let sessions: Vec<Trajectory> =
-            (0..40).map(|k| session(k % 4, &vec![k as f32; 1 + k as usize % 3])).collect();
+        let sessions: Vec<Trajectory> = (0..40).map(|k| session(k % 4, &vec![k as f32; 1 + k as usize % 3])).collect();
         let found = permuted(1, sessions.clone()).unwrap();
         let mut moved = 0;
         for user in 0..4 {

@@ -234,6 +234,12 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "entropy" => {
             "Entropy of the policy (nats): 0 for a deterministic policy, ln of the catalogue size for a uniform one."
         }
+        "entropy_bonus" => "Mean product of normalised advantage and entropy of a step (nats), without its weight.",
+        "entropy_bonus_share" => "Share of steps whose product of advantage and entropy is not 0.",
+        "entropy_bonus_cut" => "Share of steps whose normalised advantage lies beyond ±3 and is cut.",
+        "entropy_bonus_correlation" => {
+            "Pearson’s r between that product and the step’s discounted return less the mean of its turn."
+        }
         "value_error" => "Mean squared error of the critic against its targets.",
         "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",
         "conservative_loss" => "By how much the values of actions outside the data exceed those of the data.",

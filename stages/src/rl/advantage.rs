@@ -9,7 +9,7 @@ pub fn n_step_returns(rewards: &[f32], values: &[f32], lengths: &[usize], gamma:
     for &length in lengths {
         let end = start + length;
         for t in start..end {
-            let last = (t + n_step).min(end);
+            let last = t.saturating_add(n_step).min(end);
             let beyond = if last < end { f64::from(values[last]) } else { 0.0 };
             let sum = rewards[t..last].iter().rev().fold(beyond, |sum, &r| f64::from(r) + gamma * sum);
             returns.push(sum as f32);
@@ -52,6 +52,25 @@ fn moments(values: &[f32]) -> (f64, f64) {
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
     let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     (mean, 1.0 / (variance.sqrt() + 1e-6))
+}
+
+/// An estimate of each step's true advantage in the world that it was played in: the discounted return from there to the episode's end,
+/// less the mean of all steps at the same turn. The world answers without chance and every episode is played by the present policy,
+/// so that it is unbiased up to what differs between the states of a turn; it uses no critic. Shapes as in [`n_step_returns`].
+#[must_use]
+pub fn true_advantages(rewards: &[f32], lengths: &[usize], gamma: f64) -> Vec<f32> {
+    let mut returns = n_step_returns(rewards, &[], lengths, gamma, usize::MAX);
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let mut turns = vec![(0.0, 0_u32); longest];
+    for (row, turn) in lengths.iter().flat_map(|&length| 0..length).enumerate() {
+        turns[turn].0 += f64::from(returns[row]);
+        turns[turn].1 += 1;
+    }
+    for (row, turn) in lengths.iter().flat_map(|&length| 0..length).enumerate() {
+        let (sum, count) = turns[turn];
+        returns[row] = (f64::from(returns[row]) - sum / f64::from(count)) as f32;
+    }
+    returns
 }
 
 /// Less the mean, over the deviation.
@@ -97,6 +116,13 @@ mod tests {
         let one = n_step_returns(&rewards, &values, &[3], 0.5, 1);
         let less: Vec<f32> = one.iter().zip(values).map(|(r, v)| r - v).collect();
         assert_eq!(generalised_advantages(&rewards, &values, &[3], 0.5, 0.0), less);
+    }
+
+    #[test]
+    fn a_true_advantage_is_what_a_step_returned_beyond_the_others_of_its_turn() {
+        // γ = ½: returns 1 + ½·2 and 2; 4 alone; so the first turn's mean is 3.
+        assert_eq!(true_advantages(&[1.0, 2.0, 4.0], &[2, 1], 0.5), [-1.0, 0.0, 1.0]);
+        assert!(true_advantages(&[], &[], 0.5).is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::a2c::policy_gradient_loss;
-use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipped};
+use super::advantage::{bootstrap_truncated, n_step_returns, normalised_and_clipped, true_advantages};
 use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
@@ -33,8 +33,9 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, ItemVectors, Items, TensorFile, Weights, World};
+use super::warm_start::Start;
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
+use crate::artifact::{Array, Demonstrations, ItemVectors, Items, PolicyFile, TensorFile, Weights, World};
 use crate::env::{Features, Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
@@ -54,6 +55,10 @@ learner_settings! {
         pub n_step: usize = 8,
         /// c_H: weight of the entropy bonus, per nat; IL-Rec: 0.1.
         pub entropy_coef: f64 = 0.01,
+        /// What the entropy of a played step is multiplied by in the bonus: 1 (`mean`, the default) or the normalised advantage, cut to ±3
+        /// (`advantage`: IBRO, see `rl::entropy`).
+        #[serde(skip_serializing_if = "EntropyBy::is_mean")]
+        pub entropy_by: EntropyBy = EntropyBy::Mean,
         /// c_V: weight of the critic's loss, 0 or more.
         pub value_coef: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1]: 0 as in IL-Rec's released code, 1 is pure inverse RL.
@@ -108,6 +113,16 @@ pipeline::ports! {
         /// A vector for each item, such as that of its text by `embed`. The discriminator reads it instead of the world's item vectors.
         /// Not beside `items`.
         item_vectors: Option<ItemVectors>,
+        /// The policy to begin from; a new network without.
+        init: Option<PolicyFile>,
+    }
+}
+
+impl Inputs {
+    /// Of these demonstrations, without anything optional.
+    #[must_use]
+    pub fn new(world: World, demonstrations: Demonstrations) -> Self {
+        Self { world, demonstrations, weights: None, items: None, item_vectors: None, init: None }
     }
 }
 
@@ -120,6 +135,7 @@ impl Stage for IlRec {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -143,7 +159,7 @@ impl Stage for IlRec {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -179,7 +195,7 @@ struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
-        let Inputs { world, demonstrations, weights, items, item_vectors } = inputs;
+        let Inputs { world, demonstrations, weights, items, item_vectors, init } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = BcDataset::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
@@ -198,7 +214,8 @@ impl<'a> Learner<'a> {
                 after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
             }
         }
-        let network = config.network.build(world, config.seed, device)?;
+        let start = Start::new(IlRec::KIND, &config.network, init.as_ref(), world, device)?;
+        let network = start.network(config.seed)?;
         let (items, vectors) = (items.as_ref(), item_vectors.as_ref());
         let features = Features::of(world, items, vectors, config.discriminator.text_embedding_dim, config.seed)?;
         Ok(Self {
@@ -296,19 +313,24 @@ impl PolicyLearner for Learner<'_> {
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
         let steps = batch.steps();
-        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let ActionLogProb { log_prob, entropy } = choice;
+        let entropy = entropy.narrow(0, 0, count)?;
+        let played = &batch.lengths[..config.episodes_per_update];
+        let truth = || true_advantages(&batch.training_rewards[..count], played, config.gamma);
+        let terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages[..count], truth);
+        let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
-        let entropy = entropy.narrow(0, 0, count)?.mean_all()?;
+        let bonus = config.entropy_by.bonus(&entropy, &advantages.narrow(0, 0, count)?)?;
+        let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
         let rows = self.pairs.draw(config.bc_batch_size, rng(&[config.seed, 0x1317, number]));
         let bc_loss = self.pairs.imitation_loss(&self.network, &rows)?;
-        let learned = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
+        let learned = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         let loss = (learned + (&bc_loss * config.bc_coef)?)?;
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(place)?;
         let max_weight = self.pairs.weights.iter().copied().fold(0.0, f32::max);
-        Ok(vec![
+        let mut series = vec![
             ("return", episode_return),
             ("length", length),
             ("entropy", f64::from(entropy.to_scalar::<f32>()?)),
@@ -318,7 +340,9 @@ impl PolicyLearner for Learner<'_> {
             ("discriminator_loss", metrics.loss),
             ("accuracy", metrics.accuracy),
             ("heaviest_weight", f64::from(max_weight)),
-        ])
+        ];
+        series.extend(terms);
+        Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
@@ -365,7 +389,7 @@ mod tests {
 
     fn train_with(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
+        let inputs = Inputs::new(world.clone(), demonstrations);
         config.run(inputs, &Context::detached(folder.path())).unwrap()
     }
 
@@ -378,13 +402,7 @@ mod tests {
             untrained: IlRec { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs {
-                world,
-                demonstrations,
-                weights: None,
-                items: None,
-                item_vectors: None,
-            },
+            inputs: Inputs::new,
             frozen: &[],
             refused: vec![
                 (with(|c: &mut IlRec| c.omega = 2.0), "omega"),
@@ -431,7 +449,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[1].steps.truncate(3);
         let config = IlRec { demo_fraction: 0.6, ..solver() };
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
+        let inputs = Inputs::new(world.clone(), demonstrations);
         let learner = Learner::new(&config, &inputs, &Device::Cpu).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
         assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));

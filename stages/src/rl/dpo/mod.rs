@@ -88,7 +88,8 @@ impl Stage for Dpo {
     const KIND: &'static str = "rl.dpo";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "train a policy on pairs of better and worse sessions, or of chosen and unchosen candidates";
+    const ABOUT: &'static str =
+        "train a policy on pairs of better and worse sessions, or of chosen and unchosen candidates";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;

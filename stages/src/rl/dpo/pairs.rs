@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn users_are_held_out_whole_and_one_is_left() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 9, 10);
-        let both = |user| [session(user, &[(0, 1.0, &[])]), session(user, &[(1, 2.0, &[])]), session(user, &[(2, 3.0, &[])])];
+        let both =
+            |user| [session(user, &[(0, 1.0, &[])]), session(user, &[(1, 2.0, &[])]), session(user, &[(2, 3.0, &[])])];
         let recorded = Demonstrations { trajectories: (0..10).flat_map(both).collect() };
         let split = |fraction: f64| {
             let mut all = Pairs::new(&recorded, PairsFrom::Sessions, &world, 2).unwrap();

@@ -44,10 +44,7 @@ fn straight_through_maximum(x: &Tensor, least: f64) -> candle_core::Result<Tenso
 }
 
 /// −∂L/∂log π(a|s)·S of each step: how far the loss pushes its log-probability, 0 where it does not. `change [S]` → `[S]`.
-pub fn credits(
-    change: &Tensor,
-    loss: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
-) -> candle_core::Result<Tensor> {
+pub fn credits(change: &Tensor, loss: impl Fn(&Tensor) -> candle_core::Result<Tensor>) -> candle_core::Result<Tensor> {
     let change = candle_core::Var::from_tensor(&change.detach())?;
     let gradients = loss(change.as_tensor())?.backward()?;
     match gradients.get(change.as_tensor()) {
@@ -138,7 +135,10 @@ mod tests {
                 let grpo = gradient_on_policy(|change| clipped_loss(change, &advantages, 0.2));
                 let size = nft.iter().map(|x| x.abs()).fold(0.0, f64::max);
                 assert!(size > 1e-2, "{size}");
-                assert!(nft.iter().zip(&grpo).all(|(a, b)| (a - b).abs() < 1e-6 * size), "{returns:?}\n{nft:?}\n{grpo:?}");
+                assert!(
+                    nft.iter().zip(&grpo).all(|(a, b)| (a - b).abs() < 1e-6 * size),
+                    "{returns:?}\n{nft:?}\n{grpo:?}"
+                );
             }
         }
     }

@@ -296,7 +296,13 @@ impl Learner<'_> {
     }
 
     /// Passes over `rows` of the sessions.
-    fn learn(&mut self, sessions: &GroupedSessions, log_old: &[f32], mut rows: Vec<usize>, number: u64) -> Result<Sums> {
+    fn learn(
+        &mut self,
+        sessions: &GroupedSessions,
+        log_old: &[f32],
+        mut rows: Vec<usize>,
+        number: u64,
+    ) -> Result<Sums> {
         let mut sums = Sums::default();
         for epoch in 0..self.config.n_epochs {
             rows.shuffle(&mut rng(&[self.config.seed, 0x670b, number, epoch]));

@@ -51,7 +51,11 @@ impl Outcome {
             return None;
         }
         let middle = sorted.len() / 2;
-        let median = if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] };
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        } else {
+            sorted[middle]
+        };
         let good: Vec<bool> = returns.iter().map(|&found| found > median || found == high).collect();
         let rate = good.iter().filter(|&&good| good).count() as f64 / good.len() as f64;
         Some(Self { good, rate: rate.clamp(RATES[0], RATES[1]), returns: returns.to_vec() })

@@ -109,9 +109,8 @@ impl GroupedSessions {
 
     /// y, r and ω at `rows`, then A.
     pub fn evidence_at(&self, rows: &[usize], device: &Device) -> Result<EvidenceTensors> {
-        let of = |value: fn(&Evidence) -> f32| {
-            Tensor::from_iter(rows.iter().map(|&row| value(&self.evidence[row])), device)
-        };
+        let of =
+            |value: fn(&Evidence) -> f32| Tensor::from_iter(rows.iter().map(|&row| value(&self.evidence[row])), device);
         Ok(EvidenceTensors {
             good: of(|e| e.good)?,
             rate: of(|e| e.rate)?,
@@ -160,8 +159,16 @@ mod tests {
     fn sessions_are_compared_with_those_of_their_user() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 9, 4);
         // User 1 returns 3 and 9, user 0 4 twice, user 2 one session, user 3 2, 2 and 5.
-        let sessions: &[(u32, &[f32])] =
-            &[(1, &[1.0, 2.0]), (0, &[4.0]), (3, &[2.0]), (1, &[9.0]), (0, &[2.0, 2.0]), (2, &[7.0]), (3, &[2.0]), (3, &[5.0])];
+        let sessions: &[(u32, &[f32])] = &[
+            (1, &[1.0, 2.0]),
+            (0, &[4.0]),
+            (3, &[2.0]),
+            (1, &[9.0]),
+            (0, &[2.0, 2.0]),
+            (2, &[7.0]),
+            (3, &[2.0]),
+            (3, &[5.0]),
+        ];
         let grouped = GroupedSessions::recorded(&recorded(sessions), &world, 2, FORM).unwrap();
         assert_eq!(grouped.batch.training_rewards, [4.0, 2.0, 2.0, 1.0, 2.0, 9.0, 7.0, 2.0, 2.0, 5.0]);
         assert_eq!((grouped.kept.clone(), grouped.dropped), (vec![vec![3, 4, 5], vec![7, 8, 9]], 2));
@@ -182,6 +189,9 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 9, 4);
         let error = GroupedSessions::recorded(&recorded(&[(0, &[1.0]), (0, &[1.0]), (1, &[2.0])]), &world, 2, FORM);
         let error = error.err().unwrap().to_string();
-        assert!(error.contains("none of 2 users has two recorded sessions of different returns") && error.contains("help: "));
+        assert!(
+            error.contains("none of 2 users has two recorded sessions of different returns")
+                && error.contains("help: ")
+        );
     }
 }

@@ -40,7 +40,14 @@ fn refused() -> Vec<(Group, &'static str)> {
 fn it_keeps_the_contract_of_learners() {
     for loss in LOSSES {
         assert_keeps_the_contract(&ContractCase {
-            short: Group { n_iterations: 5, users_per_update: 2, group_size: 3, n_epochs: 2, batch_size: 7, ..solver(loss) },
+            short: Group {
+                n_iterations: 5,
+                users_per_update: 2,
+                group_size: 3,
+                n_epochs: 2,
+                batch_size: 7,
+                ..solver(loss)
+            },
             untrained: Group { n_iterations: 0, ..solver(loss) },
             solver: solver(loss),
             updates: 5,
@@ -115,7 +122,8 @@ fn a_penalty_holds_it_at_the_reference_and_ports_fit_the_settings() {
         let stage = Group { n_iterations: 40, kl, ..solver(Loss::Nft) };
         let (init, reference) = (Some(untrained(&world)), (coef > 0.0).then(|| untrained(&world)));
         let learned = run(&stage, Inputs { world: world.clone(), demonstrations: None, init, reference }).unwrap();
-        let last = |series: &str| learned.curves.0.iter().rfind(|point| point.series == series).map(|point| point.value);
+        let last =
+            |series: &str| learned.curves.0.iter().rfind(|point| point.series == series).map(|point| point.value);
         (last("entropy").unwrap(), last("reference_kl"))
     };
     let ((free, none), (held, divergence)) = (moved(0.0), moved(10.0));
