@@ -122,7 +122,8 @@ pub fn copied(world: &World, demonstrations: &Demonstrations) -> PolicyFile {
     run(&copying, bc::Inputs::new(world.clone(), demonstrations.clone())).unwrap().policy
 }
 
-/// Beside each session a worse one of the same user, with the other item of each cluster; and who copies both.
+/// Beside each session a worse one of the same user, with the other item of each cluster; and who copies both, said to have learned
+/// nothing: the suite looks at what the training after it learns.
 pub fn beside_worse_sessions(world: &World, demonstrations: Demonstrations) -> (Demonstrations, PolicyFile) {
     let mut trajectories = demonstrations.trajectories;
     for mut worse in trajectories.clone() {
@@ -132,7 +133,8 @@ pub fn beside_worse_sessions(world: &World, demonstrations: Demonstrations) -> (
         trajectories.push(worse);
     }
     let both = Demonstrations { trajectories };
-    let copied = copied(world, &both);
+    let mut copied = copied(world, &both);
+    copied.tell_untrained().unwrap();
     (both, copied)
 }
 

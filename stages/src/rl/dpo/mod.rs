@@ -168,16 +168,16 @@ impl PolicyLearner for Learner<'_> {
         let found = margins.to_vec1::<f32>()?;
         let mean = |of: &dyn Fn(f64) -> f64| found.iter().map(|&x| of(f64::from(x))).sum::<f64>() / found.len() as f64;
         let mut metrics = vec![
-            ("loss", f64::from(loss.to_scalar::<f32>()?)),
-            ("accuracy", accuracy(&found)),
-            ("margin", mean(&|margin| margin)),
+            ("preference_loss", f64::from(loss.to_scalar::<f32>()?)),
+            ("pair_accuracy", accuracy(&found)),
+            ("pair_margin", mean(&|margin| margin)),
             // What is left of a pair's gradient.
             ("pair_weight", mean(&|margin| 1.0 / (1.0 + (config.beta * margin).exp()))),
         ];
         self.adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         self.adam.descend(self.policy.params(), &loss).with_context(|| format!("update {number}"))?;
         if (number + 1).is_multiple_of(LOOK_EVERY) && !self.held_out.is_empty() {
-            metrics.push(("heldout_accuracy", self.held_out_accuracy()?));
+            metrics.push(("heldout_pair_accuracy", self.held_out_accuracy()?));
         }
         Ok(metrics)
     }
@@ -276,9 +276,9 @@ mod tests {
             let stage = Dpo { mean_over_steps, holdout_fraction: 0.5, ..solver() };
             let learned = run(&stage, inputs);
             assert_eq!(greedy_returns(&learned.policy, &world), [120.0; 4]);
-            let losses = series(&learned, "loss");
+            let losses = series(&learned, "preference_loss");
             assert!((losses[0] - 2.0_f64.ln()).abs() < 1e-5 && losses[299] < losses[0], "{losses:?}");
-            assert_eq!(series(&learned, "heldout_accuracy").pop(), Some(1.0));
+            assert_eq!(series(&learned, "heldout_pair_accuracy").pop(), Some(1.0));
         }
     }
 

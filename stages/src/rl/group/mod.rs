@@ -5,7 +5,7 @@
 //! nft, rft:       L = −mean(ω·(y·log R + w·(1 − y)·log max_st((1 − r·R)/(1 − r), ε⁻))); rft is w = 0
 //! and L − c_H·mean(H(π(·|s))) + λ·mean(KL(π(·|s) ‖ π₀(·|s)))
 //!
-//! GRPO: Shao et al. 2024 (arXiv 2402.03300), eq. 3; Dr. GRPO: Liu et al. 2025 (arXiv 2503.20783); NFT, negative-aware fine-tuning:
+//! GRPO: Shao et al. 2024 (arXiv 2402.03300); Dr. GRPO: Liu et al. 2025 (arXiv 2503.20783); NFT, negative-aware fine-tuning:
 //! Chen et al. 2025 (arXiv 2505.18116) with the constants of its released code: ω = 1 − r, w = 1, ε⁻ = 1, r within [0.02, 0.98], log R up to 10.
 //! A bad session is evidence against its items: π_old is a mixture of a good and a bad policy, and a likelihood of the bad one bounds
 //! what the good one can be. On policy the gradient of `nft` is that of `dr_grpo`, or by `group_weight: sqrt_failure_odds` that of
@@ -15,7 +15,8 @@
 //! same, as in Dr. GRPO and NFT's code), its estimate of the divergence from drawn actions (it is exact here), and the learned reward.
 //!
 //! `from: world` plays the sessions. `from: demonstrations` learns from recorded ones and asks no world: π_old is the policy at
-//! `reference`, for example behaviour cloning of the same sessions, from which the training begins.
+//! `reference`, for example behaviour cloning of the same sessions, from which the training begins. It stays the same throughout, so the
+//! clip holds `grpo` and `dr_grpo` within ε of it: they refine the reference, `nft` and `rft` may replace it.
 
 mod loss;
 mod outcome;
@@ -63,7 +64,7 @@ pub enum Loss {
 /// Where sessions come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum From {
+pub enum SessionsFrom {
     /// The policy plays them in the training world, `group_size` for each drawn user.
     World,
     /// The recorded sessions at `demonstrations`, grouped by user; of the world only its user and item vectors are read.
@@ -84,7 +85,7 @@ learner_settings! {
     /// `rl.group`.
     pub struct Group {
         /// Where sessions come from: `world` or `demonstrations`.
-        pub from: From = From::World,
+        pub from: SessionsFrom = SessionsFrom::World,
         /// The loss: `grpo`, `dr_grpo`, `nft` or `rft`.
         pub loss: Loss = Loss::Nft,
         /// Iterations; each takes `users_per_update` groups and passes over their steps `n_epochs` times.
@@ -166,7 +167,7 @@ impl Stage for Group {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let recorded = self.from == From::Demonstrations;
+        let recorded = self.from == SessionsFrom::Demonstrations;
         let demonstrations = Requirement {
             setting: "from",
             port: "demonstrations",
@@ -193,15 +194,15 @@ impl Stage for Group {
         let device = device::of(cx)?;
         let window = self.network.window;
         let recorded = match (self.from, &inputs.demonstrations, &inputs.reference) {
-            (From::World, ..) => None,
-            (From::Demonstrations, Some(demonstrations), Some(reference)) => {
+            (SessionsFrom::World, ..) => None,
+            (SessionsFrom::Demonstrations, Some(demonstrations), Some(reference)) => {
                 let sessions = GroupedSessions::recorded(demonstrations, world, window, self.form())?;
                 cx.note("groups without a better session", sessions.dropped);
                 let old = Reference::new(reference, 0.0, 1.0, world, window, &device)?;
                 let log_old = old.action_log_probs(&sessions.batch.observation, &sessions.batch.actions)?;
                 Some(Recorded { sessions, log_old })
             }
-            (From::Demonstrations, ..) => anyhow::bail!(
+            (SessionsFrom::Demonstrations, ..) => anyhow::bail!(
                 "`from: demonstrations` needs both `demonstrations` and `reference`\nhelp: connect them, or set `from: world`"
             ),
         };
@@ -363,7 +364,7 @@ impl Sums {
         let mut metrics = vec![
             ("success_rate", rates.iter().sum::<f64>() / rates.len() as f64),
             ("entropy", mean(self.entropy)),
-            ("ratio", mean(self.ratio)),
+            ("probability_ratio", mean(self.ratio)),
             // How far the loss pushes log π of a step, and how many steps it pushes at all.
             ("credit", mean(self.credit)),
             ("credited_share", mean(self.credited)),

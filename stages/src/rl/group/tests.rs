@@ -68,7 +68,7 @@ fn untrained(world: &World) -> PolicyFile {
 #[test]
 fn recorded_sessions_keep_the_contract_too() {
     for loss in [Loss::Grpo, Loss::Nft] {
-        let solver = Group { from: From::Demonstrations, ..solver(loss) };
+        let solver = Group { from: SessionsFrom::Demonstrations, ..solver(loss) };
         assert_keeps_the_contract(&ContractCase {
             short: Group { n_iterations: 5, users_per_update: 2, n_epochs: 2, batch_size: 7, ..solver.clone() },
             untrained: Group { n_iterations: 0, ..solver.clone() },
@@ -105,11 +105,11 @@ fn it_prefers_what_paid_over_what_was_frequent() {
             init: None,
             reference: Some(copied.clone()),
         };
-        let stage = Group { from: From::Demonstrations, ..solver(loss) };
+        let stage = Group { from: SessionsFrom::Demonstrations, ..solver(loss) };
         let learned = run(&stage, inputs).unwrap();
         assert_eq!(greedy_returns(&learned.policy, &world), [120.0, 120.0], "{loss:?}");
         let first = |series: &str| learned.curves.0.iter().find(|point| point.series == series).unwrap().value;
-        assert!((first("ratio") - 1.0).abs() < 1e-5, "it begins from π_old");
+        assert!((first("probability_ratio") - 1.0).abs() < 1e-5, "it begins from π_old");
         assert_eq!((first("success_rate"), first("credited_share") < 1.0), (0.25, loss == Loss::Rft));
     }
 }
@@ -134,7 +134,7 @@ fn a_penalty_holds_it_at_the_reference_and_ports_fit_the_settings() {
         stage.requirements().iter().map(|wanted| (wanted.port, wanted.connected)).collect()
     };
     assert_eq!(ports(&Group::default()), [("demonstrations", false), ("reference", false)]);
-    let recorded = Group { from: From::Demonstrations, ..Group::default() };
+    let recorded = Group { from: SessionsFrom::Demonstrations, ..Group::default() };
     assert_eq!(ports(&recorded), [("demonstrations", true), ("reference", true)]);
     let kl = KlConfig { coef: 0.1, ..KlConfig::default() };
     assert_eq!(ports(&Group { kl, ..Group::default() }), [("demonstrations", false), ("reference", true)]);
