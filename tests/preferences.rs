@@ -35,7 +35,10 @@ stages:
 #[test]
 fn sessions_are_compared_and_the_policies_are_served() {
     let project = Project::new().config(EXPERIMENT);
-    project.ok(&["run", "x.yaml"]).says(&["sessions with another return", "pairs", "groups without a better session"]);
+    let told = project.ok(&["run", "x.yaml"]).stderr;
+    for note in ["sessions with another return", "groups without a better session", "held out"] {
+        assert!(told.contains(note), "no `{note}` in\n{told}");
+    }
     for policy in ["compared@loss=grpo", "compared@loss=nft", "preferred", "played"] {
         let served = project.ok(&["recommend", policy, "--user", "1", "--top", "3"]).stdout;
         assert!(served.lines().count() >= 3, "{policy}: {served}");
