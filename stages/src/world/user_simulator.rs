@@ -202,7 +202,7 @@ impl UserSimulator {
             quit_penalty: self.quit_penalty.map(|x| x as f32),
             repeats: self.repeats,
         };
-        let (ensemble_std, predicted_std, bonus) = (None, None, None);
+        let (ensemble_std, predicted_std, bonus, diversity_penalty) = (None, None, None, None);
         Ok(World {
             reward,
             distance,
@@ -211,6 +211,7 @@ impl UserSimulator {
             ensemble_std,
             predicted_std,
             bonus,
+            diversity_penalty,
             categories,
             rules,
             distances,
