@@ -40,7 +40,7 @@ fn sessions_are_compared_and_the_policies_are_served() {
         assert!(told.contains(note), "no `{note}` in\n{told}");
     }
     for policy in ["compared@loss=grpo", "compared@loss=nft", "preferred", "played"] {
-        let served = project.ok(&["recommend", policy, "--user", "1", "--top", "3"]).stdout;
+        let served = project.ok(&["recommend", policy, "--user", "1", "--count", "3"]).stdout;
         assert!(served.lines().count() >= 3, "{policy}: {served}");
         let origin = project.ok(&["inspect", &format!("{policy}.policy")]).stdout;
         assert!(!origin.contains("untrained"), "{policy} learned something\n{origin}");
