@@ -66,6 +66,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::Group>(),
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),
+        StageKind::of::<rl::Mixture>(),
         StageKind::of::<rl::Ppo>(),
         StageKind::of::<rl::Reinforce>(),
         StageKind::of::<rl::Sac>(),

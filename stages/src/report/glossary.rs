@@ -240,6 +240,13 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "entropy_bonus_correlation" => {
             "Pearson’s r between that product and the step’s discounted return less the mean of its turn."
         }
+        "kl_coef" => "λ: coefficient of the divergence from the reference policy.",
+        "reference_kl" => "Mean KL divergence of the policy from the reference policy (nats).",
+        "reference_kl_share" => "Share of states with a divergence above 0.001 nats.",
+        "reference_correlation" => {
+            "Pearson’s r between ln of the reference policy’s probability of an action and the step’s discounted return less the mean of its turn."
+        }
+        "frozen_share" => "Share of the frozen policy in a mixture.",
         "value_error" => "Mean squared error of the critic against its targets.",
         "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",
         "conservative_loss" => "By how much the values of actions outside the data exceed those of the data.",

@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, ensure};
 use candle_core::Device;
 
-use super::{Bcq, C51, Cql, Dqn, NetworkConfig};
+use super::{Bcq, C51, Cql, Dqn, Mixture, NetworkConfig};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
 use pipeline::Stage as _;
@@ -55,7 +55,9 @@ impl<'a> Start<'a> {
 
 fn accept(learner: &str, wanted: &NetworkConfig, init: &PolicyFile, world: &World) -> Result<()> {
     let maker = init.origin()?.learner;
-    let (own, other) = (gives(learner), gives(&maker));
+    // A mixture begins from one policy, and so is none.
+    let own = if learner == Mixture::KIND { LOGITS } else { gives(learner) };
+    let other = gives(&maker);
     ensure!(
         own == other,
         "the policy at `init` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of {learner}, or of \
@@ -87,13 +89,17 @@ fn accept(learner: &str, wanted: &NetworkConfig, init: &PolicyFile, world: &Worl
     Ok(())
 }
 
+/// What most policies give.
+const LOGITS: &str = "logits of a policy";
+
 /// What the policies of a learner give for each item.
 fn gives(learner: &str) -> &'static str {
     match learner {
         Dqn::KIND | Cql::KIND => "values",
         Bcq::KIND => "values among usual items",
         C51::KIND => "distributions of returns",
-        _ => "logits of a policy",
+        Mixture::KIND => "a mixture of two policies",
+        _ => LOGITS,
     }
 }
 
