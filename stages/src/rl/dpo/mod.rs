@@ -117,11 +117,12 @@ impl Stage for Dpo {
         let reference = Reference::new(&inputs.reference, 0.0, 1.0, world, window, &device)?;
         let (observation, items) = pairs.take(&(0..pairs.decisions()).collect::<Vec<_>>());
         let log_reference = reference.action_log_probs(&observation, &items)?;
-        let begin = inputs.init.as_ref().unwrap_or(&inputs.reference);
-        let policy = Start::new(Self::KIND, &self.network, Some(begin), world, &device)?.network(self.seed)?;
+        let begin = (inputs.init.as_ref(), &inputs.reference);
+        let start = Start::at_reference(Self::KIND, &self.network, begin, world, &device)?;
+        let policy = start.network(self.seed)?;
         let adam = self.optimizer.adam(policy.params())?;
         let mut learner = Learner { config: self, pairs, held_out, log_reference, policy, adam };
-        let plan = self.plan(self.n_gradient_steps).after(Some(begin), Some(&inputs.reference))?;
+        let plan = self.plan(self.n_gradient_steps).after(start.init(), Some(&inputs.reference))?;
         train(&mut learner, &plan, world, cx)
     }
 }
@@ -296,6 +297,20 @@ mod tests {
         let inputs = Inputs { reference, demonstrations, init: None, world: world.clone() };
         let learned = run(&Dpo { pairs: PairsFrom::Candidates, ..solver() }, inputs);
         assert_eq!(greedy_returns(&learned.policy, &world), [27.0; 2]);
+    }
+
+    #[test]
+    fn a_reference_of_other_settings_is_refused_by_its_port() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 2);
+        let (demonstrations, reference) = beside_worse_sessions(&world, demonstrated_cycles(&world, &[&[0, 2, 4]]));
+        let wide = Dpo { network: NetworkConfig { hidden_size: 7, ..small_network() }, ..solver() };
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = Inputs { world, demonstrations, reference, init: None };
+        let error = wide.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+        assert!(
+            error.contains("the policy at `reference` has `hidden_size: 32`") && error.contains("help: "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -206,17 +206,23 @@ impl Stage for Group {
                 "`from: demonstrations` needs both `demonstrations` and `reference`\nhelp: connect them, or set `from: world`"
             ),
         };
-        let begin = inputs.init.as_ref().or(inputs.reference.as_ref().filter(|_| recorded.is_some()));
-        let policy = Start::new(Self::KIND, &self.network, begin, world, &device)?.network(self.seed)?;
+        let (init, reference) = (inputs.init.as_ref(), inputs.reference.as_ref());
+        let start = match reference {
+            Some(reference) if recorded.is_some() => {
+                Start::at_reference(Self::KIND, &self.network, (init, reference), world, &device)?
+            }
+            _ => Start::new(Self::KIND, &self.network, init, world, &device)?,
+        };
+        let policy = start.network(self.seed)?;
         let mut learner = Learner {
             config: self,
             world,
             recorded: recorded.as_ref(),
-            reference: Reference::optional(&self.kl, inputs.reference.as_ref(), world, window, &device)?,
+            reference: Reference::optional(&self.kl, reference, world, window, &device)?,
             adam: self.optimizer.adam(policy.params())?,
             policy,
         };
-        train(&mut learner, &self.plan(self.n_iterations).after(begin, inputs.reference.as_ref())?, world, cx)
+        train(&mut learner, &self.plan(self.n_iterations).after(start.init(), reference)?, world, cx)
     }
 }
 
