@@ -31,6 +31,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
+        StageKind::of::<demonstrate::PermuteReturns>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
         StageKind::of::<embed::Embed>(),
@@ -60,7 +61,9 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::C51>(),
         StageKind::of::<rl::Cql>(),
         StageKind::of::<rl::Crr>(),
+        StageKind::of::<rl::Dpo>(),
         StageKind::of::<rl::Dqn>(),
+        StageKind::of::<rl::Group>(),
         StageKind::of::<rl::IlRec>(),
         StageKind::of::<rl::Iql>(),
         StageKind::of::<rl::Mixture>(),
