@@ -70,8 +70,9 @@ fn what_does_not_fit_is_said_before_anything_runs() {
         assert!(DEPLOYED.contains(from));
         Project::new().config(&DEPLOYED.replace(from, to)).run(&["plan", "x.yaml"]).ends_with(2)
     };
-    plan(", reference: bc.policy", "").says(&["`kl.coef`", "`reference`", "help: connect a policy"]);
-    plan(", kl: { coef: 1.0 }", "").says(&["`reference`", "`kl.coef`", "it is 0", "remove the input"]);
+    plan(", reference: bc.policy", "")
+        .says(&["`held` has no input `reference`, which `kl.coef` requires", "help: connect a policy"]);
+    plan(", kl: { coef: 1.0 }", "").says(&["`kl.coef`", "an input `reference`", "it is 0", "or remove the input"]);
     plan("kl: { coef: 1.0 }", "kl: { coef: 1.0, floor: 0.0 }").says(&["kl.floor", "above 0"]);
     plan(
         ", init: bc.policy }\n    with: { n_iterations: 3, episodes_per_update: 8, bc",
@@ -79,8 +80,14 @@ fn what_does_not_fit_is_said_before_anything_runs() {
     )
     .says(&["no input `initial`", "did you mean `init`?"]);
     // What a policy began from counts as what it learned from.
-    plan("{ use: rl.bc, inputs: { world: world.world,", "{ use: rl.bc, inputs: { world: evaluation.world,")
-        .says(&["score", "no policy may learn from the evaluation world"]);
+    let began = DEPLOYED
+        .replace("{ use: rl.bc, inputs: { world: world.world,", "{ use: rl.bc, inputs: { world: evaluation.world,")
+        .replace("bc: bc.policy, tuned: tuned.policy, mixed: mixed.policy, held: held.policy", "tuned: tuned.policy");
+    Project::new()
+        .config(&began)
+        .run(&["plan", "x.yaml"])
+        .ends_with(2)
+        .says(&["`tuned.policy` was made with `evaluation.world`", "no policy may learn from the"]);
     let project = Project::new().config(DEPLOYED);
     let wide = "stages.tuned.with.network={ hidden_size: 32 }";
     project
