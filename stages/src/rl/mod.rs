@@ -29,6 +29,7 @@ mod ilrec_discriminator;
 pub mod inputs;
 mod iql;
 pub mod learner;
+mod memory;
 pub mod mixed_reward;
 mod network;
 mod ppo;
