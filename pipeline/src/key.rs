@@ -59,13 +59,19 @@ impl KeyMaterial {
             }
             row
         };
-        let rows = |port: &PortSpec| inputs(port.name).into_iter().map(|found| input(port, found)).collect();
+        let rows = |port: &PortSpec| inputs(port.name).into_iter().map(|found| input(port, found)).collect::<Vec<_>>();
+        let absent = |name: &str, rows: &[Value]| rows.is_empty() && kind.added_ports.contains(&name);
         Self {
             engine: ENGINE,
             kind: kind.kind.into(),
             version: kind.version,
             config,
-            inputs: (kind.inputs)().iter().map(|port| (port.name.into(), Value::Array(rows(port)))).collect(),
+            inputs: (kind.inputs)()
+                .iter()
+                .map(|port| (port.name, rows(port)))
+                .filter(|(name, rows)| !absent(name, rows))
+                .map(|(name, rows)| (name.into(), Value::Array(rows)))
+                .collect(),
             outputs: (kind.outputs)()
                 .iter()
                 .map(|port| (port.name.into(), json!({ "kind": port.kind, "format": port.format })))
@@ -286,6 +292,22 @@ mod tests {
     }
 
     static GATHER: StageKind = StageKind::of::<Gather>();
+
+    #[test]
+    fn a_port_that_came_later_is_in_the_key_only_where_something_is_connected() {
+        let config = Gather { rate: 0.5, words: vec![], deep: [].into(), retries: 0 };
+        let inputs = |connected: bool| {
+            let Ok(stage) = (GATHER.parse)(serde_json::to_value(&config).unwrap()) else { panic!("no config") };
+            let input = Input { name: "a".into(), cell: String::new(), digest: "d1".into() };
+            let found = move |port: &str| if connected && port == "one" { vec![input.clone()] } else { vec![] };
+            let later = StageKind { added_ports: &["one"], ..StageKind::of::<Gather>() };
+            [&GATHER, &later].map(|kind| KeyMaterial::new(kind, &*stage, &[], &found))
+        };
+        let [before, later] = inputs(false);
+        assert_eq!((before.inputs.keys().count(), later.inputs.keys().collect::<Vec<_>>()), (2, vec!["many"]));
+        let [before, later] = inputs(true);
+        assert_eq!((before.key(), later.inputs["one"][0]["digest"].as_str()), (later.key(), Some("d1")));
+    }
 
     fn gathered(config: &Gather, (many, one): &Fed, one_name: &str) -> String {
         let Ok(stage) = (GATHER.parse)(serde_json::to_value(config).unwrap()) else { panic!("no config of the stage") };

@@ -80,6 +80,9 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     /// Dotted config paths that change how the result is reached but not the result (`llm.openai.max_concurrent_requests`): not
     /// in the key.
     const NOT_IN_KEY: &'static [&'static str] = &[];
+    /// Optional inputs that a later version of the program added: where nothing is connected, they are not in the key, so that results
+    /// from before stay valid.
+    const ADDED_PORTS: &'static [&'static str] = &[];
     /// Whether its outputs number users and items anew, so that they fit nothing that was made before it.
     const REINDEXES: bool = false;
     /// Whether it trains, and so can compute on another [device](crate::Device) than the processor.
@@ -189,6 +192,8 @@ pub struct StageKind {
     pub about: &'static str,
     /// As [`Stage::NOT_IN_KEY`].
     pub not_in_key: &'static [&'static str],
+    /// As [`Stage::ADDED_PORTS`].
+    pub added_ports: &'static [&'static str],
     /// As [`Stage::REINDEXES`].
     pub reindexes: bool,
     /// As [`Stage::USES_DEVICE`].
@@ -212,6 +217,7 @@ impl StageKind {
             version: S::VERSION,
             about: S::ABOUT,
             not_in_key: S::NOT_IN_KEY,
+            added_ports: S::ADDED_PORTS,
             reindexes: S::REINDEXES,
             uses_device: S::USES_DEVICE,
             inputs: S::Inputs::specs,

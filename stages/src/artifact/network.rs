@@ -32,6 +32,9 @@ pub struct Origin {
     /// The source of those distances: it decides whether equal ones are a privilege. Absent in policies of earlier versions.
     #[serde(default)]
     pub distances: Option<DistancesFrom>,
+    /// [`World::rewards_digest`] of the worlds that the policies behind it learned in: what it began from, and what it was held near.
+    #[serde(default)]
+    pub learned_in_before: Vec<String>,
     /// Whether items may be recommended again there: the policy is evaluated and served in the same way.
     #[serde(default)]
     pub repeats: Repeats,
@@ -51,6 +54,7 @@ impl Origin {
             distances_digest: world.distances_digest(),
             distances: Some(world.distances.clone()),
             repeats: world.rules.repeats,
+            learned_in_before: Vec::new(),
             untrained: false,
         }
     }
@@ -76,6 +80,11 @@ impl PolicyFile {
     pub fn ids(&self) -> Result<Ids> {
         let rows = |table: &str| self.0.arrays.get(table).and_then(|array| array.shape.first().copied()).unwrap_or(0);
         Ids::read_from(&self.0, rows("table.user_vectors"), rows("table.item_vectors"))
+    }
+
+    /// Says in which worlds the policies behind it learned; nothing where there are none.
+    pub fn tell_learned_before(&mut self, worlds: &[String]) -> Result<()> {
+        if worlds.is_empty() { Ok(()) } else { self.0.tell("learned_in_before", &worlds) }
     }
 
     /// Says of a policy that its parameters are those that it began with.

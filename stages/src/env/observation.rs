@@ -89,6 +89,14 @@ impl Observation {
         }
     }
 
+    /// The same with the last `window` items of each state, of which it holds at least as many.
+    #[must_use]
+    pub fn shortened(&self, window: usize) -> Self {
+        let newest = |all: &[u32]| all.chunks_exact(self.window).flat_map(|row| &row[..window]).copied().collect();
+        let rewards = self.rewards.chunks_exact(self.window).flat_map(|row| &row[..window]).copied().collect();
+        Self { recent: newest(&self.recent), rewards, window, ..self.clone() }
+    }
+
     /// The states at `rows`, in that order.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
@@ -141,6 +149,12 @@ mod tests {
         let taken = seen.take(&[1, 1, 0]);
         assert_eq!((taken.masked(0), taken.masked(1), taken.masked(2)), (&[4][..], &[4][..], &[0, 3][..]));
         assert_eq!(taken.recent, [4, 6, 6, 4, 6, 6, 3, 0, 6]);
+        let short = seen.shortened(1);
+        assert_eq!(
+            (&short.recent[..], &short.rewards[..], short.masked(0)),
+            (&[3, 4][..], &[4.0, 3.0][..], &[0, 3][..])
+        );
+        assert_eq!(seen.shortened(3), seen);
         world.rules.repeats = Repeats::Allowed;
         let mut free = Episodes::new(&world, &[1]);
         free.step(&[0], &[0]).unwrap();

@@ -98,7 +98,7 @@ fn best(row: &[f32]) -> u32 {
 }
 
 /// An index drawn from softmax(row), by inversion, with one draw.
-fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
+pub fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
     let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = row.iter().map(|&x| f64::from((x - high).exp())).sum();
     let mut left = draw.random::<f64>() * total;

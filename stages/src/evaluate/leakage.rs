@@ -124,7 +124,8 @@ impl LeakageAudit {
 
     /// Whether a policy learned in a world with the evaluation world's rewards.
     fn learned_from_its_evaluation(&self, origin: &Origin) -> bool {
-        origin.learned_in == self.evaluation.rewards
+        let worlds = std::iter::once(&origin.learned_in).chain(&origin.learned_in_before);
+        worlds.into_iter().any(|world| *world == self.evaluation.rewards)
     }
 
     /// Whether one of these policies learned in another world than the one at `training_world`.

@@ -63,7 +63,7 @@ impl Baselines {
                 seed,
                 ..A2c::default()
             };
-            let inputs = OnlineWithDemos { world: world.clone(), reward: None, demonstrations: None, weights: None };
+            let inputs = OnlineWithDemos::new(world.clone());
             Ok(learner.run(inputs, cx)?.policy)
         })
     }
@@ -78,7 +78,7 @@ impl Baselines {
     ) -> Result<Vec<Named<PolicyFile>>> {
         self.each(name, cx, |seed, cx| {
             let learner = BehaviourCloning { seed, ..BehaviourCloning::default() };
-            let inputs = bc::Inputs { world: training.clone(), demonstrations: demonstrations.clone(), weights: None };
+            let inputs = bc::Inputs::new(training.clone(), demonstrations.clone());
             Ok(learner.run(inputs, cx)?.policy)
         })
     }

@@ -216,7 +216,7 @@ mod tests {
             },
             ..BehaviourCloning::default()
         };
-        let inputs = Inputs { world: world.clone(), demonstrations: demonstrations.clone(), weights: Some(weights) };
+        let inputs = Inputs { weights: Some(weights), ..Inputs::new(world.clone(), demonstrations.clone()) };
         let policy = cloning.run(inputs, &Context::detached(folder.path())).unwrap().policy;
         let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
         let played = play(world, &[0; 50], &PolicyAgent { network: &network, sample: true }, 3).unwrap();

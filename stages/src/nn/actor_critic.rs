@@ -315,13 +315,18 @@ impl ActorCritic {
         Ok(file)
     }
 
-    /// Reads a network from a file's content.
+    /// Reads a network from a file's content, on the CPU.
     pub fn import(file: &TensorFile) -> Result<Self> {
+        Self::import_on(&Device::Cpu, file)
+    }
+
+    /// The same on that device.
+    pub fn import_on(device: &Device, file: &TensorFile) -> Result<Self> {
         let config: ActorCriticConfig = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
         let users = arrays.remove("table.user_vectors").unwrap_or_default();
         let items = arrays.remove("table.item_vectors").unwrap_or_default();
-        let network = Self::new(config, &users, &items, 0)?;
+        let network = Self::new_on(device, config, &users, &items, 0)?;
         network.params.import(&arrays)?;
         Ok(network)
     }

@@ -1,10 +1,10 @@
 //! The policy of discrete BCQ: the item of the highest value among those that the behaviour policy is likely to choose.
 
 use anyhow::Result;
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 
 use super::ActorCritic;
-use super::policy_io::{PolicyNetwork, PolicyOutput};
+use super::policy_io::{PolicyNetwork, PolicyOutput, under};
 use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
 
@@ -32,10 +32,15 @@ impl BcqPolicy {
 
     /// Reads what [`BcqPolicy::export`] wrote.
     pub(super) fn import(file: &TensorFile, threshold: f64) -> Result<Self> {
-        let (values, behaviour) = (ActorCritic::import(file)?, ActorCritic::import(file)?);
-        let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
-        behaviour.params().import(&file.arrays.iter().filter_map(of).collect())?;
+        let (values, behaviour) = (ActorCritic::import(file)?, Self::behaviour(&Device::Cpu, file)?);
         Ok(Self { values, behaviour, threshold })
+    }
+
+    /// The behaviour network of what [`BcqPolicy::export`] wrote, on that device.
+    pub fn behaviour(device: &Device, file: &TensorFile) -> Result<ActorCritic> {
+        let behaviour = ActorCritic::import_on(device, file)?;
+        behaviour.params().import(&under(PREFIX, file))?;
+        Ok(behaviour)
     }
 }
 
@@ -57,8 +62,6 @@ pub fn likely_actions(logits: &Tensor, threshold: f64) -> candle_core::Result<Te
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::artifact::Array;
     use crate::nn::actor_critic::ActorCriticConfig;

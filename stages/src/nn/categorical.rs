@@ -12,7 +12,7 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{Atoms, embedding, expected_returns};
-use super::policy_io::{PolicyNetwork, PolicyOutput};
+use super::policy_io::{PolicyNetwork, PolicyOutput, under};
 use super::state_batch::StateBatch;
 use super::{ActorCritic, Init, Mlp, Params};
 use crate::artifact::TensorFile;
@@ -147,11 +147,10 @@ impl Categorical {
         Ok(file)
     }
 
-    /// Reads what [`Categorical::export`] wrote.
-    pub(super) fn import(file: &TensorFile, support: Support) -> Result<Self> {
-        let network = Self::new(ActorCritic::import(file)?, support, 0)?;
-        let of = |(name, array): (&String, _)| Some((name.strip_prefix(PREFIX)?.to_owned(), Clone::clone(array)));
-        network.params.import(&file.arrays.iter().filter_map(of).collect())?;
+    /// Reads what [`Categorical::export`] wrote, on that device.
+    pub fn import_on(device: &Device, file: &TensorFile, support: Support) -> Result<Self> {
+        let network = Self::new(ActorCritic::import_on(device, file)?, support, 0)?;
+        network.params.import(&under(PREFIX, file))?;
         Ok(network)
     }
 }

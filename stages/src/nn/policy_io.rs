@@ -1,7 +1,9 @@
 //! Policies in files: every trained policy gives scores of all items, and the best item has the highest score.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
@@ -9,7 +11,7 @@ use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
 use super::state_batch::StateBatch;
-use crate::artifact::TensorFile;
+use crate::artifact::{Array, TensorFile};
 
 /// A trained policy.
 pub trait PolicyNetwork: Send + Sync {
@@ -66,15 +68,28 @@ struct PolicyHeader {
     served: PolicyOutput,
 }
 
+/// How the scores of a policy's file are computed.
+///
+/// # Errors
+/// When its header does not say so in a known way.
+pub fn output_of(file: &TensorFile) -> Result<PolicyOutput> {
+    Ok(file.about::<PolicyHeader>()?.served)
+}
+
+/// The arrays of a file under a prefix, by their names without it.
+pub(super) fn under(prefix: &str, file: &TensorFile) -> BTreeMap<String, Array> {
+    let of = |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_owned(), array.clone()));
+    file.arrays.iter().filter_map(of).collect()
+}
+
 /// Loads the policy of a file.
 ///
 /// # Errors
 /// When its arrays do not fit its header.
 pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
-    let PolicyHeader { served } = file.about()?;
-    Ok(match served {
+    Ok(match output_of(file)? {
         PolicyOutput::Logits => Box::new(ActorCritic::import(file)?),
         PolicyOutput::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
-        PolicyOutput::Categorical(support) => Box::new(Categorical::import(file, support)?),
+        PolicyOutput::Categorical(support) => Box::new(Categorical::import_on(&Device::Cpu, file, support)?),
     })
 }

@@ -1,7 +1,7 @@
 //! Advantage actor-critic over whole episodes, with a behaviour-cloning loss.
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL;  R_t = Σ_{k<n} γᵏ r_{t+k} + γⁿ V(s_{t+n});  A = (R − V(s) − mean) / deviation
-//! L = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²) + λ·L_imit
+//! L = −mean(A·log π(a|s)) − c_H·H(π) + c_V·mean((V − R)²) + λ·L_imit + λ_KL·mean KL(π‖π₀)
 //!
 //! Mnih et al. 2016 (arXiv 1602.01783, algorithm S3) in its synchronous form; the mix and L_imit are IL-Rec's (arXiv
 //! 2510.13229). The task is of finite horizon and the state holds the progress, so the value after the last turn is 0
@@ -17,8 +17,10 @@ use super::batch::value_unit;
 use super::inputs::OnlineWithDemos;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
+use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -48,6 +50,9 @@ learner_settings! {
         pub bc_coef: f64 = 0.25,
         /// Demonstrated steps in the behaviour-cloning loss of a gradient step, from 1.
         pub bc_batch_size: usize = 128,
+        /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        #[serde(skip_serializing_if = "KlConfig::is_off")]
+        pub kl: KlConfig = KlConfig::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -67,6 +72,7 @@ impl Stage for A2c {
     const ABOUT: &'static str =
         "train a policy by advantage actor-critic on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
@@ -78,11 +84,16 @@ impl Stage for A2c {
         validation::behaviour_cloning(self.bc_coef, self.bc_batch_size)?;
         validation::coefficient("value_coef", self.value_coef)?;
         validation::finite("entropy_coef", self.entropy_coef)?;
+        validation::nested("kl", self.kl.check())?;
         self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.bc_coef)).collect()
+        MixedReward::requirement(self.omega)
+            .into_iter()
+            .chain(BcDataset::requirement(self.bc_coef))
+            .chain([self.kl.requirement()])
+            .collect()
     }
 
     fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
@@ -96,8 +107,16 @@ impl Stage for A2c {
             world,
             self.network.window,
         )?;
-        let mut learner = Trainer { learner: Learner::new(self, world, &device)?, world, demonstrated, reward };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let reference = Reference::optional(&self.kl, inputs.reference.as_ref(), world, self.network.window, &device)?;
+        let learner = Learner { reference, ..Learner::with(self, start.network(self.seed)?, world)? };
+        let mut learner = Trainer { learner, world, demonstrated, reward };
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            world,
+            cx,
+        )
     }
 }
 
@@ -159,14 +178,20 @@ pub struct Learner<'c> {
     adam: AdamW,
     /// The critic's unit.
     value_unit: f64,
+    /// π₀, where the policy is held near one.
+    reference: Option<Reference>,
 }
 
 impl<'c> Learner<'c> {
     /// A fresh learner on that device.
     pub fn new(config: &'c A2c, world: &World, device: &Device) -> Result<Self> {
-        let network = config.network.build(world, config.seed, device)?;
+        Self::with(config, config.network.build(world, config.seed, device)?, world)
+    }
+
+    /// A learner that begins with that network.
+    fn with(config: &'c A2c, network: ActorCritic, world: &World) -> Result<Self> {
         let adam = config.optimizer.adam(network.params())?;
-        Ok(Self { config, network, adam, value_unit: value_unit(world, config.gamma) })
+        Ok(Self { config, network, adam, value_unit: value_unit(world, config.gamma), reference: None })
     }
 
     /// The policy's network with its optimiser, as a part of a [`State`].
@@ -192,8 +217,8 @@ impl<'c> Learner<'c> {
         let config = self.config;
         let batch = self.collect(world, iteration)?;
         let rewards = batch.finite(reward(&batch, &self.network)?).with_context(|| format!("update {iteration}"))?;
-        let (choice, values) =
-            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
+        let observed = states(&self.network, &batch.observation)?;
+        let (choice, values) = self.network.evaluate_actions(&observed, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
@@ -203,7 +228,7 @@ impl<'c> Learner<'c> {
         let steps = batch.steps();
         let ActionLogProb { log_prob, entropy } = choice;
         let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
-        let terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages, truth);
+        let mut terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages, truth);
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
         let actor = policy_gradient_loss(&log_prob, &advantages)?;
         let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
@@ -216,6 +241,13 @@ impl<'c> Learner<'c> {
             let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
             imitated = f64::from(bc_loss.to_scalar::<f32>()?);
             loss = (loss + (bc_loss * config.bc_coef)?)?;
+        }
+        if let Some(reference) = &self.reference {
+            let coef = config.kl.coef_at(iteration, config.n_iterations);
+            let divergences =
+                kl_divergence(&self.network.logits(&observed)?, &reference.log_probs(&batch.observation)?)?;
+            loss = (loss + (divergences.mean_all()? * coef)?)?;
+            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
         }
         self.adam.learning_rate = config.optimizer.rate(iteration, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;
@@ -257,7 +289,7 @@ mod tests {
             untrained: A2c { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| OnlineWithDemos { world, reward: None, demonstrations: None, weights: None },
+            inputs: |world, _| OnlineWithDemos::new(world),
             frozen: &[],
             refused: vec![
                 (with(|c: &mut A2c| c.omega = -0.1), "omega"),
@@ -265,6 +297,7 @@ mod tests {
                 (with(|c| c.episodes_per_update = 0), "episodes_per_update"),
                 (with(|c| c.bc_batch_size = 0), "bc_batch_size"),
                 (with(|c| c.bc_coef = -0.1), "bc_coef"),
+                (with(|c| c.kl.floor = 0.0), "kl.floor"),
                 (with(|c| c.value_coef = f64::NAN), "value_coef"),
                 (with(|c| c.entropy_coef = f64::INFINITY), "entropy_coef"),
             ],

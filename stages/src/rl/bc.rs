@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::learner::{Modules, UpdateMetrics, train};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, TensorFile, Weights, World};
+use crate::artifact::{Demonstrations, PolicyFile, TensorFile, Weights, World};
 use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
@@ -69,6 +70,16 @@ pipeline::ports! {
         demonstrations: Demonstrations,
         /// How much each step counts; 1 without.
         weights: Option<Weights>,
+        /// The policy to begin from; a new network without.
+        init: Option<PolicyFile>,
+    }
+}
+
+impl Inputs {
+    /// Of these demonstrations, without anything optional.
+    #[must_use]
+    pub fn new(world: World, demonstrations: Demonstrations) -> Self {
+        Self { world, demonstrations, weights: None, init: None }
     }
 }
 
@@ -80,6 +91,7 @@ impl Stage for BehaviourCloning {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -100,7 +112,8 @@ impl Stage for BehaviourCloning {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
-        let network = self.network.build(world, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let network = start.network(self.seed)?;
         let adam = self.optimizer.adam(network.params())?;
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
@@ -109,7 +122,7 @@ impl Stage for BehaviourCloning {
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        train(&mut learner, &self.plan(self.n_epochs), world, cx)
+        train(&mut learner, &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -174,7 +187,7 @@ mod tests {
             untrained: BehaviourCloning { n_epochs: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            inputs: Inputs::new,
             // Behaviour cloning has no value loss.
             frozen: &["critic."],
             refused: vec![(with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size")],
@@ -190,7 +203,7 @@ mod tests {
             untrained: BehaviourCloning { n_epochs: 0, softmax: sampled(2), ..solver() },
             solver: BehaviourCloning { softmax: sampled(3), ..solver() },
             updates: 5,
-            inputs: |world, demonstrations| Inputs { world, demonstrations, weights: None },
+            inputs: Inputs::new,
             frozen: &["critic."],
             refused: vec![(
                 BehaviourCloning { softmax: sampled(0), ..BehaviourCloning::default() },
@@ -213,7 +226,7 @@ mod tests {
             let (w_env, w_irl) = (weight.clone(), weight.clone());
             let weights = Weights { trajectory, step, w_env, w_irl, weight, demonstrations: demonstrations.digest() };
             let (world, demonstrations) = (world.clone(), demonstrations.clone());
-            let inputs = Inputs { world: world.clone(), demonstrations, weights: Some(weights) };
+            let inputs = Inputs { weights: Some(weights), ..Inputs::new(world.clone(), demonstrations) };
             let folder = tempfile::tempdir().unwrap();
             let stage = BehaviourCloning { n_epochs: 40, ..solver() };
             let policy: PolicyFile = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;

@@ -17,12 +17,14 @@ use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
 
+use super::batch::value_unit;
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
@@ -61,6 +63,7 @@ impl Stage for Bcq {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by discrete batch-constrained Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Offline;
     type Outputs = Outputs;
@@ -76,8 +79,12 @@ impl Stage for Bcq {
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let behaviour = self.network.build(world, self.seed.wrapping_add(1), &device)?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let behaviour = match start.init() {
+            Some(init) => BcqPolicy::behaviour(&device, &init.0)?,
+            None => start.network(self.seed.wrapping_add(1))?,
+        };
+        let values = QValues::of(|| start.network(self.seed), value_unit(world, self.gamma))?;
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
@@ -86,7 +93,7 @@ impl Stage for Bcq {
             behaviour,
             values,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -189,7 +196,7 @@ mod tests {
             untrained: Bcq { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Offline { world, demonstrations },
+            inputs: Offline::new,
             // Behaviour cloning has no value loss.
             frozen: &["behaviour.critic."],
             refused: vec![

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use candle_core::{D, Tensor};
 use pipeline::{Context, Requirement, Stage};
 
@@ -23,10 +23,12 @@ use super::mixed_reward::MixedReward;
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
-use crate::artifact::{Array, TensorFile, World};
+use crate::artifact::{Array, PolicyFile, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::categorical::{Categorical, Support};
+use crate::nn::policy_io::{PolicyOutput, output_of};
 use crate::nn::schedule::linear;
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
@@ -82,6 +84,7 @@ impl Stage for C51 {
     const VERSION: u32 = 3;
     const ABOUT: &'static str = "train a policy by categorical deep Q-learning on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Online;
     type Outputs = Outputs;
@@ -112,9 +115,11 @@ impl Stage for C51 {
     fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let support = self.support(world)?;
-        let build =
-            || Categorical::new(self.network.build(world, self.seed, &device)?, support, self.seed.wrapping_add(1));
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let build = || match start.init() {
+            Some(init) => Categorical::import_on(&device, &init.0, self.support_of(init)?),
+            None => Categorical::new(start.network(self.seed)?, self.support(world)?, self.seed.wrapping_add(1)),
+        };
         let (online, target) = (build()?, build()?);
         let (tilt, atoms) = online.params();
         let mut learner = Learner {
@@ -127,11 +132,27 @@ impl Stage for C51 {
             online,
             target,
         };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
 impl C51 {
+    /// Of the policy to begin from.
+    ///
+    /// # Errors
+    /// When the settings name other atoms.
+    fn support_of(&self, init: &PolicyFile) -> Result<Support> {
+        let PolicyOutput::Categorical(support) = output_of(&init.0)? else {
+            bail!("the policy at `init` has no atoms\nhelp: connect a policy of {}", Self::KIND)
+        };
+        let Support { low, high, atoms } = support;
+        ensure!(
+            atoms == self.n_atoms && self.v_min.unwrap_or(low) == low && self.v_max.unwrap_or(high) == high,
+            "the policy at `init` has {atoms} atoms from {low} to {high}\nhelp: set `n_atoms: {atoms}`, and leave `v_min` and `v_max` out"
+        );
+        Ok(support)
+    }
+
     /// From the smallest to the largest discounted return of an episode in that world, where they are not set. Nobody has to
     /// stay, so 0 is among them.
     fn support(&self, world: &World) -> Result<Support> {
@@ -280,7 +301,7 @@ mod tests {
             untrained: C51 { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Online { world, reward: None },
+            inputs: |world, _| Online::new(world),
             // The value of a state is the mean of a distribution, not the critic.
             frozen: &["critic."],
             refused: vec![

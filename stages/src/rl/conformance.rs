@@ -113,7 +113,7 @@ pub fn returns_after_good_and_frequent<S: Stage<Inputs = Offline, Outputs = Outp
     let world = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 2);
     let (good, frequent): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
     let demonstrations = demonstrated_cycles(&world, &[good, frequent, frequent, frequent]);
-    greedy_returns(&run(stage, Offline { world: world.clone(), demonstrations }).unwrap().policy, &world)
+    greedy_returns(&run(stage, Offline::new(world.clone(), demonstrations)).unwrap().policy, &world)
 }
 
 /// The shared settings: each is there and refused by its path, and one that is set leaves the others at this learner's defaults.

@@ -16,12 +16,14 @@ use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Stage};
 
+use super::batch::value_unit;
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::q_values::{QValues, bellman_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::nn::loss::log_prob;
@@ -59,6 +61,7 @@ impl Stage for Cql {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "train a policy offline on demonstrations by conservative Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Offline;
     type Outputs = Outputs;
@@ -74,14 +77,15 @@ impl Stage for Cql {
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let values = QValues::of(|| start.network(self.seed), value_unit(world, self.gamma))?;
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
             adam: self.optimizer.adam(values.network.params())?,
             values,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -161,7 +165,7 @@ mod tests {
             untrained: Cql { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Offline { world, demonstrations },
+            inputs: Offline::new,
             frozen: &[],
             refused: vec![
                 (with(|c: &mut Cql| c.batch_size = 0), "batch_size"),
@@ -187,7 +191,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[0].steps[3].reward = f32::NAN;
         let folder = tempfile::tempdir().unwrap();
-        let outcome = solver().run(Offline { world, demonstrations }, &Context::detached(folder.path()));
+        let outcome = solver().run(Offline::new(world, demonstrations), &Context::detached(folder.path()));
         let error = outcome.err().unwrap().to_string();
         assert!(error.starts_with("demonstrated trajectory 0, step 3: the reward of item 0 is NaN"), "{error}");
     }

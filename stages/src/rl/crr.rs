@@ -26,6 +26,7 @@ use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
@@ -102,6 +103,7 @@ impl Stage for Crr {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by critic-regularised regression";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Offline;
     type Outputs = Outputs;
@@ -116,7 +118,8 @@ impl Stage for Crr {
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let policy = self.network.build(world, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let policy = start.network(self.seed)?;
         let values = QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(1), &device)?;
         let mut learner = Learner {
             config: self,
@@ -126,7 +129,7 @@ impl Stage for Crr {
             policy,
             values,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -233,7 +236,7 @@ mod tests {
                 untrained: Crr { n_gradient_steps: 0, ..solver() },
                 solver: Crr { filter, ..solver() },
                 updates: 5,
-                inputs: |world, demonstrations| Offline { world, demonstrations },
+                inputs: Offline::new,
                 // Q is another network.
                 frozen: &["critic."],
                 refused: vec![

@@ -3,7 +3,7 @@
 use pipeline::Stage;
 
 use super::conformance::{demonstrated_cycles, small_network};
-use super::inputs::{Offline, Online, OnlineWithDemos};
+use super::inputs::{Offline, Online, OnlineWithDemos, OnlineWithReference};
 use super::{A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
 use crate::artifact::{Demonstrations, World};
 use crate::env::cluster_world;
@@ -38,7 +38,7 @@ fn assert_same_on_gpu<S: Stage<Outputs = Outputs>>(stage: &S, inputs: fn(World, 
 fn bc_matches_the_cpu() {
     let stage =
         BehaviourCloning { n_epochs: 3, batch_size: 8, network: small_network(), ..BehaviourCloning::default() };
-    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+    assert_same_on_gpu(&stage, bc::Inputs::new);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn bc_over_a_sample_matches_the_cpu() {
     let softmax = bc::Softmax::Sampled(bc::Sampled { n_negatives: 4 });
     let network = small_network();
     let stage = BehaviourCloning { n_epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
-    assert_same_on_gpu(&stage, |world, demonstrations| bc::Inputs { world, demonstrations, weights: None });
+    assert_same_on_gpu(&stage, bc::Inputs::new);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn cql_matches_the_cpu() {
         network: small_network(),
         ..Cql::default()
     };
-    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, Offline::new);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn bcq_matches_the_cpu() {
         network: small_network(),
         ..Bcq::default()
     };
-    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, Offline::new);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn crr_matches_the_cpu() {
         network: small_network(),
         ..Crr::default()
     };
-    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, Offline::new);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn iql_matches_the_cpu() {
         network: small_network(),
         ..Iql::default()
     };
-    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, Offline::new);
 }
 
 #[test]
@@ -106,27 +106,27 @@ fn sqn_matches_the_cpu() {
         network: small_network(),
         ..Sqn::default()
     };
-    assert_same_on_gpu(&stage, |world, demonstrations| Offline { world, demonstrations });
+    assert_same_on_gpu(&stage, Offline::new);
 }
 
 #[test]
 fn dqn_matches_the_cpu() {
     let stage =
         Dqn { n_iterations: 3, episodes_per_update: 4, gradient_steps: 2, network: small_network(), ..Dqn::default() };
-    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| OnlineWithReference::new(world));
 }
 
 #[test]
 fn reinforce_matches_the_cpu() {
     let stage = Reinforce { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..Reinforce::default() };
-    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| Online::new(world));
 }
 
 #[test]
 fn sac_matches_the_cpu() {
     let stage =
         Sac { n_iterations: 3, episodes_per_update: 4, gradient_steps: 2, network: small_network(), ..Sac::default() };
-    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| OnlineWithReference::new(world));
 }
 
 #[test]
@@ -139,17 +139,15 @@ fn c51_matches_the_cpu() {
         network: small_network(),
         ..C51::default()
     };
-    assert_same_on_gpu(&stage, |world, _| Online { world, reward: None });
+    assert_same_on_gpu(&stage, |world, _| Online::new(world));
 }
 
 #[test]
 fn a2c_matches_the_cpu() {
     let stage = A2c { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..A2c::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
-        world,
-        reward: None,
         demonstrations: Some(demonstrations),
-        weights: None,
+        ..OnlineWithDemos::new(world)
     });
 }
 
@@ -158,21 +156,13 @@ fn ppo_matches_the_cpu() {
     let stage =
         Ppo { n_iterations: 3, episodes_per_update: 4, batch_size: 16, network: small_network(), ..Ppo::default() };
     assert_same_on_gpu(&stage, |world, demonstrations| OnlineWithDemos {
-        world,
-        reward: None,
         demonstrations: Some(demonstrations),
-        weights: None,
+        ..OnlineWithDemos::new(world)
     });
 }
 
 #[test]
 fn ilrec_matches_the_cpu() {
     let stage = IlRec { n_iterations: 3, episodes_per_update: 4, network: small_network(), ..IlRec::default() };
-    assert_same_on_gpu(&stage, |world, demonstrations| ilrec::Inputs {
-        world,
-        demonstrations,
-        weights: None,
-        items: None,
-        item_vectors: None,
-    });
+    assert_same_on_gpu(&stage, ilrec::Inputs::new);
 }

@@ -2,6 +2,7 @@
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL;  y = Σ_{k<n} γᵏ r_{t+k} + γⁿ Q̄(s_{t+n}, argmax_a Q(s_{t+n}, a))
 //! L = mean(huber((Q(s, a) − y)/unit)), with the unit of the value head
+//! with a reference policy π₀: y = Σ_{k<n} γᵏ r_{t+k} + γⁿ·λ·log Σ_a π₀(a|s_{t+n})·exp(Q̄(s_{t+n}, a)/λ), and π ∝ π₀·exp(Q/λ) explores
 //!
 //! Mnih et al. 2015 (*Human-level control through deep reinforcement learning*, algorithm 1); double: van Hasselt et al. 2016
 //! (arXiv 1509.06461, eq. 4); dueling: Wang et al. 2016 (arXiv 1511.06581, eq. 9); n-step returns are not corrected for what
@@ -14,18 +15,20 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Requirement, Stage};
 
-use super::batch::Batch;
+use super::batch::{Batch, value_unit};
 use super::epsilon_greedy::EpsilonGreedy;
-use super::inputs::Online;
+use super::inputs::OnlineWithReference;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, huber_loss};
+use super::reference::{Guided, KlConfig, Reference, ReferenceMetrics, kl_divergence, soft_maximum};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
-use crate::env::PolicyAgent;
+use crate::env::{Agent, PolicyAgent};
 use crate::nn::schedule::linear;
 use crate::nn::{AdamW, device, rng};
 
@@ -55,6 +58,9 @@ learner_settings! {
         pub exploration_fraction: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
+        /// The divergence from a reference policy: with it exploration is a draw from π ∝ π₀·exp(Q/λ) instead of ε-greedy, and a state's value is λ·log Σ_a π₀(a|s)·exp(Q̄(s, a)/λ) (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        #[serde(skip_serializing_if = "KlConfig::is_off")]
+        pub kl: KlConfig = KlConfig::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -76,8 +82,9 @@ impl Stage for Dqn {
     const ABOUT: &'static str =
         "train a policy by deep Q-learning (double, dueling, n-step) on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
     const USES_DEVICE: bool = true;
-    type Inputs = Online;
+    type Inputs = OnlineWithReference;
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
@@ -89,26 +96,37 @@ impl Stage for Dqn {
         validation::buffer_episodes(self.buffer_episodes)?;
         validation::n_step(self.n_step)?;
         validation::target_update_interval(self.target_update_interval)?;
+        validation::nested("kl", self.kl.check())?;
+        if self.kl.coef > 0.0 {
+            validation::positive("kl.final_coef", self.kl.final_coef, "Q is divided by it; above 0")?;
+        }
         self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().collect()
+        MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
     }
 
-    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: OnlineWithReference, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let values = QValues::new(&self.network, world, self.gamma, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let values = QValues::of(|| start.network(self.seed), value_unit(world, self.gamma))?;
         let mut learner = Learner {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
+            reference: Reference::optional(&self.kl, inputs.reference.as_ref(), world, self.network.window, &device)?,
             adam: self.optimizer.adam(values.network.params())?,
             replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             values,
         };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            world,
+            cx,
+        )
     }
 }
 
@@ -116,6 +134,8 @@ struct Learner<'a> {
     config: &'a Dqn,
     world: &'a World,
     reward: MixedReward<'a>,
+    /// π₀, where the policy is held near one.
+    reference: Option<Reference>,
     values: QValues,
     adam: AdamW,
     replay: ReplayBuffer,
@@ -126,18 +146,33 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let until = (config.n_iterations as f64 * config.exploration_fraction) as u64;
         let epsilon = linear(config.epsilon_start, config.epsilon_end, number, until);
-        let agent = EpsilonGreedy { student: PolicyAgent { network: &self.values.network, sample: false }, epsilon };
+        let coef = config.kl.coef_at(number, config.n_iterations);
+        let guided = self.reference.as_ref().map(|reference| Guided { network: &self.values.network, reference, coef });
+        let greedy = EpsilonGreedy { student: PolicyAgent { network: &self.values.network, sample: false }, epsilon };
+        let agent: &dyn Agent = guided.as_ref().map_or(&greedy, |guided| guided);
         let draw = rng(&[config.seed, 0xd90, number]);
-        let batch = Batch::play(self.world, &agent, config.episodes_per_update, config.network.window, draw)?;
+        let batch = Batch::play(self.world, agent, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
         self.replay.add(&batch, &rewards);
 
+        let mut held = None;
+        if let Some(guided) = &guided {
+            let divergences =
+                kl_divergence(&guided.logits(&batch.observation)?, &guided.reference.log_probs(&batch.observation)?)?;
+            held = Some(ReferenceMetrics::of(guided.reference, coef, &divergences, &batch, config.gamma)?);
+        }
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         let mut error = 0.0;
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0xd91, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
-            let targets = self.values.targets(&transitions)?;
+            let targets = match &self.reference {
+                Some(reference) => {
+                    let q = self.values.target(&transitions.next)?.q;
+                    transitions.td_target(&soft_maximum(&q, &reference.log_probs(&transitions.next)?, coef)?)?
+                }
+                None => self.values.targets(&transitions)?,
+            };
             let q = self.values.online(&transitions.now)?.q;
             let actions = transitions.actions_on(self.values.network.device())?;
             let loss = huber_loss(&q, &actions, &targets, self.values.unit)?;
@@ -149,12 +184,12 @@ impl PolicyLearner for Learner<'_> {
                 self.values.update_target()?;
             }
         }
-        Ok(vec![
-            ("return", batch.episode_return()),
-            ("length", batch.length()),
-            ("value_error", error),
-            ("epsilon", epsilon),
-        ])
+        let mut series = vec![("return", batch.episode_return()), ("length", batch.length()), ("value_error", error)];
+        match held {
+            Some(metrics) => series.extend(metrics.series()),
+            None => series.push(("epsilon", epsilon)),
+        }
+        Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.values.network.export()
@@ -204,7 +239,7 @@ mod tests {
             untrained: Dqn { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Online { world, reward: None },
+            inputs: |world, _| OnlineWithReference::new(world),
             frozen: &[],
             refused: vec![
                 (with(|c: &mut Dqn| c.omega = 2.0), "omega"),

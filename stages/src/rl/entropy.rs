@@ -161,7 +161,7 @@ mod tests {
             ..A2c::default()
         };
         let folder = tempfile::tempdir().unwrap();
-        let inputs = OnlineWithDemos { world: world.clone(), reward: None, demonstrations: None, weights: None };
+        let inputs = OnlineWithDemos::new(world.clone());
         let policy = config.run(inputs, &Context::detached(folder.path())).unwrap().policy;
         let network = PolicyAgent::load(&policy, world.users(), world.items()).unwrap();
         let mut observation = Observation::of(&world, 1);

@@ -33,8 +33,9 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, ItemVectors, Items, TensorFile, Weights, World};
+use crate::artifact::{Array, Demonstrations, ItemVectors, Items, PolicyFile, TensorFile, Weights, World};
 use crate::env::{Features, Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
@@ -112,6 +113,16 @@ pipeline::ports! {
         /// A vector for each item, such as that of its text by `embed`. The discriminator reads it instead of the world's item vectors.
         /// Not beside `items`.
         item_vectors: Option<ItemVectors>,
+        /// The policy to begin from; a new network without.
+        init: Option<PolicyFile>,
+    }
+}
+
+impl Inputs {
+    /// Of these demonstrations, without anything optional.
+    #[must_use]
+    pub fn new(world: World, demonstrations: Demonstrations) -> Self {
+        Self { world, demonstrations, weights: None, items: None, item_vectors: None, init: None }
     }
 }
 
@@ -124,6 +135,7 @@ impl Stage for IlRec {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -147,7 +159,7 @@ impl Stage for IlRec {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -183,7 +195,7 @@ struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
-        let Inputs { world, demonstrations, weights, items, item_vectors } = inputs;
+        let Inputs { world, demonstrations, weights, items, item_vectors, init } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = BcDataset::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
@@ -202,7 +214,8 @@ impl<'a> Learner<'a> {
                 after.push(user, &items, &rewards, world.rules.horizon, world.items() as u32);
             }
         }
-        let network = config.network.build(world, config.seed, device)?;
+        let start = Start::new(IlRec::KIND, &config.network, init.as_ref(), world, device)?;
+        let network = start.network(config.seed)?;
         let (items, vectors) = (items.as_ref(), item_vectors.as_ref());
         let features = Features::of(world, items, vectors, config.discriminator.text_embedding_dim, config.seed)?;
         Ok(Self {
@@ -376,7 +389,7 @@ mod tests {
 
     fn train_with(config: &IlRec, world: &World, demonstrations: Demonstrations) -> Outputs {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
+        let inputs = Inputs::new(world.clone(), demonstrations);
         config.run(inputs, &Context::detached(folder.path())).unwrap()
     }
 
@@ -389,13 +402,7 @@ mod tests {
             untrained: IlRec { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Inputs {
-                world,
-                demonstrations,
-                weights: None,
-                items: None,
-                item_vectors: None,
-            },
+            inputs: Inputs::new,
             frozen: &[],
             refused: vec![
                 (with(|c: &mut IlRec| c.omega = 2.0), "omega"),
@@ -442,7 +449,7 @@ mod tests {
         let mut demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
         demonstrations.trajectories[1].steps.truncate(3);
         let config = IlRec { demo_fraction: 0.6, ..solver() };
-        let inputs = Inputs { world: world.clone(), demonstrations, weights: None, items: None, item_vectors: None };
+        let inputs = Inputs::new(world.clone(), demonstrations);
         let learner = Learner::new(&config, &inputs, &Device::Cpu).unwrap();
         assert_eq!(learner.cut, [None, Some(0)], "of eight turns, eight and three");
         assert_eq!((&learner.after.recent[..], learner.after.progress[0]), (&[4, 2][..], 0.375));

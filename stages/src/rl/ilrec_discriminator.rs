@@ -134,7 +134,7 @@ mod tests {
         let catalogue = Items { id: names.clone(), title: names, genres: vec![vec![]; 6], ..Items::default() };
         let inputs = |items: Option<Items>| {
             let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
-            Inputs { world: world.clone(), demonstrations, weights: None, items, item_vectors: None }
+            Inputs { items, ..Inputs::new(world.clone(), demonstrations) }
         };
         let with = |change: fn(&mut DiscriminatorSettings)| {
             let weights = WeightsConfig { reweight_interval: 1, ..WeightsConfig::default() };

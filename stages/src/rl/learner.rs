@@ -48,6 +48,24 @@ pub struct TrainingPlan {
     pub unit: &'static str,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// [`World::rewards_digest`](World::rewards_digest) of the worlds in which the policies at `init` and `reference` learned.
+    pub learned_in_before: Vec<String>,
+    /// Whether it begins from a trained policy.
+    pub warm: bool,
+}
+
+impl TrainingPlan {
+    /// The same, beginning from `init` and beside `reference`, where they are connected.
+    pub fn after(mut self, init: Option<&PolicyFile>, reference: Option<&PolicyFile>) -> Result<Self> {
+        let mut worlds = std::collections::BTreeSet::new();
+        for policy in init.into_iter().chain(reference) {
+            let origin = policy.origin()?;
+            worlds.extend(std::iter::once(origin.learned_in).chain(origin.learned_in_before));
+        }
+        self.learned_in_before = worlds.into_iter().collect();
+        self.warm = init.map(PolicyFile::origin).transpose()?.is_some_and(|origin| !origin.untrained);
+        Ok(self)
+    }
 }
 
 /// Trains from the last checkpoint to the end of the plan. A policy whose parameters did not change is marked as untrained.
@@ -77,7 +95,8 @@ pub fn train(learner: &mut impl PolicyLearner, plan: &TrainingPlan, world: &Worl
         })?;
     }
     let mut policy = PolicyFile::new(learner.policy()?, plan.kind, world)?;
-    if policy.0.arrays == initial {
+    policy.tell_learned_before(&plan.learned_in_before)?;
+    if policy.0.arrays == initial && !plan.warm {
         policy.tell_untrained()?;
     }
     Ok(Outputs { policy, curves })

@@ -34,6 +34,7 @@ pub mod mixed_reward;
 mod network;
 mod ppo;
 mod q_values;
+mod reference;
 mod reinforce;
 mod replay_buffer;
 mod sac;
@@ -41,6 +42,7 @@ mod settings;
 mod sqn;
 mod target_network;
 mod validation;
+mod warm_start;
 
 pub use a2c::A2c;
 pub use bc::BehaviourCloning;

@@ -1,7 +1,7 @@
 //! Proximal policy optimisation over whole episodes, with a behaviour-cloning loss.
 //!
 //! r = (1 − ω)·r̂ + ω·r_IRL;  A_t = Σ_k (γλ)ᵏ δ_{t+k}, R = A + V;  ρ = π(a|s)/π_old(a|s)
-//! L = −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)) − c_H·H(π) + c_V·mean((V − R)²) + λ_imit·L_imit
+//! L = −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)) − c_H·H(π) + c_V·mean((V − R)²) + λ_imit·L_imit + λ_KL·mean KL(π‖π₀)
 //!
 //! Schulman et al. 2017 (arXiv 1707.06347, eqs. 7 and 9), advantages by Schulman et al. 2016 (arXiv 1506.02438, eq. 16). The
 //! task is of finite horizon and the state holds the progress, so the value after the last turn is 0 whether the user left
@@ -17,8 +17,10 @@ use super::batch::{Batch, value_unit};
 use super::inputs::OnlineWithDemos;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
+use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -56,6 +58,9 @@ learner_settings! {
         pub bc_coef: f64 = 0.25,
         /// Demonstrated steps in the behaviour-cloning loss of a gradient step, from 1.
         pub bc_batch_size: usize = 128,
+        /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        #[serde(skip_serializing_if = "KlConfig::is_off")]
+        pub kl: KlConfig = KlConfig::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -74,6 +79,7 @@ impl Stage for Ppo {
     const ABOUT: &'static str =
         "train a policy by proximal policy optimisation on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
@@ -93,18 +99,24 @@ impl Stage for Ppo {
         validation::behaviour_cloning(self.bc_coef, self.bc_batch_size)?;
         validation::coefficient("value_coef", self.value_coef)?;
         validation::finite("entropy_coef", self.entropy_coef)?;
+        validation::nested("kl", self.kl.check())?;
         self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().chain(BcDataset::requirement(self.bc_coef)).collect()
+        MixedReward::requirement(self.omega)
+            .into_iter()
+            .chain(BcDataset::requirement(self.bc_coef))
+            .chain([self.kl.requirement()])
+            .collect()
     }
 
     fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let window = self.network.window;
-        let network = self.network.build(world, self.seed, &device)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let network = start.network(self.seed)?;
         let mut learner = Learner {
             config: self,
             world,
@@ -119,8 +131,14 @@ impl Stage for Ppo {
             adam: self.optimizer.adam(network.params())?,
             network,
             value_unit: value_unit(world, self.gamma),
+            reference: Reference::optional(&self.kl, inputs.reference.as_ref(), world, window, &device)?,
         };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            world,
+            cx,
+        )
     }
 }
 
@@ -133,6 +151,8 @@ struct Learner<'a> {
     adam: AdamW,
     /// The critic's unit.
     value_unit: f64,
+    /// π₀, where the policy is held near one.
+    reference: Option<Reference>,
 }
 
 /// A round's steps with what the policy that played them thought, `[S]` each.
@@ -146,6 +166,8 @@ struct Rollout {
     targets: Vec<f32>,
     /// What the terms did that are off by default, by the name of their curve.
     terms: UpdateMetrics,
+    /// Where the policy is held near a reference: λ, and log π₀ `[S, I]`.
+    held: Option<(f64, Tensor)>,
 }
 
 /// Sums over a round's gradient steps.
@@ -205,8 +227,8 @@ impl Learner<'_> {
         let draw = rng(&[config.seed, 0x99a, number]);
         let batch = Batch::play(self.world, &student, config.episodes_per_update, config.network.window, draw)?;
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(|| format!("update {number}"))?;
-        let (choice, values) =
-            self.network.evaluate_actions(&states(&self.network, &batch.observation)?, &batch.actions)?;
+        let observed = states(&self.network, &batch.observation)?;
+        let (choice, values) = self.network.evaluate_actions(&observed, &batch.actions)?;
         let unit = self.value_unit as f32;
         let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let advantages =
@@ -214,13 +236,16 @@ impl Learner<'_> {
         let targets = advantages.iter().zip(&state_values).map(|(a, v)| (a + v) / unit).collect();
         let advantages = normalised(advantages);
         let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
-        Ok(Rollout {
-            log_old: choice.log_prob.to_vec1()?,
-            targets,
-            terms: config.entropy_by.series(&choice.entropy.to_vec1()?, &advantages, truth),
-            advantages,
-            batch,
-        })
+        let mut terms = config.entropy_by.series(&choice.entropy.to_vec1()?, &advantages, truth);
+        let mut held = None;
+        if let Some(reference) = &self.reference {
+            let log_probs = reference.log_probs(&batch.observation)?;
+            let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
+            let coef = config.kl.coef_at(number, config.n_iterations);
+            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
+            held = Some((coef, log_probs));
+        }
+        Ok(Rollout { held, log_old: choice.log_prob.to_vec1()?, targets, terms, advantages, batch })
     }
 
     /// One gradient step on the given rows of a round.
@@ -244,6 +269,11 @@ impl Learner<'_> {
             let bc_loss = demonstrated.imitation_loss(&self.network, &rows)?;
             sums.bc_loss += f64::from(bc_loss.to_scalar::<f32>()?);
             loss = (loss + (bc_loss * config.bc_coef)?)?;
+        }
+        if let Some((coef, log_probs)) = &rollout.held {
+            let rows = Tensor::from_iter(rows.iter().map(|&row| row as u32), &device)?;
+            let held = kl_divergence(&self.network.logits(&states)?, &log_probs.index_select(&rows, 0)?)?;
+            loss = (loss + (held.mean_all()? * *coef)?)?;
         }
         sums.steps += 1.0;
         sums.divergence += divergence(&change.to_vec1()?);
@@ -293,10 +323,8 @@ mod tests {
             solver,
             updates: 4,
             inputs: |world, demonstrations| OnlineWithDemos {
-                world,
-                reward: None,
                 demonstrations: Some(demonstrations),
-                weights: None,
+                ..OnlineWithDemos::new(world)
             },
             frozen: &[],
             refused: vec![

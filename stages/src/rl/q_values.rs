@@ -42,8 +42,12 @@ pub struct QOutput {
 impl QValues {
     /// A new network on that device, and a target equal to it.
     pub fn new(config: &NetworkConfig, world: &World, gamma: f64, seed: u64, device: &Device) -> Result<Self> {
-        let build = || config.build(world, seed, device);
-        Ok(Self { network: build()?, target: build()?, unit: value_unit(world, gamma) })
+        Self::of(|| config.build(world, seed, device), value_unit(world, gamma))
+    }
+
+    /// Two equal networks that `build` makes.
+    pub fn of(build: impl Fn() -> Result<ActorCritic>, unit: f64) -> Result<Self> {
+        Ok(Self { network: build()?, target: build()?, unit })
     }
 
     /// Q of the network that learns.

@@ -18,6 +18,7 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -49,6 +50,7 @@ impl Stage for Reinforce {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by REINFORCE with a baseline on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Online;
     type Outputs = Outputs;
@@ -66,11 +68,13 @@ impl Stage for Reinforce {
 
     fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
-        let policy = self.network.build(world, self.seed, &device::of(cx)?)?;
+        let device = device::of(cx)?;
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let policy = start.network(self.seed)?;
         let adam = self.optimizer.adam(policy.params())?;
         let reward = MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?;
         let mut learner = Learner { config: self, world, reward, policy, adam };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -141,7 +145,7 @@ mod tests {
             untrained: Reinforce { n_iterations: 0, ..solver.clone() },
             solver,
             updates: 5,
-            inputs: |world, _| Online { world, reward: None },
+            inputs: |world, _| Online::new(world),
             // There is no critic.
             frozen: &["critic."],
             refused: vec![

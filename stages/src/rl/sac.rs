@@ -5,6 +5,7 @@
 //! L_Q = Σ_i ½·mean((Q_i(s, a) − r − γ·V̄(s′))²)
 //! L_π = mean(Σ_a π(a|s)·(α·log π(a|s) − min_i Q_i(s, a))) = −mean(V(s)), Q as constants
 //! L_α = mean(α·(H(π(·|s)) − H̄)),  H̄ = c·log|A(s)|, π as a constant
+//! with a reference policy π₀: −λ·(log π − log π₀) in the place of −α·log π, λ falls as set, and L_α is left out
 //!
 //! Christodoulou 2019 (arXiv 1910.07207): its soft value of discrete actions, policy objective and temperature objective, all
 //! sums exact; α is exp of a learned number. A(s) are the items that may be shown in s, which are the whole catalogue unless
@@ -20,13 +21,15 @@ use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
 
 use super::batch::Batch;
-use super::inputs::Online;
+use super::inputs::OnlineWithReference;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected_q};
+use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, PolicyAgent, states};
@@ -56,6 +59,9 @@ learner_settings! {
         pub target_update_interval: u64 = 40,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
+        /// The divergence from a reference policy in the place of the entropy bonus and its temperature (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        #[serde(skip_serializing_if = "KlConfig::is_off")]
+        pub kl: KlConfig = KlConfig::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -74,8 +80,9 @@ impl Stage for Sac {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "train a policy by discrete soft actor-critic on world and learned reward";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
     const USES_DEVICE: bool = true;
-    type Inputs = Online;
+    type Inputs = OnlineWithReference;
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
@@ -89,19 +96,22 @@ impl Stage for Sac {
         validation::batch_size(self.batch_size)?;
         validation::buffer_episodes(self.buffer_episodes)?;
         validation::target_update_interval(self.target_update_interval)?;
+        validation::nested("kl", self.kl.check())?;
         self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        MixedReward::requirement(self.omega).into_iter().collect()
+        MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
     }
 
-    fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
+    fn run(&self, inputs: OnlineWithReference, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let critic = |k| QValues::new(&self.network, world, self.gamma, self.seed.wrapping_add(k), &device);
         let adam = |params: &Params| self.optimizer.adam(params);
-        let (policy, critics) = (self.policy_network().build(world, self.seed, &device)?, [critic(1)?, critic(2)?]);
+        let network = self.policy_network();
+        let start = Start::new(Self::KIND, &network, inputs.init.as_ref(), world, &device)?;
+        let (policy, critics) = (start.network(self.seed)?, [critic(1)?, critic(2)?]);
         let mut temperature = Params::on(&device);
         let log_temperature =
             temperature.add("log", &Tensor::new(&[self.entropy_temperature.ln() as f32], &Device::Cpu)?)?;
@@ -109,6 +119,7 @@ impl Stage for Sac {
             config: self,
             world,
             reward: MixedReward::new(self.omega, inputs.reward.as_ref(), world, self.network.window)?,
+            reference: Reference::optional(&self.kl, inputs.reference.as_ref(), world, self.network.window, &device)?,
             replay: ReplayBuffer::new(self.buffer_episodes, self.network.window, world),
             policy_adam: adam(policy.params())?,
             critic_adams: [adam(critics[0].network.params())?, adam(critics[1].network.params())?],
@@ -118,7 +129,12 @@ impl Stage for Sac {
             temperature,
             log_temperature,
         };
-        train(&mut learner, &self.plan(self.n_iterations), world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            world,
+            cx,
+        )
     }
 }
 
@@ -138,6 +154,8 @@ struct Learner<'a> {
     config: &'a Sac,
     world: &'a World,
     reward: MixedReward<'a>,
+    /// π₀, where the policy is held near one.
+    reference: Option<Reference>,
     replay: ReplayBuffer,
     policy: ActorCritic,
     policy_adam: AdamW,
@@ -157,12 +175,24 @@ struct Step {
 
 impl Learner<'_> {
     /// Of the critics, the policy and the temperature, in the paper's order.
-    fn step(&mut self, transitions: &Transitions) -> Result<Step> {
+    fn step(&mut self, transitions: &Transitions, coef: f64) -> Result<Step> {
         let Self { config, policy, critics, .. } = self;
-        let alpha = self.log_temperature.exp()?;
+        let reference = self.reference.as_ref();
+        let alpha = match reference {
+            Some(_) => Tensor::new(&[coef as f32], policy.device())?,
+            None => self.log_temperature.exp()?,
+        };
+        // Q − λ·(log π − log π₀) is (Q + λ·log π₀) − λ·log π: the reference is a part of the values.
+        let toward = |q: Tensor, observation: &Observation| -> Result<Tensor> {
+            Ok(match reference {
+                Some(reference) => (q + (reference.log_probs(observation)? * coef)?)?,
+                None => q,
+            })
+        };
         let logits = |observation: &Observation| policy.logits(&states(policy, observation)?);
 
         let target_q = critics[0].target(&transitions.next)?.q.minimum(&critics[1].target(&transitions.next)?.q)?;
+        let target_q = toward(target_q, &transitions.next)?;
         let next_values = soft_value(&target_q, &logits(&transitions.next)?, &alpha)?;
         let (targets, actions) = (transitions.td_target(&next_values)?, transitions.actions_on(next_values.device())?);
         let mut value_error = 0.0;
@@ -173,16 +203,21 @@ impl Learner<'_> {
         }
 
         let q = critics[0].online(&transitions.now)?.q.minimum(&critics[1].online(&transitions.now)?.q)?;
+        let q = toward(q, &transitions.now)?;
         let now = logits(&transitions.now)?;
         let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
 
+        let entropies = entropy(&now)?.detach();
+        let step = Step { value_error, entropy: number(&entropies.mean_all()?)? };
+        if self.reference.is_some() {
+            return Ok(step);
+        }
         let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy_ratio)?;
         let wanted = wanted.to_device(now.device())?;
-        let entropies = entropy(&now)?.detach();
         let loss = temperature_loss(&alpha, &entropies, &wanted)?;
         self.temperature_adam.descend(&self.temperature, &loss)?;
-        Ok(Step { value_error, entropy: number(&entropies.mean_all()?)? })
+        Ok(step)
     }
 }
 
@@ -200,24 +235,36 @@ impl PolicyLearner for Learner<'_> {
         }
         self.temperature_adam.learning_rate =
             config.optimizer.schedule.at(config.entropy_temperature_learning_rate, number, config.n_iterations);
+        let coef = config.kl.coef_at(number, config.n_iterations);
+        let mut held = None;
+        if let Some(reference) = &self.reference {
+            let logits = self.policy.logits(&states(&self.policy, &batch.observation)?)?;
+            let divergences = kl_divergence(&logits, &reference.log_probs(&batch.observation)?)?;
+            held = Some(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?);
+        }
         let mut mean = Step { value_error: 0.0, entropy: 0.0 };
         for step in 0..config.gradient_steps {
             let mut draw = rng(&[config.seed, 0x5ac1, number, step]);
             let transitions = self.replay.sample(config.batch_size, config.gamma, 1, &mut draw);
-            let metrics = self.step(&transitions).with_context(|| format!("update {number}, gradient step {step}"))?;
+            let metrics =
+                self.step(&transitions, coef).with_context(|| format!("update {number}, gradient step {step}"))?;
             mean.value_error += metrics.value_error / config.gradient_steps as f64;
             mean.entropy += metrics.entropy / config.gradient_steps as f64;
             if (number * config.gradient_steps + step + 1).is_multiple_of(config.target_update_interval) {
                 self.critics.iter().try_for_each(QValues::update_target)?;
             }
         }
-        Ok(vec![
+        let mut series = vec![
             ("return", batch.episode_return()),
             ("length", batch.length()),
             ("value_error", mean.value_error),
             ("entropy", mean.entropy),
-            ("temperature", f64::from(self.log_temperature.to_vec1::<f32>()?[0].exp())),
-        ])
+        ];
+        match held {
+            Some(metrics) => series.extend(metrics.series()),
+            None => series.push(("temperature", f64::from(self.log_temperature.to_vec1::<f32>()?[0].exp()))),
+        }
+        Ok(series)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
@@ -313,7 +360,7 @@ mod tests {
             untrained: Sac { n_iterations: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, _| Online { world, reward: None },
+            inputs: |world, _| OnlineWithReference::new(world),
             // The critics are other networks.
             frozen: &["critic."],
             refused: vec![

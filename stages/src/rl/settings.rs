@@ -83,6 +83,8 @@ macro_rules! learner_settings {
                     updates,
                     unit: stringify!($unit),
                     checkpoint_every: self.checkpoint_every,
+                    learned_in_before: Vec::new(),
+                    warm: false,
                 }
             }
         }

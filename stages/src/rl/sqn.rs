@@ -23,6 +23,7 @@ use super::q_values::{QOutput, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
+use super::warm_start::Start;
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
@@ -57,6 +58,7 @@ impl Stage for Sqn {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "train a policy offline on demonstrations by self-supervised Q-learning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
+    const ADDED_PORTS: &'static [&'static str] = &["init"];
     const USES_DEVICE: bool = true;
     type Inputs = Offline;
     type Outputs = Outputs;
@@ -71,7 +73,9 @@ impl Stage for Sqn {
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let (online, target) = (TwoHeads::new(self, world, &device)?, TwoHeads::new(self, world, &device)?);
+        let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
+        let heads = || TwoHeads::new(self, world, &start, &device);
+        let (online, target) = (heads()?, heads()?);
         let mut learner = Learner {
             config: self,
             log: ReplayBuffer::from_demonstrations(&inputs.demonstrations, self.network.window, world)?,
@@ -80,7 +84,7 @@ impl Stage for Sqn {
             online,
             target,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps), world, cx)
+        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
     }
 }
 
@@ -95,9 +99,9 @@ struct TwoHeads {
 }
 
 impl TwoHeads {
-    fn new(config: &Sqn, world: &World, device: &Device) -> Result<Self> {
+    fn new(config: &Sqn, world: &World, start: &Start, device: &Device) -> Result<Self> {
         Ok(Self {
-            policy: config.network.build(world, config.seed, device)?,
+            policy: start.network(config.seed)?,
             values: config.network.build(world, config.seed.wrapping_add(1), device)?,
             unit: value_unit(world, config.gamma),
         })
@@ -195,7 +199,7 @@ mod tests {
             untrained: Sqn { n_gradient_steps: 0, ..solver() },
             solver: solver(),
             updates: 5,
-            inputs: |world, demonstrations| Offline { world, demonstrations },
+            inputs: Offline::new,
             // The value of a state comes from the head of Q.
             frozen: &["critic."],
             refused: vec![
@@ -216,7 +220,9 @@ mod tests {
         for (user, items, rewards) in [(0, &[][..], &[][..]), (0, &[0], &[5.0]), (1, &[0, 2], &[5.0, 3.0])] {
             seen.push(user, items, rewards, 10, 3);
         }
-        (TwoHeads::new(&Sqn { network, ..Sqn::default() }, &world, &Device::Cpu).unwrap(), seen)
+        let config = Sqn { network, ..Sqn::default() };
+        let start = Start::new(Sqn::KIND, &config.network, None, &world, &Device::Cpu).unwrap();
+        (TwoHeads::new(&config, &world, &start, &Device::Cpu).unwrap(), seen)
     }
 
     #[test]
@@ -254,7 +260,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 2);
         let policy = |value_coef: f64| {
             let folder = tempfile::tempdir().unwrap();
-            let inputs = Offline { demonstrations: demonstrated_cycles(&world, &[&[0, 2, 4]]), world: world.clone() };
+            let inputs = Offline::new(world.clone(), demonstrated_cycles(&world, &[&[0, 2, 4]]));
             let stage = Sqn { n_gradient_steps: 3, value_coef, ..solver() };
             stage.run(inputs, &Context::detached(folder.path())).unwrap().policy
         };

@@ -1,0 +1,452 @@
+//! A reference policy π₀ that a learner is held near: a frozen policy's probabilities in observed states.
+//!
+//! π₀(a|s) = (1 − φ)·softmax(scores/τ) + φ/|A(s)|, with φ the `floor`: without it KL(π‖π₀) has no bound where π₀ excludes an item.
+//! The coefficient of the divergence falls linearly, so that a bad reference is left behind.
+
+use anyhow::{Result, ensure};
+use candle_core::{D, Device, Tensor};
+use pipeline::Requirement;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::advantage::true_advantages;
+use super::batch::Batch;
+use super::correlation::correlation;
+use super::learner::UpdateMetrics;
+use super::q_values::expected_q;
+use super::validation::{self, Validation};
+use crate::artifact::{PolicyFile, World};
+use crate::env::{Agent, Episodes, Observation, PolicyAgent, observe, sample, states};
+use crate::nn::schedule::linear;
+use crate::nn::{ActorCritic, PolicyNetwork, action_log_prob};
+
+/// The divergence from the policy at `reference`, as a setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KlConfig {
+    /// λ: coefficient of KL(π‖π₀) at the first iteration, 0 or more; 0 turns it off. In units of reward per nat where values are learned
+    /// (`rl.sac`, `rl.dqn`), and of the loss per nat in `rl.a2c` and `rl.ppo`.
+    pub coef: f64,
+    /// λ once `decay_fraction` of the iterations are over, 0 or more.
+    pub final_coef: f64,
+    /// Fraction of the iterations over which λ falls linearly, in [0, 1].
+    pub decay_fraction: f64,
+    /// φ: share of a uniform policy in π₀, above 0 and at most 1; 1 makes π₀ uniform.
+    pub floor: f64,
+    /// τ: the scores of the policy at `reference` are divided by it, above 0.
+    pub temperature: f64,
+}
+
+impl Default for KlConfig {
+    fn default() -> Self {
+        Self { coef: 0.0, final_coef: 0.05, decay_fraction: 0.5, floor: 0.05, temperature: 1.0 }
+    }
+}
+
+impl KlConfig {
+    /// Whether it is as if it were not there; then it is in no key.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What no type can say.
+    pub fn check(&self) -> Validation {
+        validation::coefficient("coef", self.coef)?;
+        validation::coefficient("final_coef", self.final_coef)?;
+        validation::fraction("decay_fraction", self.decay_fraction)?;
+        validation::fraction("floor", self.floor)?;
+        validation::positive("floor", self.floor, "above 0: the divergence from what is never done has no bound")?;
+        validation::positive("temperature", self.temperature, "a temperature is above 0")?;
+        validation::finite("temperature", self.temperature)
+    }
+
+    /// Whether `reference` is connected if and only if it is used.
+    #[must_use]
+    pub fn requirement(&self) -> Requirement {
+        let used = self.coef > 0.0;
+        Requirement {
+            setting: "kl.coef",
+            port: "reference",
+            connected: used,
+            why: if used {
+                format!("it is {}, the coefficient of the divergence from a reference policy", self.coef)
+            } else {
+                "it is 0, so that no reference policy is used".to_owned()
+            },
+            help: if used {
+                "connect a policy, such as `rl.bc` of a language model's demonstrations, or set `kl: { coef: 0 }`"
+            } else {
+                "set `kl: { coef: 1 }`, or remove the input"
+            },
+        }
+    }
+
+    /// λ at an iteration of so many.
+    #[must_use]
+    pub fn coef_at(&self, iteration: u64, iterations: u64) -> f64 {
+        let until = (iterations as f64 * self.decay_fraction) as u64;
+        linear(self.coef, self.final_coef, iteration, until)
+    }
+}
+
+/// A frozen policy.
+pub struct Reference {
+    network: Box<dyn PolicyNetwork>,
+    floor: f64,
+    temperature: f64,
+    items: usize,
+    device: Device,
+}
+
+impl Reference {
+    /// The policy at `reference`, if λ is above 0, for a learner of that `window` on that device.
+    ///
+    /// # Errors
+    /// When none is connected, it is of another catalogue, or it reads more items of a state than the learner does.
+    pub fn optional(
+        config: &KlConfig,
+        policy: Option<&PolicyFile>,
+        world: &World,
+        window: usize,
+        device: &Device,
+    ) -> Result<Option<Self>> {
+        if config.coef == 0.0 {
+            return Ok(None);
+        }
+        let Some(policy) = policy else {
+            anyhow::bail!(
+                "`kl.coef` is {}, but no `reference` is connected\nhelp: connect a policy, or set `kl: {{ coef: 0 }}`",
+                config.coef
+            )
+        };
+        Self::new(policy, config.floor, config.temperature, world, window, device).map(Some)
+    }
+
+    /// That policy with a share `floor` of a uniform one, and its scores over `temperature`.
+    ///
+    /// # Errors
+    /// When it is of another catalogue, or reads more items of a state than the learner's `window`.
+    pub fn new(
+        policy: &PolicyFile,
+        floor: f64,
+        temperature: f64,
+        world: &World,
+        window: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let network = PolicyAgent::load(policy, world.users(), world.items())?;
+        let own = network.config().window;
+        ensure!(
+            own <= window,
+            "the policy at `reference` reads the last {own} items of a state, and this learner's states hold {window}\nhelp: set \
+             `network: {{ window: {own} }}`"
+        );
+        Ok(Self { network, floor, temperature, items: world.items(), device: device.clone() })
+    }
+
+    /// log π₀ of every item in these states, `[N, I]`. Of a masked item it is that of the uniform share, which counts where π is 0.
+    pub fn log_probs(&self, observation: &Observation) -> Result<Tensor> {
+        let observation = observation.shortened(self.network.config().window);
+        let scores = self.network.logits(&states(self.network.as_ref(), &observation)?)?;
+        let allowed = (0..observation.len()).map(|row| (self.items - observation.masked(row).len()) as f32);
+        let uniform = (Tensor::from_iter(allowed, &Device::Cpu)?.recip()? * self.floor)?.unsqueeze(1)?;
+        let own = (candle_nn::ops::softmax(&(scores / self.temperature)?, D::Minus1)? * (1.0 - self.floor))?;
+        Ok(own.broadcast_add(&uniform)?.log()?.detach().to_device(&self.device)?)
+    }
+}
+
+/// Draws from π ∝ π₀·exp(Q/λ), the policy of values that are held near a reference.
+pub struct Guided<'a> {
+    /// Q, up to a constant of each state: its logits.
+    pub network: &'a ActorCritic,
+    /// π₀.
+    pub reference: &'a Reference,
+    /// λ, above 0.
+    pub coef: f64,
+}
+
+impl Guided<'_> {
+    /// log π up to a constant, `[N, I]`.
+    pub fn logits(&self, observation: &Observation) -> Result<Tensor> {
+        let advantages = self.network.logits(&states(self.network, observation)?)?;
+        Ok(((advantages / self.coef)? + self.reference.log_probs(observation)?)?)
+    }
+}
+
+impl Agent for Guided<'_> {
+    fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+        let logits = self.logits(&observe(episodes, live, self.network.config().window))?;
+        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
+        Ok(logits.chunks_exact(self.network.config().items).zip(draws).map(|(row, draw)| sample(row, draw)).collect())
+    }
+}
+
+/// max_π Σ_a π(a|s)·Q(s, a) − λ·KL(π‖π₀) = λ·log Σ_a π₀(a|s)·exp(Q(s, a)/λ): `q [N, I]`, `reference [N, I]` of log π₀, λ above 0 → `[N]`.
+pub fn soft_maximum(q: &Tensor, reference: &Tensor, coef: f64) -> candle_core::Result<Tensor> {
+    let scores = ((q / coef)? + reference)?;
+    let most = scores.max_keepdim(D::Minus1)?;
+    let sum = scores.broadcast_sub(&most)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    (sum + most)?.squeeze(D::Minus1)? * coef
+}
+
+/// What the reference did in an update.
+pub struct ReferenceMetrics {
+    /// λ.
+    pub coef: f64,
+    /// Mean KL(π‖π₀), nats.
+    pub divergence: f64,
+    /// Share of the states with a divergence above 10⁻³ nats.
+    pub share: f64,
+    /// Correlation of log π₀(a|s) of what was played with what it was worth beyond its turn in the world.
+    pub correlation: f64,
+}
+
+impl ReferenceMetrics {
+    /// From the divergences `[N]` of an update's states, and the played episodes.
+    pub fn of(reference: &Reference, coef: f64, divergences: &Tensor, batch: &Batch, gamma: f64) -> Result<Self> {
+        let divergences = divergences.to_vec1::<f32>()?;
+        let count = divergences.len().max(1) as f64;
+        let log_probs = log_prob_of(&reference.log_probs(&batch.observation)?, &batch.actions)?;
+        Ok(Self {
+            coef,
+            divergence: divergences.iter().map(|&kl| f64::from(kl)).sum::<f64>() / count,
+            share: divergences.iter().filter(|&&kl| kl > 1e-3).count() as f64 / count,
+            correlation: correlation(&log_probs, &true_advantages(&batch.rewards, &batch.lengths, gamma)),
+        })
+    }
+
+    /// As curves.
+    #[must_use]
+    pub fn series(&self) -> UpdateMetrics {
+        vec![
+            ("kl_coef", self.coef),
+            ("reference_kl", self.divergence),
+            ("reference_kl_share", self.share),
+            ("reference_correlation", self.correlation),
+        ]
+    }
+}
+
+/// KL(π‖π₀) of each state: `logits [N, I]` of π, `reference [N, I]` of log π₀ → `[N]`, nats.
+pub fn kl_divergence(logits: &Tensor, reference: &Tensor) -> candle_core::Result<Tensor> {
+    // The fused operator also returns log π of an item, which is not used here.
+    let entropy = action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy;
+    (expected_q(reference, logits)? + entropy)?.neg()
+}
+
+/// log π₀ of what was done: `reference [N, I]` of log π₀ → N numbers.
+fn log_prob_of(reference: &Tensor, actions: &[u32]) -> Result<Vec<f32>> {
+    let actions = Tensor::from_slice(actions, (actions.len(), 1), reference.device())?;
+    Ok(reference.gather(&actions, 1)?.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Repeats;
+    use crate::env::cluster_world;
+    use crate::nn::Optimizer;
+    use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::inputs::{OnlineWithDemos, OnlineWithReference};
+    use crate::rl::{A2c, Dqn, NetworkConfig, Ppo, Sac};
+
+    /// A policy whose logits are these in every state.
+    pub(in crate::rl) fn constant_policy(world: &World, logits: &[f32], window: usize) -> PolicyFile {
+        let config = NetworkConfig { window, hidden_size: 4, prior_scale: 0.0, ..NetworkConfig::default() };
+        let mut file = config.build(world, 1, &Device::Cpu).unwrap().export().unwrap();
+        for (name, array) in &mut file.arrays {
+            match name.as_str() {
+                "bias" => array.data.copy_from_slice(logits),
+                "item_out" => array.data.fill(0.0),
+                _ => (),
+            }
+        }
+        PolicyFile::new(file, "rl.bc", world).unwrap()
+    }
+
+    #[test]
+    fn probabilities_are_mixed_with_uniform_ones_over_what_may_be_shown() {
+        let mut world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
+        let policy = constant_policy(&world, &[0.0, 3.0_f32.ln()], 1);
+        let of = |world: &World, floor, temperature| {
+            let reference = Reference::new(&policy, floor, temperature, world, 2, &Device::Cpu).unwrap();
+            let mut observation = Observation::of(world, 2);
+            observation.push(0, &[0], &[5.0], 4, 2);
+            reference.log_probs(&observation).unwrap().exp().unwrap().to_vec2::<f32>().unwrap().remove(0)
+        };
+        let close = |found: Vec<f32>, wanted: [f32; 2]| {
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} is not {wanted:?}");
+        };
+        close(of(&world, 0.2, 1.0), [0.3, 0.7]);
+        close(of(&world, 1.0, 1.0), [0.5, 0.5]);
+        // Scores over ½ square the odds: 1 to 9.
+        close(of(&world, 0.2, 0.5), [0.18, 0.82]);
+        world.rules.repeats = Repeats::Masked;
+        close(of(&world, 0.2, 1.0), [0.2, 1.0]);
+    }
+
+    #[test]
+    fn the_divergence_agrees_with_hand_computed_values_and_finite_differences() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let logits = tensor(&[0.0, 3.0_f64.ln(), 0.5, -0.5]).reshape((2, 2)).unwrap();
+        let reference = tensor(&[0.5, 0.5, 0.9, 0.1]).log().unwrap().reshape((2, 2)).unwrap();
+        let found = kl_divergence(&logits, &reference).unwrap().to_vec1::<f64>().unwrap();
+        let wanted = 0.25 * 0.5_f64.ln() + 0.75 * 1.5_f64.ln();
+        assert!((found[0] - wanted).abs() < 1e-12, "{found:?} is not {wanted}");
+        let weights = tensor(&[1.0, -0.5]);
+        assert_finite_differences(&logits, |logits| (kl_divergence(logits, &reference)? * &weights)?.sum_all());
+        let own = candle_nn::ops::log_softmax(&logits, D::Minus1).unwrap();
+        let none = kl_divergence(&logits, &own).unwrap().to_vec1::<f64>().unwrap();
+        assert!(none.iter().all(|kl| kl.abs() < 1e-12), "{none:?}");
+    }
+
+    #[test]
+    fn the_best_of_what_is_held_near_the_reference_is_the_soft_maximum() {
+        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap().reshape((2, 3)).unwrap();
+        let q = tensor(&[1.0, 2.0, 4.0, -1.0, 0.5, 0.0]);
+        let log = tensor(&[0.5, 0.3, 0.2, 0.1, 0.1, 0.8]).log().unwrap();
+        let values =
+            |q: &Tensor, log: &Tensor, coef: f64| soft_maximum(q, log, coef).unwrap().to_vec1::<f64>().unwrap();
+        let by_hand = |q: [f64; 3], p: [f64; 3], coef: f64| {
+            coef * q.iter().zip(p).map(|(q, p)| p * (q / coef).exp()).sum::<f64>().ln()
+        };
+        let close = |found: &[f64], wanted: [f64; 2]| {
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?} is not {wanted:?}");
+        };
+        let found = values(&q, &log, 0.7);
+        close(
+            &found,
+            [by_hand([1.0, 2.0, 4.0], [0.5, 0.3, 0.2], 0.7), by_hand([-1.0, 0.5, 0.0], [0.1, 0.1, 0.8], 0.7)],
+        );
+        // π* ∝ π₀·exp(Q/λ) reaches it, and any other policy less.
+        let best = ((&q / 0.7).unwrap() + &log).unwrap();
+        let value = |logits: &Tensor| {
+            let kl = (kl_divergence(logits, &log).unwrap() * 0.7).unwrap();
+            (expected_q(&q, logits).unwrap() - kl).unwrap().to_vec1::<f64>().unwrap()
+        };
+        close(&value(&best), [found[0], found[1]]);
+        assert!(value(&log).iter().chain(&value(&(&best * 1.3).unwrap())).zip(found.repeat(2)).all(|(a, b)| *a < b));
+        // A uniform reference is the entropy bonus less λ·log|A| at each step.
+        let uniform = tensor(&[1.0 / 3.0; 6]).log().unwrap();
+        let soft = values(&q, &uniform.zeros_like().unwrap(), 0.7);
+        close(&values(&q, &uniform, 0.7), [soft[0] - 0.7 * 3.0_f64.ln(), soft[1] - 0.7 * 3.0_f64.ln()]);
+        // As λ falls, so does the reference's part.
+        close(&values(&q, &log, 1e-10), [4.0, 0.5]);
+    }
+
+    /// The mean return of the first updates of a learner that is held near a good reference, and near the reverse of it.
+    fn early(learn: impl Fn(PolicyFile) -> crate::artifact::Curves) -> [f64; 2] {
+        let good = [2.0, 2.0, 1.5, 1.5, 1.0, 1.0, -2.0, -2.0];
+        [1.0, -1.0].map(|sign| {
+            let logits: Vec<f32> = good.iter().map(|x| x * sign).collect();
+            let curves = learn(constant_policy(&judged(), &logits, 2));
+            let metric = |name: &str| -> Vec<f64> {
+                curves.0.iter().filter(|point| point.series == name).map(|point| point.value).collect()
+            };
+            assert!(metric("reference_kl").iter().all(|kl| kl.is_finite() && *kl >= -1e-5));
+            assert!(metric("kl_coef").windows(2).all(|pair| pair[1] <= pair[0]));
+            let correlations = metric("reference_correlation");
+            let mean = correlations.iter().sum::<f64>() / correlations.len() as f64;
+            assert!(
+                mean * f64::from(sign) > 0.0,
+                "a {sign} reference correlates by {mean} with what its items are worth"
+            );
+            let returns = metric("return");
+            returns.iter().sum::<f64>() / returns.len() as f64
+        })
+    }
+
+    fn judged() -> World {
+        cluster_world(&[5.0, 4.0, 3.0, 0.0], 2, 2, 10, 4)
+    }
+
+    #[test]
+    fn a_good_reference_helps_early_and_its_reverse_hurts_in_each_learner() {
+        fn curves<S: pipeline::Stage<Outputs = crate::rl::Outputs>>(
+            stage: &S,
+            inputs: S::Inputs,
+        ) -> crate::artifact::Curves {
+            stage.check().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            stage.run(inputs, &pipeline::Context::detached(folder.path())).unwrap().curves
+        }
+        let network = crate::rl::conformance::small_network;
+        let kl = || KlConfig { coef: 4.0, final_coef: 1.0, decay_fraction: 1.0, ..KlConfig::default() };
+        let with_demos = |policy| OnlineWithDemos { reference: Some(policy), ..OnlineWithDemos::new(judged()) };
+        let alone = |policy| OnlineWithReference { reference: Some(policy), ..OnlineWithReference::new(judged()) };
+        let (n_iterations, bc_coef) = (12, 0.0);
+        let a2c = A2c {
+            n_iterations,
+            bc_coef,
+            network: network(),
+            kl: kl(),
+            optimizer: Optimizer::with_learning_rate(0.01),
+            ..A2c::default()
+        };
+        let ppo = Ppo {
+            n_iterations,
+            bc_coef,
+            network: network(),
+            kl: kl(),
+            optimizer: Optimizer::with_learning_rate(0.01),
+            target_kl: 1.0,
+            ..Ppo::default()
+        };
+        let sac = Sac {
+            n_iterations,
+            network: network(),
+            kl: kl(),
+            optimizer: Optimizer::with_learning_rate(0.01),
+            ..Sac::default()
+        };
+        let dqn = Dqn { n_iterations, network: network(), kl: kl(), ..Dqn::default() };
+        for (name, [good, reversed]) in [
+            ("rl.a2c", early(|policy| curves(&a2c, with_demos(policy)))),
+            ("rl.ppo", early(|policy| curves(&ppo, with_demos(policy)))),
+            ("rl.sac", early(|policy| curves(&sac, alone(policy)))),
+            ("rl.dqn", early(|policy| curves(&dqn, alone(policy)))),
+        ] {
+            assert!(good > reversed + 1.0, "{name} returned {good} near a good reference, {reversed} near its reverse");
+        }
+    }
+
+    #[test]
+    fn without_a_coefficient_it_is_in_no_config() {
+        for config in [
+            serde_json::to_value(A2c::default()).unwrap(),
+            serde_json::to_value(Ppo::default()).unwrap(),
+            serde_json::to_value(Sac::default()).unwrap(),
+            serde_json::to_value(Dqn::default()).unwrap(),
+        ] {
+            assert!(config.get("kl").is_none() && config.get("gamma").is_some());
+        }
+        let on = Sac { kl: KlConfig { coef: 0.5, ..KlConfig::default() }, ..Sac::default() };
+        assert_eq!(serde_json::to_value(on).unwrap()["kl"]["coef"], 0.5);
+    }
+
+    #[test]
+    fn the_coefficient_falls_and_settings_are_refused_by_their_path() {
+        let config = KlConfig { coef: 1.0, final_coef: 0.5, decay_fraction: 0.5, ..KlConfig::default() };
+        assert_eq!([0, 2, 4, 9].map(|k| config.coef_at(k, 8)), [1.0, 0.75, 0.5, 0.5]);
+        assert_eq!((config.requirement().connected, KlConfig::default().requirement().connected), (true, false));
+        let refused = |config: KlConfig| config.check().unwrap_err().0;
+        assert_eq!(refused(KlConfig { coef: -1.0, ..config.clone() }), "coef");
+        assert_eq!(refused(KlConfig { final_coef: f64::NAN, ..config.clone() }), "final_coef");
+        assert_eq!(refused(KlConfig { decay_fraction: 2.0, ..config.clone() }), "decay_fraction");
+        assert_eq!(refused(KlConfig { floor: 0.0, ..config.clone() }), "floor");
+        assert_eq!(refused(KlConfig { temperature: 0.0, ..config }), "temperature");
+    }
+
+    #[test]
+    fn a_reference_that_reads_more_of_a_state_is_refused() {
+        let world = cluster_world(&[5.0, 4.0], 1, 1, 4, 1);
+        let policy = constant_policy(&world, &[0.0, 0.0], 3);
+        let error = Reference::new(&policy, 0.1, 1.0, &world, 2, &Device::Cpu).err().unwrap().to_string();
+        assert!(error.contains("the last 3 items") && error.contains("help: set `network: { window: 3 }`"), "{error}");
+        let none = KlConfig { coef: 1.0, ..KlConfig::default() };
+        let error = Reference::optional(&none, None, &world, 2, &Device::Cpu).err().unwrap().to_string();
+        assert!(error.contains("no `reference` is connected\nhelp: "), "{error}");
+    }
+}

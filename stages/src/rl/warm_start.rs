@@ -1,0 +1,183 @@
+//! Warm starts: a training that begins from a trained policy instead of a new network.
+//!
+//! The network is the policy's own, with the vectors of users and items that it was trained on; the world of this training gives
+//! rewards and rules. Optimisers, critics beside the policy and replay buffers are new. So a policy that was trained on demonstrations or in a
+//! fitted world is deployed and learns on, as iALP's fine-tuned variant does (Wang et al. 2025, arXiv 2501.13816).
+
+use anyhow::{Context as _, Result, ensure};
+use candle_core::Device;
+
+use super::{Bcq, C51, Cql, Dqn, NetworkConfig};
+use crate::artifact::{PolicyFile, World};
+use crate::nn::ActorCritic;
+use pipeline::Stage as _;
+
+/// Where the networks of a training come from.
+pub struct Start<'a> {
+    config: &'a NetworkConfig,
+    world: &'a World,
+    device: &'a Device,
+    init: Option<&'a PolicyFile>,
+}
+
+impl<'a> Start<'a> {
+    /// New networks of these settings; with `init` the policy's.
+    ///
+    /// # Errors
+    /// When the policy is of another kind than `learner` makes, of another catalogue, or of other settings than `config`.
+    pub fn new(
+        learner: &str,
+        config: &'a NetworkConfig,
+        init: Option<&'a PolicyFile>,
+        world: &'a World,
+        device: &'a Device,
+    ) -> Result<Self> {
+        if let Some(init) = init {
+            accept(learner, config, init, world)?;
+        }
+        Ok(Self { config, world, device, init })
+    }
+
+    /// The network with that seed, or that of the policy.
+    pub fn network(&self, seed: u64) -> Result<ActorCritic> {
+        match self.init {
+            Some(init) => ActorCritic::import_on(self.device, &init.0),
+            None => self.config.build(self.world, seed, self.device),
+        }
+    }
+
+    /// The policy that the training begins from.
+    #[must_use]
+    pub fn init(&self) -> Option<&'a PolicyFile> {
+        self.init
+    }
+}
+
+fn accept(learner: &str, wanted: &NetworkConfig, init: &PolicyFile, world: &World) -> Result<()> {
+    let maker = init.origin()?.learner;
+    let (own, other) = (gives(learner), gives(&maker));
+    ensure!(
+        own == other,
+        "the policy at `init` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of {learner}, or of \
+         another learner whose policies give {own}"
+    );
+    let network = ActorCritic::import(&init.0).context("the policy at `init`")?;
+    let found = network.config();
+    ensure!(
+        (found.users, found.items) == (world.users(), world.items()),
+        "the policy at `init` knows {} users and {} items, the world {} and {}\nhelp: train both in worlds that were made from one \
+         ingest stage",
+        found.users,
+        found.items,
+        world.users(),
+        world.items()
+    );
+    let other = [
+        ("window", found.window == wanted.window, found.window.to_string()),
+        ("hidden_size", found.hidden_size == wanted.hidden_size, found.hidden_size.to_string()),
+        ("encoder", found.encoder == wanted.encoder, serde_json::to_string(&found.encoder)?),
+        ("similar_fraction", found.similar_fraction == wanted.similar_fraction, found.similar_fraction.to_string()),
+    ];
+    if let Some((setting, _, value)) = other.iter().find(|(_, equal, _)| !equal) {
+        anyhow::bail!(
+            "the network of the policy at `init` has `{setting}: {value}`, and `network.{setting}` says otherwise\nhelp: set \
+             `network: {{ {setting}: {value} }}`, as where the policy was trained"
+        );
+    }
+    Ok(())
+}
+
+/// What the policies of a learner give for each item.
+fn gives(learner: &str) -> &'static str {
+    match learner {
+        Dqn::KIND | Cql::KIND => "values",
+        Bcq::KIND => "values among usual items",
+        C51::KIND => "distributions of returns",
+        _ => "logits of a policy",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::Context;
+
+    use super::*;
+    use crate::env::cluster_world;
+    use crate::rl::conformance::{demonstrated_cycles, greedy_returns, small_network};
+    use crate::rl::inputs::{OnlineWithDemos, OnlineWithReference};
+    use crate::rl::{A2c, BehaviourCloning, Outputs, bc};
+
+    fn run<S: pipeline::Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> Result<Outputs> {
+        let folder = tempfile::tempdir().unwrap();
+        stage.run(inputs, &Context::detached(folder.path()))
+    }
+
+    fn world() -> World {
+        cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 4)
+    }
+
+    /// Who copies the cycle of all clusters returns 120 of 122.
+    fn copied() -> PolicyFile {
+        let stage = BehaviourCloning { network: small_network(), ..BehaviourCloning::default() };
+        let demonstrations = demonstrated_cycles(&world(), &[&[0, 2, 4]]);
+        run(&stage, bc::Inputs::new(world(), demonstrations)).unwrap().policy
+    }
+
+    fn refined(iterations: u64) -> A2c {
+        A2c { n_iterations: iterations, bc_coef: 0.0, network: small_network(), ..A2c::default() }
+    }
+
+    #[test]
+    fn a_training_goes_on_from_where_the_policy_is() {
+        let init = copied();
+        let begun = |iterations| {
+            let inputs = OnlineWithDemos { init: Some(init.clone()), ..OnlineWithDemos::new(world()) };
+            run(&refined(iterations), inputs).unwrap()
+        };
+        let first = |outputs: &Outputs| outputs.curves.0.iter().find(|point| point.series == "return").unwrap().value;
+        let new = first(&run(&refined(1), OnlineWithDemos::new(world())).unwrap());
+        let none = begun(0).policy;
+        assert_eq!(none.0.arrays, init.0.arrays, "no update changes nothing");
+        assert!(!none.origin().unwrap().untrained, "it was trained before");
+        let few = begun(5);
+        assert!(first(&few) > 2.0 * new, "the first episodes return {}, and those of a new network {new}", first(&few));
+        assert!(greedy_returns(&few.policy, &world()).iter().all(|&found| found >= 120.0 - 1e-3));
+        assert_ne!(few.policy.0.arrays, init.0.arrays);
+    }
+
+    #[test]
+    fn a_policy_remembers_every_world_that_it_learned_in() {
+        let other = cluster_world(&[4.0, 4.5, 3.0], 2, 2, 30, 4);
+        let inputs = OnlineWithDemos { init: Some(copied()), ..OnlineWithDemos::new(other.clone()) };
+        let origin = run(&refined(1), inputs).unwrap().policy.origin().unwrap();
+        assert_eq!(origin.learned_in, other.rewards_digest());
+        assert_eq!(origin.learned_in_before, [world().rewards_digest()]);
+        let alone = run(&refined(1), OnlineWithDemos::new(other)).unwrap().policy;
+        assert!(alone.origin().unwrap().learned_in_before.is_empty());
+        assert!(!alone.0.about.contains("learned_in_before"), "a file without a warm start is as before");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_the_setting() {
+        let init = copied();
+        let error = |stage: &A2c, world: World, init: PolicyFile| {
+            let inputs = OnlineWithDemos { init: Some(init), ..OnlineWithDemos::new(world) };
+            format!("{:#}", run(stage, inputs).err().unwrap())
+        };
+        let wide = A2c { network: NetworkConfig { hidden_size: 7, ..small_network() }, ..refined(1) };
+        let found = error(&wide, world(), init.clone());
+        assert!(
+            found.contains("has `hidden_size: 32`") && found.contains("help: set `network: { hidden_size: 32 }`"),
+            "{found}"
+        );
+        let more = cluster_world(&[5.0, 4.0, 3.0, 2.0], 2, 2, 30, 4);
+        let found = error(&refined(1), more, init.clone());
+        assert!(found.contains("knows 4 users and 6 items, the world 4 and 8"), "{found}");
+        let dqn = Dqn { n_iterations: 1, network: small_network(), ..Dqn::default() };
+        let found = format!(
+            "{:#}",
+            run(&dqn, OnlineWithReference { init: Some(init), ..OnlineWithReference::new(world()) }).err().unwrap()
+        );
+        assert!(found.contains("gives logits of a policy (rl.bc), and rl.dqn begins from values\nhelp: "), "{found}");
+    }
+}
