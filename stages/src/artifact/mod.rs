@@ -83,5 +83,5 @@ pub use titled_episode::{TitledEpisode, TitledStep};
 pub(crate) use unsupported::Unsupported;
 pub use users::Users;
 pub use weights::Weights;
-pub use world::{DistancesFrom, QuitRules, Repeats, WindowRule, World};
+pub use world::{DistancesFrom, QuitRules, Repeats, RewardTiming, WindowRule, World};
 pub use worth::{Worth, WorthEstimate};

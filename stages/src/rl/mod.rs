@@ -39,6 +39,7 @@ mod reinforce;
 mod replay_buffer;
 mod sac;
 mod settings;
+mod shaping;
 mod sqn;
 mod target_network;
 mod validation;
@@ -60,6 +61,7 @@ pub use network::NetworkConfig;
 pub use ppo::Ppo;
 pub use reinforce::Reinforce;
 pub use sac::Sac;
+pub use shaping::Shaping;
 pub use sqn::Sqn;
 
 use pipeline::Stage as _;

@@ -85,13 +85,13 @@ impl Shaping {
 
     /// What no type can say.
     pub fn check(&self) -> Validation {
-        validation::fraction("shaping.initial_weight", self.initial_weight)?;
-        validation::fraction("shaping.decay_fraction", self.decay_fraction)?;
-        validation::positive("shaping.decay_fraction", self.decay_fraction, "the weight falls for some time")?;
-        validation::fraction("shaping.advantage_reduction", self.advantage_reduction)?;
-        validation::fraction("shaping.max_ratio", self.max_ratio)?;
-        validation::fraction("shaping.good_quantile", self.good_quantile)?;
-        validation::at_least_one("shaping.capacity", self.capacity, "a memory holds at least one node")
+        validation::fraction("initial_weight", self.initial_weight)?;
+        validation::fraction("decay_fraction", self.decay_fraction)?;
+        validation::positive("decay_fraction", self.decay_fraction, "the weight falls for some time")?;
+        validation::fraction("advantage_reduction", self.advantage_reduction)?;
+        validation::fraction("max_ratio", self.max_ratio)?;
+        validation::fraction("good_quantile", self.good_quantile)?;
+        validation::at_least_one("capacity", self.capacity, "a memory holds at least one node")
     }
 
     /// The port without which these settings do nothing.
@@ -161,7 +161,7 @@ impl Shaper {
         let utilities = self.utilities(&matches);
         let shaped = combined(advantages, &utilities, [xi, eta]);
         let size = |of: &[f32]| of.iter().map(|&x| f64::from(x).abs()).sum::<f64>() / of.len().max(1) as f64;
-        let ratio = f64::from(xi) * size(&utilities) / size(advantages).max(f64::MIN_POSITIVE);
+        let ratio = f64::from(xi) * size(&utilities) / size(&advantages[..utilities.len()]).max(f64::MIN_POSITIVE);
         let used = utilities.iter().filter(|&&u| u != 0.0).count() as f64 / utilities.len().max(1) as f64;
         let [nodes, agents] = [|_: bool| true, |agent: bool| agent]
             .map(|counted| self.memory.nodes().iter().filter(|node| counted(node.agent)).count() as f64);
@@ -243,9 +243,11 @@ pub fn shaped(
     }
 }
 
-/// ηÂ + ξU, element by element.
+/// ηÂ + ξU of the steps that have a utility; those behind them keep their advantages.
 fn combined(advantages: &[f32], utilities: &[f32], [xi, eta]: [f32; 2]) -> Vec<f32> {
-    advantages.iter().zip(utilities).map(|(a, u)| eta * a + xi * u).collect()
+    let (played, others) = advantages.split_at(utilities.len());
+    let played = played.iter().zip(utilities).map(|(a, u)| eta * a + xi * u);
+    played.chain(others.iter().copied()).collect()
 }
 
 #[cfg(test)]
