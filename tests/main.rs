@@ -32,4 +32,5 @@ mod texts;
 mod transcripts;
 mod versions;
 mod wire_format;
+mod worlds;
 mod worth;

@@ -64,6 +64,7 @@ fn world() -> World {
         ensemble_std: None,
         predicted_std: None,
         bonus: None,
+        diversity_penalty: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules: QuitRules {

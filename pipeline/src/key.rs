@@ -304,7 +304,10 @@ mod tests {
             [&GATHER, &later].map(|kind| KeyMaterial::new(kind, &*stage, &[], &found))
         };
         let [before, later] = inputs(false);
-        assert_eq!((before.inputs.keys().count(), later.inputs.keys().collect::<Vec<_>>()), (2, vec!["many"]));
+        assert_eq!(
+            (before.inputs.keys().count(), later.inputs.keys().cloned().collect::<Vec<_>>()),
+            (2, vec!["many".to_owned()])
+        );
         let [before, later] = inputs(true);
         assert_eq!((before.key(), later.inputs["one"][0]["digest"].as_str()), (later.key(), Some("d1")));
     }

@@ -76,6 +76,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
+        StageKind::of::<world::ReferenceUsers>(),
         StageKind::of::<worth::EstimateWorth>(),
         StageKind::of::<worth::EvaluateReturns>(),
     ],

@@ -94,6 +94,7 @@ fn world(reward: Array) -> World {
         ensemble_std: None,
         predicted_std: None,
         bonus: None,
+        diversity_penalty: None,
         categories: None,
         distances: DistancesFrom::Own,
         rules,

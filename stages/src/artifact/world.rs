@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Ids;
 use super::demonstrations::Termination;
+use super::diversity_penalty::DiversityPenalty;
 use super::tensors::{Array, TensorFile};
 
 /// Which recent items the quit window holds.
@@ -157,12 +158,14 @@ pub enum DistancesFrom {
 struct About {
     rules: QuitRules,
     distances: DistancesFrom,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    diversity_penalty: Option<DiversityPenalty>,
 }
 
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
-/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]` and
-/// `categories [I, C]`; and the [`Ids`] of its users and items.
+/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]`,
+/// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item, `[U, I]`.
@@ -182,6 +185,8 @@ pub struct World {
     /// A reward that depends on the last two items alone and is added to `reward`, `[I + 1, I + 1]` by (the last item, the one
     /// before), I for none; the sum is never below 0. Only of worlds with an entropy term (DORL).
     pub bonus: Option<Array>,
+    /// What is taken from the reward of an item that is similar to those shown before. Only of worlds with such a term (R3S).
+    pub diversity_penalty: Option<DiversityPenalty>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
     /// The quit rules.
@@ -220,7 +225,10 @@ impl World {
     /// The reward of `item` for a user who was shown these items, oldest first.
     #[must_use]
     pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
-        let reward = self.reward.row(user as usize)[item as usize];
+        let mut reward = self.reward.row(user as usize)[item as usize];
+        if let Some(penalty) = &self.diversity_penalty {
+            reward -= penalty.of(item, shown, &self.distance);
+        }
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
         let back = |steps: usize| shown.len().checked_sub(steps).map_or(none, |at| shown[at] as usize);
@@ -229,10 +237,13 @@ impl World {
     /// BLAKE3 of the rewards, in hex: worlds with equal rewards are the same evaluation world.
     #[must_use]
     pub fn rewards_digest(&self) -> String {
-        match &self.bonus {
-            Some(bonus) => digest(&[&self.reward, bonus]),
-            None => digest(&[&self.reward]),
-        }
+        let penalty = self.diversity_penalty.as_ref().map(|penalty| {
+            let DiversityPenalty { local, global, decay, reach } = *penalty;
+            Array::new(&[4], vec![local, global, decay, reach])
+        });
+        let parts: Vec<&Array> =
+            [Some(&self.reward), self.bonus.as_ref(), penalty.as_ref()].into_iter().flatten().collect();
+        digest(&parts)
     }
     /// BLAKE3 of the item distances, in hex: in worlds with equal distances the same items are similar.
     #[must_use]
@@ -295,7 +306,11 @@ impl Artifact for World {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
-        let mut file = TensorFile::new(&About { rules: self.rules.clone(), distances: self.distances.clone() })?;
+        let mut file = TensorFile::new(&About {
+            rules: self.rules.clone(),
+            distances: self.distances.clone(),
+            diversity_penalty: self.diversity_penalty.clone(),
+        })?;
         for (name, array) in [
             ("reward", &self.reward),
             ("distance", &self.distance),
@@ -320,7 +335,7 @@ impl Artifact for World {
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
-        let About { rules, distances } = file.about()?;
+        let About { rules, distances, diversity_penalty } = file.about()?;
         let mut world = Self {
             reward: file.take("reward")?,
             distance: file.take("distance")?,
@@ -329,6 +344,7 @@ impl Artifact for World {
             ensemble_std: file.arrays.remove("ensemble_std"),
             predicted_std: file.arrays.remove("predicted_std"),
             bonus: file.arrays.remove("bonus"),
+            diversity_penalty,
             categories: file.arrays.remove("categories"),
             rules,
             distances,

@@ -162,6 +162,7 @@ pub(crate) mod tests {
             ensemble_std: None,
             predicted_std: None,
             bonus: None,
+            diversity_penalty: None,
             categories: None,
             distances: DistancesFrom::Own,
             rules: QuitRules { horizon, quit_window: window, distance_threshold: Some(0.5), ..QuitRules::default() },

@@ -252,7 +252,12 @@ impl Stage for Evaluate {
             why: "its rewards are lowered where its models are uncertain, so they are no estimates of ratings",
             help: "evaluate in the world that it was made from, if no policy learned there, or in one of another family; connect worlds made for training to `training_world`",
         };
-        vec![world]
+        let refined = ForbiddenSource {
+            made_by: "world.reference_users",
+            why: "its rewards are averages over other users, refined to learn in",
+            ..world.clone()
+        };
+        vec![world, refined]
     }
 
     fn requirements(&self) -> Vec<Requirement> {

@@ -161,6 +161,7 @@ impl C51 {
         let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
         let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
         let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
+        let least = least - world.diversity_penalty.as_ref().map_or(0.0, |penalty| penalty.local + penalty.global);
         let low = self.v_min.unwrap_or(f64::from(least) * turns);
         let mut high = self.v_max.unwrap_or(f64::from(most) * turns);
         if least == 0.0 && most == 0.0 && self.v_max.is_none() {

@@ -49,7 +49,7 @@ pub enum QuitSimilarity {
 pub(super) const USUAL: QuitSimilarity = QuitSimilarity::SimilarFraction(0.02);
 
 /// Rows of products that are made between two words on how far it is.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 impl DistanceBy {
     /// What a world with such distances says of where they come from.
@@ -113,7 +113,7 @@ fn column_distances(reward: &Array, bar: &Bar) -> Result<Array> {
 
 /// `matrix [U, I]` → `matrixᵀ · matrix`, `[I, I]`, `block` rows of it at a time: of many users one product takes minutes. Each
 /// number is the sum over the users in the order that the whole product has, so the blocks change no bit.
-fn products(matrix: &Tensor, block: usize, bar: &Bar) -> Result<Vec<f64>> {
+pub(super) fn products(matrix: &Tensor, block: usize, bar: &Bar) -> Result<Vec<f64>> {
     let items = matrix.dim(1)?;
     let mut gram = Vec::with_capacity(items * items);
     let mut first = 0;

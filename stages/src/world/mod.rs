@@ -21,7 +21,9 @@ mod mf;
 mod pessimistic;
 mod prior_mean;
 mod propensities;
+mod reference_users;
 mod text_distance;
+mod user_similarity;
 mod user_simulator;
 
 pub use bias::Bias;
@@ -32,6 +34,7 @@ pub use matrix::Matrix;
 pub use mf::MatrixFactorisation;
 pub use pessimistic::Pessimistic;
 pub use propensities::EstimatePropensities;
+pub use reference_users::ReferenceUsers;
 pub use user_simulator::UserSimulator;
 
 use anyhow::{Context as _, Result, bail};

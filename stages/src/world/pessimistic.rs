@@ -2,6 +2,7 @@
 //!
 //! `mopo`: r = r̂ − λ·max_k σ_k (Yu et al. 2020, arXiv 2005.13239: σ_k is what the k-th model states of itself)
 //! `dorl`: r = max(0, r̂ − λ_σ·σ − min r̂ + λ_H·Σ_{k ∈ {1, 2}} H_k) (Gao et al. 2023, arXiv 2307.04571)
+//! `r3s`: r = r̂ − λ_σ·σ − λ_l·s(a, h_1) − λ_g·Σ_k δ^(k−1)·s(a, h_k) / Σ_k δ^(k−1) (after Shu et al. 2025, arXiv 2506.22112)
 //!
 //! A learner in a plain fitted world finds what its models imagine; here that costs it. Pessimism alone drives it to what the
 //! log has most of and people tire of that, so DORL also pays for sessions after which anything may come: H_k is the entropy
@@ -9,6 +10,11 @@
 //! it does not change which item is best at a turn, but where it pays to go. Users, items, distances and quit rules stay those
 //! of the fitted world; a threshold of low rewards moves with them, and reads r̂ less the penalty alone. The vectors that
 //! policies start from are of the new rewards. Left out: MOPO's short rollouts from logged states, as sessions are short.
+//!
+//! R3S takes from an item what it is like those shown before: at the last turn (local) and in the whole session (global), the less
+//! the longer ago. We have read only the abstract: uncertainty of the model, and penalties with decay for less variety, local and
+//! global. The similarity s from the world's distances, the weighted mean and the defaults are ours. Nothing is cut at 0 here, so
+//! coefficients that exceed the rewards make it pay to leave.
 
 use anyhow::{Context as _, Result};
 use pipeline::{Context, Requirement, Stage};
@@ -17,13 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
 use super::factorization::factorize;
-use crate::artifact::{Array, Demonstrations, World};
+use crate::artifact::{Array, Demonstrations, DiversityPenalty, World};
 
 /// `world.pessimistic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pessimistic {
-    /// The form of pessimism: `mopo` or `dorl`.
+    /// The form of pessimism: `mopo`, `dorl` or `r3s`.
     pub by: By,
     /// What σ is: the standard deviation of the ensemble, or the standard deviation that its models predict.
     pub uncertainty: Uncertainty,
@@ -37,6 +43,8 @@ pub enum By {
     Mopo(Mopo),
     /// max(0, r̂ − λ_σ·σ − min r̂ + λ_H·Σ H_k).
     Dorl(Dorl),
+    /// r̂ − λ_σ·σ less a penalty for items that are similar to those shown before.
+    R3s(R3s),
 }
 
 impl Default for By {
@@ -76,6 +84,27 @@ impl Default for Dorl {
     }
 }
 
+/// Settings of [`By::R3s`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct R3s {
+    /// λ_σ: the coefficient of σ, 0 or more; the default is MOPO's.
+    pub uncertainty_coef: f64,
+    /// λ_l: what an item like the last one costs, in units of the rating, 0 or more. Two items are alike by
+    /// max(0, 1 − d / d̄), where d is their distance in the world and d̄ the mean of all pairs.
+    pub local_coef: f64,
+    /// λ_g: what an item costs that is like all items of the session, in units of the rating, 0 or more.
+    pub global_coef: f64,
+    /// δ: what an item counts for beside the one that was shown after it, from 0 (the last alone) to 1 (all alike).
+    pub decay: f64,
+}
+
+impl Default for R3s {
+    fn default() -> Self {
+        Self { uncertainty_coef: 1.0, local_coef: 0.5, global_coef: 0.5, decay: 0.9 }
+    }
+}
+
 /// What σ is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -110,7 +139,7 @@ impl Stage for Pessimistic {
     const KIND: &'static str = "world.pessimistic";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "lower a fitted world's rewards where its models are uncertain (MOPO, DORL)";
+    const ABOUT: &'static str = "lower a fitted world's rewards where its models are uncertain (MOPO, DORL, R3S)";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -119,6 +148,14 @@ impl Stage for Pessimistic {
             By::Mopo(Mopo { uncertainty_coef }) => vec![("by.mopo.uncertainty_coef", *uncertainty_coef)],
             By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => {
                 vec![("by.dorl.uncertainty_coef", *uncertainty_coef), ("by.dorl.entropy_coef", *entropy_coef)]
+            }
+            By::R3s(R3s { uncertainty_coef, local_coef, global_coef, decay }) => {
+                if !(0.0..=1.0).contains(decay) {
+                    return Err(("by.r3s.decay".to_owned(), "a decay is from 0 to 1".to_owned()));
+                }
+                let coefs = [uncertainty_coef, local_coef, global_coef];
+                let paths = ["by.r3s.uncertainty_coef", "by.r3s.local_coef", "by.r3s.global_coef"];
+                paths.into_iter().zip(coefs.map(|coef| *coef)).collect()
             }
         };
         match weights.into_iter().find(|(_, weight)| !(*weight >= 0.0 && weight.is_finite())) {
@@ -145,9 +182,10 @@ impl Stage for Pessimistic {
         let (uncertainty_coef, entropy_coef) = match self.by {
             By::Mopo(Mopo { uncertainty_coef }) => (uncertainty_coef as f32, 0.0),
             By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
+            By::R3s(R3s { uncertainty_coef, .. }) => (uncertainty_coef as f32, 0.0),
         };
         let least = match self.by {
-            By::Mopo(_) => 0.0,
+            By::Mopo(_) | By::R3s(_) => 0.0,
             By::Dorl(_) => world.reward.data.iter().copied().fold(f32::INFINITY, f32::min),
         };
         world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
@@ -163,6 +201,11 @@ impl Stage for Pessimistic {
             world.bonus = Some(open);
         } else if matches!(self.by, By::Dorl(_)) {
             world.reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
+        }
+        if let By::R3s(by) = &self.by {
+            let penalty = by.penalty(&world.distance);
+            cx.note("similarity", mean_similarity(&penalty, &world.distance));
+            world.diversity_penalty = Some(penalty);
         }
         (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
         let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
@@ -185,6 +228,30 @@ impl Pessimistic {
             ),
         }
     }
+}
+
+impl R3s {
+    /// The penalty in a world whose items are that far apart.
+    fn penalty(&self, distance: &Array) -> DiversityPenalty {
+        let items = distance.shape[0];
+        // The diagonal is 0, so all of it counts as pairs of different items.
+        let sum: f64 = distance.data.iter().map(|&d| f64::from(d)).sum();
+        let reach = (sum / (items * (items - 1)).max(1) as f64) as f32;
+        let [local, global, decay] = [self.local_coef, self.global_coef, self.decay].map(|x| x as f32);
+        DiversityPenalty { local, global, decay, reach }
+    }
+}
+
+/// What a pair of different items costs on average where one follows the other, as text.
+fn mean_similarity(penalty: &DiversityPenalty, distance: &Array) -> String {
+    let items = distance.shape[0] as u32;
+    let pairs = || (0..items).flat_map(|item| (0..item).map(move |other| (item, other)));
+    let sum: f64 = pairs().map(|(item, other)| f64::from(penalty.of(item, &[other], distance))).sum();
+    format!(
+        "the second item of a session costs {:.3} on average, and {:.3} where it is the first one again",
+        sum / pairs().count().max(1) as f64,
+        penalty.local + penalty.global
+    )
 }
 
 /// The mean entropy of the next item after two items, as text.
@@ -259,6 +326,25 @@ mod tests {
     }
 
     #[test]
+    fn r3s_takes_from_an_item_what_it_is_like_those_before() {
+        let by = R3s { uncertainty_coef: 2.0, local_coef: 0.5, global_coef: 1.0, decay: 0.5 };
+        let found = run(&Pessimistic { by: By::R3s(by), ..Pessimistic::default() }, world(), None).unwrap();
+        assert_eq!(found.reward.data, [5.0, 1.0, 1.0, 2.0], "less 2σ");
+        let mut episodes = Episodes::new(&found, &[0]);
+        // Items 0 and 1 are as far apart as all pairs are on average, so they are not alike.
+        for item in [0, 1, 0] {
+            episodes.step(&[0], &[item]).unwrap();
+        }
+        // Nothing at first, then nothing alike; item 0 again, one turn after it, by 1·½ / (1 + ½).
+        let wanted = [5.0, 1.0, 5.0 - 0.5 / 1.5];
+        assert!(episodes.rewards(0).iter().zip(wanted).all(|(r, w): (&f32, f32)| (r - w).abs() < 1e-6));
+        assert_eq!(found.rules.quit_below, Some(2.0), "the rule reads what the penalty is taken from");
+        let other = R3s { uncertainty_coef: 2.0, ..R3s::default() };
+        let other = run(&Pessimistic { by: By::R3s(other), ..Pessimistic::default() }, world(), None).unwrap();
+        assert_ne!(found.rewards_digest(), other.rewards_digest());
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();
         let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
@@ -273,15 +359,31 @@ mod tests {
         assert!(foreign.contains("item 7") && foreign.contains("help: "), "{foreign}");
         let negative = Pessimistic { by: By::Mopo(Mopo { uncertainty_coef: -1.0 }), ..Pessimistic::default() };
         assert_eq!(negative.check().unwrap_err().0, "by.mopo.uncertainty_coef");
+        type Change = fn(&mut R3s);
+        let wrong: [(Change, &str); 4] = [
+            (|by| by.local_coef = -0.1, "by.r3s.local_coef"),
+            (|by| by.global_coef = f64::NAN, "by.r3s.global_coef"),
+            (|by| by.uncertainty_coef = f64::INFINITY, "by.r3s.uncertainty_coef"),
+            (|by| by.decay = 1.1, "by.r3s.decay"),
+        ];
+        for (change, path) in wrong {
+            let mut by = R3s::default();
+            change(&mut by);
+            let stage = Pessimistic { by: By::R3s(by), ..Pessimistic::default() };
+            assert_eq!(stage.check().unwrap_err().0, path);
+        }
     }
 
     #[test]
     fn a_file_keeps_what_is_paid_beside_the_matrix() {
-        let by = By::Dorl(Dorl::default());
-        let world = run(&Pessimistic { by, ..Pessimistic::default() }, world(), Some(logged(&[0, 1]))).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("world");
-        pipeline::Artifact::write(&world, &path).unwrap();
-        assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), world);
+        for by in [By::Dorl(Dorl::default()), By::R3s(R3s::default())] {
+            let path = folder.path().join(if matches!(by, By::R3s(_)) { "r3s" } else { "dorl" });
+            let world = run(&Pessimistic { by, ..Pessimistic::default() }, world(), Some(logged(&[0, 1]))).unwrap();
+            pipeline::Artifact::write(&world, &path).unwrap();
+            assert_eq!(<World as pipeline::Artifact>::read(&path).unwrap(), world);
+            let said = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains("diversity_penalty");
+            assert_eq!(said, world.diversity_penalty.is_some(), "a world without it has the bytes of before");
+        }
     }
 }

@@ -210,7 +210,7 @@ impl UserSimulator {
             repeats: self.repeats,
             training_reward: self.training_reward,
         };
-        let (ensemble_std, predicted_std, bonus) = (None, None, None);
+        let (ensemble_std, predicted_std, bonus, diversity_penalty) = (None, None, None, None);
         Ok(World {
             reward,
             distance,
@@ -219,6 +219,7 @@ impl UserSimulator {
             ensemble_std,
             predicted_std,
             bonus,
+            diversity_penalty,
             categories,
             rules,
             distances,

@@ -56,6 +56,9 @@ pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     if world.bonus.is_some() {
         return Some("it pays for where a session has come to, which no bound here reads");
     }
+    if world.diversity_penalty.is_some() {
+        return Some("its rewards depend on all items of a session, and the bound reads pairs of items alone");
+    }
     let counts = world.rules.max_same_category.is_some_and(|most| most > 0) && world.categories.is_some();
     counts.then_some(
         "its users leave by a count (`max_same_category` of 1 or more), and the bound reads pairs of items alone",

@@ -1,7 +1,7 @@
 use rand::RngExt;
 
 use super::*;
-use crate::artifact::{Array, QuitRules, Repeats, Termination, WindowRule};
+use crate::artifact::{Array, DiversityPenalty, QuitRules, Repeats, Termination, WindowRule};
 use crate::env::{GreedyOracle, cluster_world, play};
 use crate::nn::rng;
 
@@ -125,6 +125,9 @@ fn what_the_bound_does_not_read_is_not_planned() {
     world.rules.max_same_category = None;
     world.bonus = Some(Array::new(&[3, 3], vec![1.0; 9]));
     assert!(planned(&world).unwrap_err().to_string().contains("where a session has come to"));
+    world.bonus = None;
+    world.diversity_penalty = Some(DiversityPenalty { local: 1.0, global: 0.0, decay: 0.5, reach: 1.0 });
+    assert!(planned(&world).unwrap_err().to_string().contains("depend on all items of a session"));
 }
 
 #[test]

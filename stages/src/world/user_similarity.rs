@@ -1,0 +1,111 @@
+//! How similar users are, and who is chosen by it.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use pipeline::Context;
+
+use super::distance::{BLOCK, products};
+use crate::artifact::{Array, Interactions};
+
+/// The cosine of every two users' vectors, from −1 to 1; 1 to itself, 0 to others where a vector is 0.
+pub(super) struct Similarity {
+    users: usize,
+    cosine: Vec<f64>,
+}
+
+impl Similarity {
+    /// Of vectors `[U, n]`.
+    pub(super) fn of(vectors: &Array, cx: &Context) -> Result<Self> {
+        let users = vectors.shape[0];
+        let bar = cx.bar("similar users", Some(users as u64), "users");
+        let rows = Tensor::from_slice(&vectors.data, vectors.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
+        let length = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-30)?;
+        let units = rows.broadcast_div(&length)?.t()?.contiguous()?;
+        let mut cosine = products(&units, BLOCK, &bar)?;
+        (0..users).for_each(|user| cosine[user * users + user] = 1.0);
+        Ok(Self { users, cosine })
+    }
+
+    pub(super) fn users(&self) -> usize {
+        self.users
+    }
+
+    pub(super) fn between(&self, one: usize, other: usize) -> f64 {
+        self.cosine[one * self.users + other]
+    }
+
+    /// The user, then one after the other who has the largest cos(u, v) + λ·mean_w (1 − cos(v, w)) over those w who were chosen beside
+    /// the user; of equals the first.
+    pub(super) fn choose(&self, user: usize, count: usize, diversity_coef: f64) -> Vec<usize> {
+        let mut chosen = vec![user];
+        // Σ_w cos(v, w) of each v.
+        let mut alike = vec![0.0; self.users];
+        let mut taken = vec![false; self.users];
+        taken[user] = true;
+        while chosen.len() < count.min(self.users) {
+            let others = (chosen.len() - 1) as f64;
+            let score = |v: usize| {
+                let diversity = if others > 0.0 { 1.0 - alike[v] / others } else { 0.0 };
+                self.between(user, v) + diversity_coef * diversity
+            };
+            let free = (0..self.users).filter(|&v| !taken[v]).map(|v| (v, score(v)));
+            let best = free.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            let Some((next, _)) = best else { break };
+            taken[next] = true;
+            chosen.push(next);
+            alike.iter_mut().enumerate().for_each(|(v, sum)| *sum += self.between(next, v));
+        }
+        chosen
+    }
+}
+
+/// The ratings of each user, `[U, I]`: the last one of an item, 0 where there is none.
+pub(super) fn of_log(log: &Interactions, users: usize, items: usize) -> Array {
+    let mut rated = Array::new(&[users, items], vec![0.0; users * items]);
+    for ((&user, &item), &rating) in log.user.iter().zip(&log.item).zip(&log.rating) {
+        rated.data[user as usize * items + item as usize] = rating;
+    }
+    rated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rows: &[[f32; 2]]) -> Similarity {
+        let cx = Context::detached(std::path::Path::new("unused"));
+        Similarity::of(&Array::new(&[rows.len(), 2], rows.concat()), &cx).unwrap()
+    }
+
+    #[test]
+    fn cosines_agree_with_hand_computed_values() {
+        let similarity = of(&[[3.0, 4.0], [4.0, 3.0], [0.0, 0.0], [-6.0, -8.0]]);
+        for (one, other, wanted) in [(0, 1, 0.96), (1, 0, 0.96), (0, 3, -1.0), (2, 2, 1.0), (0, 2, 0.0)] {
+            assert!((similarity.between(one, other) - wanted).abs() < 1e-12, "{one} {other}");
+        }
+        assert_eq!(similarity.users(), 4);
+    }
+
+    #[test]
+    fn the_diverse_are_chosen_before_their_doubles() {
+        // Directions at 0°, 5°, 6° and −20°.
+        let at = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+        let similarity = of(&[at(0.0), at(5.0), at(6.0), at(-20.0)]);
+        assert_eq!(similarity.choose(0, 3, 0.0), [0, 1, 2], "the nearest");
+        // 6°: 0.9945 + 1·(1 − cos 1°); −20°: 0.9397 + 1·(1 − cos 25°) = 1.0334.
+        assert_eq!(similarity.choose(0, 3, 1.0), [0, 1, 3]);
+        assert_eq!(similarity.choose(0, 9, 1.0).len(), 4, "no more than there are");
+        assert_eq!(of(&[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]).choose(0, 2, 0.0), [0, 1], "of equals the first");
+    }
+
+    #[test]
+    fn the_last_rating_of_an_item_counts() {
+        let log = Interactions {
+            user: vec![0, 1, 0],
+            item: vec![1, 0, 1],
+            rating: vec![2.0, 3.0, 4.0],
+            timestamp: vec![0, 1, 2],
+        };
+        assert_eq!(of_log(&log, 2, 2).data, [0.0, 4.0, 3.0, 0.0]);
+    }
+}
