@@ -23,7 +23,7 @@ stages:
   score:
     use: evaluate
     inputs: { world: world.world, train: log.interactions, policies: { ppo: policy.policy } }
-    with: { n_resamples: 200, leakage_check: off, baselines: { seeds: 0 } }
+    with: { n_resamples: 200, leakage_check: label, baselines: { seeds: 1, n_iterations: 2 } }
   report: { use: report, inputs: { metrics: score.metrics, curves: [policy.curves] } }
 ";
 
@@ -43,7 +43,12 @@ fn a_memory_is_shown_by_titles_and_its_weight_is_drawn() {
     let (name, genre) = (node["name"].as_str().unwrap(), node["tags"][0].as_str().unwrap());
     assert!(name.starts_with(genre), "a title of the toy log begins with its genre: {node}");
     let page = std::fs::read_to_string(project.path("artifacts/memory/report/page.html")).unwrap();
-    for part in ["policy · shaping_ratio", "Learning curve: policy · memory_nodes", "what a memory adds to the advantage", "policy · entropy_bonus"] {
+    for part in [
+        "policy · shaping_ratio",
+        "Learning curve: policy · memory_nodes",
+        "what a memory adds to the advantage",
+        "policy · entropy_bonus",
+    ] {
         assert!(page.contains(part), "`{part}` is missing");
     }
 }
@@ -51,9 +56,15 @@ fn a_memory_is_shown_by_titles_and_its_weight_is_drawn() {
 #[test]
 fn a_memory_that_is_missing_or_of_another_world_is_refused_with_what_to_do() {
     let without = EXPERIMENT.replace("world: world.world, memory: memory.memory", "world: world.world");
-    Project::new().config(&without).run(&["plan", "x.yaml"]).says(&["shaping", "`memory`", "connect the memory of a `memory_graph` stage"]);
+    Project::new()
+        .config(&without)
+        .run(&["plan", "x.yaml"])
+        .says(&["no input `memory`, which `shaping` requires", "connect the memory of a `memory_graph` stage"]);
     let typo = EXPERIMENT.replace("capacity: 60", "capasity: 60");
     Project::new().config(&typo).run(&["plan", "x.yaml"]).says(&["capasity", "capacity"]);
     let small = EXPERIMENT.replace("capacity: 60", "capacity: 40");
-    Project::new().config(&small).run(&["run", "x.yaml", "policy"]).says(&["the memory has 50 nodes, and `shaping.capacity` is 40", "help:"]);
+    Project::new()
+        .config(&small)
+        .run(&["run", "x.yaml", "policy"])
+        .says(&["the memory has 50 nodes, and `shaping.capacity` is 40", "help:"]);
 }

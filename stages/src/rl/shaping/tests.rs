@@ -7,7 +7,7 @@ use pipeline::{Context, Stage};
 use super::*;
 use crate::artifact::{Curves, Demonstrations, MemoryNode, MemoryScale, PolicyFile, RewardTiming};
 use crate::env::{cluster_world, plans};
-use crate::memory::BuildMemoryGraph;
+use crate::memory_graph::BuildMemoryGraph;
 use crate::nn::Optimizer;
 use crate::nn::training::assert_resumes_exactly;
 use crate::rl::a2c::policy_gradient_loss;
@@ -31,7 +31,7 @@ fn good_and_bad(world: &World) -> Demonstrations {
 
 fn remembered(world: &World, demonstrations: Demonstrations) -> MemoryGraph {
     let stage = BuildMemoryGraph { gamma: 1.0, window: 2, ..BuildMemoryGraph::default() };
-    let inputs = crate::memory::Inputs { demonstrations, world: world.clone(), items: None };
+    let inputs = crate::memory_graph::Inputs { demonstrations, world: world.clone(), items: None };
     stage.run(inputs, &Context::detached(std::path::Path::new("unused"))).unwrap().memory
 }
 
