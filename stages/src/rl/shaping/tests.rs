@@ -110,11 +110,11 @@ fn without_an_advantage_the_gradient_is_that_of_the_utility_times_its_weight() {
     assert_eq!(combined(&[1.0, -2.0], &[0.5], [0.5, 0.7]), [0.95, -2.0], "demonstrated steps behind keep theirs");
 }
 
+/// A training with, or without, a memory.
+type Training<'a> = dyn Fn(Option<MemoryGraph>) -> (PolicyFile, Curves) + Sync + 'a;
+
 /// The three learners with a few updates, from a world and, perhaps, a memory.
-fn with_each(
-    shaping: &Shaping,
-    check: &mut dyn FnMut(&str, &(dyn Fn(Option<MemoryGraph>) -> (PolicyFile, Curves) + Sync)),
-) {
+fn with_each(shaping: &Shaping, check: &mut dyn FnMut(&str, &Training<'_>)) {
     let world = sparse_world(8);
     let demonstrations = good_and_bad(&world);
     let inputs = |memory: Option<MemoryGraph>| OnlineWithDemos { memory, ..OnlineWithDemos::new(world.clone()) };
