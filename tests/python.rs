@@ -14,6 +14,7 @@ use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, WindowR
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
+use stages::nn::mixture_policy::MixturePolicy;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
 use stages::recommend::recommend;
 
@@ -90,6 +91,7 @@ enum Form {
     Logits,
     Bcq,
     Categorical,
+    Mixture,
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
@@ -109,6 +111,10 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
     let mut file = match form {
         Form::Logits => network(1).export(),
         Form::Bcq => BcqPolicy::export(&network(1), &network(2), 0.3),
+        Form::Mixture => {
+            let file = network(1).export().unwrap();
+            MixturePolicy::from_policy(&file, 0.3, &candle_core::Device::Cpu).and_then(|mixture| mixture.export())
+        }
         Form::Categorical => {
             let support = Support { low: -2.0, high: 5.0, atoms: 7 };
             Categorical::new(network(1), support, 3).and_then(|network| network.export())
@@ -148,6 +154,7 @@ fn a_policy_answers_the_same_in_numpy() {
         (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Logits),
         (Encoder::Sasrec(SasRec { n_layers: 1, hidden_size: 4, n_heads: 1 }), Form::Bcq),
         (Encoder::Gru(GruEncoder { hidden_size: 5 }), Form::Categorical),
+        (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Mixture),
     ]
     .into_iter()
     .enumerate()

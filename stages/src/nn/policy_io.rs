@@ -10,6 +10,7 @@ use super::ActorCritic;
 use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
+use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;
 use crate::artifact::{Array, TensorFile};
 
@@ -60,6 +61,8 @@ pub enum PolicyOutput {
     },
     /// See [`Categorical`].
     Categorical(Support),
+    /// See [`MixturePolicy`].
+    Mixture,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +93,7 @@ pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
     Ok(match output_of(file)? {
         PolicyOutput::Logits => Box::new(ActorCritic::import(file)?),
         PolicyOutput::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
+        PolicyOutput::Mixture => Box::new(MixturePolicy::import(file)?),
         PolicyOutput::Categorical(support) => Box::new(Categorical::import_on(&Device::Cpu, file, support)?),
     })
 }
