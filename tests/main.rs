@@ -9,6 +9,7 @@ mod ids;
 mod inspect;
 mod layout;
 mod looking;
+mod memory;
 mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;

@@ -97,6 +97,9 @@ impl AdversarialTrainer<'_> {
         if self.policy.n_iterations != default.n_iterations {
             return wrong("policy.n_iterations", "the generator makes `rounds` times `generator_updates` updates");
         }
+        if !self.policy.shaping.is_default() {
+            return wrong("policy.shaping", "the generator has no memory");
+        }
         Ok(())
     }
 
