@@ -94,6 +94,9 @@ impl AdversarialTrainer<'_> {
         if self.policy.kl != default.kl {
             return wrong("policy.kl", "the generator of inverse RL has no reference policy");
         }
+        if self.policy.shaping != default.shaping {
+            return wrong("policy.shaping", "the generator of inverse RL has no memory");
+        }
         if self.policy.n_iterations != default.n_iterations {
             return wrong("policy.n_iterations", "the generator makes `rounds` times `generator_updates` updates");
         }

@@ -274,6 +274,9 @@ pub(super) mod tests {
         let mut policy = A2c::default();
         policy.kl.coef = 1.0;
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.kl");
+        let mut policy = A2c::default();
+        policy.shaping.capacity = 1;
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.shaping");
         let policy = A2c { n_iterations: 10, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.n_iterations");
         assert_eq!(Gail::NOT_IN_KEY, ["policy.checkpoint_every"]);
