@@ -32,6 +32,7 @@ mod source;
 mod texts;
 mod transcripts;
 mod versions;
+mod warm_start;
 mod wire_format;
 mod worlds;
 mod worth;
