@@ -18,11 +18,15 @@ pub(crate) fn fault(
         return None;
     }
     let (stage, setting, port) = (block.name, requirement.setting, requirement.port);
-    let message = match connected {
-        false => format!("`{stage}` has no input `{port}`, which `{setting}` requires: {}", requirement.why),
-        true => format!("`{setting}` cannot be set where `{stage}` has an input `{port}`: {}", requirement.why),
+    let written = place(with, setting);
+    let message = match (connected, written) {
+        (false, _) => format!("`{stage}` has no input `{port}`, which `{setting}` requires: {}", requirement.why),
+        (true, Some(_)) => {
+            format!("`{setting}` cannot be set where `{stage}` has an input `{port}`: {}", requirement.why)
+        }
+        (true, None) => format!("`{stage}` has an input `{port}`, which `{setting}` leaves unused: {}", requirement.why),
     };
-    let span = place(with, setting).unwrap_or_else(|| block.span_of(block.inputs));
+    let span = written.unwrap_or_else(|| block.span_of(block.inputs));
     Some(Diagnostic::at(span, message).help(requirement.help))
 }
 

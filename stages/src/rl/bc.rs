@@ -4,7 +4,7 @@
 //! are exp(A/β)). Left out: anything that would use the world's answers; it is here to show what copying alone gives.
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::learner::{Modules, UpdateMetrics, train};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, PolicyFile, TensorFile, Weights, World};
 use crate::nn::sampled_softmax::Proposal;
@@ -106,6 +106,10 @@ impl Stage for BehaviourCloning {
             )?;
         }
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

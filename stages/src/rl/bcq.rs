@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 
 use super::batch::value_unit;
 use super::inputs::Offline;
@@ -24,7 +24,7 @@ use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
@@ -74,6 +74,10 @@ impl Stage for Bcq {
         validation::coefficient("logit_penalty", self.logit_penalty)?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {

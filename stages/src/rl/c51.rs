@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use candle_core::{D, Tensor};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
@@ -23,7 +23,7 @@ use super::mixed_reward::MixedReward;
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, PolicyFile, TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -110,6 +110,10 @@ impl Stage for C51 {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {

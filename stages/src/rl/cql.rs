@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 
 use super::batch::value_unit;
 use super::inputs::Offline;
@@ -23,7 +23,7 @@ use super::q_values::{QValues, bellman_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::nn::loss::log_prob;
@@ -72,6 +72,10 @@ impl Stage for Cql {
         validation::n_step(self.n_step)?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {

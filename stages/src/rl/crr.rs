@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::{Observation, states};
@@ -113,6 +113,10 @@ impl Stage for Crr {
         validation::nested("filter", self.filter.check())?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {

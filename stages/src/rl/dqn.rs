@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::batch::{Batch, value_unit};
 use super::epsilon_greedy::EpsilonGreedy;
@@ -25,7 +25,7 @@ use super::reference::{Guided, KlConfig, Reference, ReferenceMetrics, kl_diverge
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Agent, PolicyAgent};
@@ -58,7 +58,9 @@ learner_settings! {
         pub exploration_fraction: f64 = 0.5,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
-        /// The divergence from a reference policy: with it exploration is a draw from π ∝ π₀·exp(Q/λ) instead of ε-greedy, and a state's value is λ·log Σ_a π₀(a|s)·exp(Q̄(s, a)/λ) (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        /// The divergence from a reference policy (after LINVIT, arXiv 2402.16181): a state's value is λ·log Σ_a π₀(a|s)·exp(Q̄(s, a)/λ), and
+        /// π ∝ π₀·exp(Q/λ) explores in the place of ε. The policy's file holds Q alone: evaluated and served is the item of the highest Q,
+        /// so that λ should end small beside the differences of Q.
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
     }
@@ -98,13 +100,17 @@ impl Stage for Dqn {
         validation::target_update_interval(self.target_update_interval)?;
         validation::nested("kl", self.kl.check())?;
         if self.kl.coef > 0.0 {
-            validation::positive("kl.final_coef", self.kl.final_coef, "Q is divided by it; above 0")?;
+            validation::positive("kl.final_coef", self.kl.final_coef(), "Q is divided by it; above 0")?;
         }
         self.check_shared()
     }
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: OnlineWithReference, cx: &Context) -> Result<Outputs> {

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping};
 use crate::artifact::{Array, Demonstrations, ItemVectors, Items, MemoryGraph, PolicyFile, TensorFile, Weights, World};
 use crate::env::{Features, Observation, PolicyAgent, states};
@@ -164,6 +164,10 @@ impl Stage for IlRec {
 
     fn requirements(&self) -> Vec<Requirement> {
         self.shaping.requirement().into_iter().collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

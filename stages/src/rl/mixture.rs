@@ -10,7 +10,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::a2c::policy_gradient_loss;
 use super::advantage::{n_step_returns, normalised};
@@ -19,7 +19,7 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{PolicyFile, RewardModel, TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -42,14 +42,14 @@ learner_settings! {
         pub value_coef: f64 = 0.5,
         /// w at the first iteration: the share of the frozen policy, between 0 and 1, both excluded.
         pub frozen_share: f64 = 0.5,
-        /// Learning rate of ω, which follows `optimizer.schedule`; 0 keeps `frozen_share`.
+        /// Learning rate of the log-odds of w, which follows `optimizer.schedule`; 0 keeps `frozen_share`.
         pub frozen_share_learning_rate: f64 = 0.05,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
-        /// That of the policy at `init`.
+        /// `window`, `hidden_size`, `encoder` and `similar_fraction` have to be those of the policy at `init`; the rest is not used.
         network: NetworkConfig::default(),
         checkpoint_every: 25 iterations,
         gamma: 0.9,
@@ -92,6 +92,10 @@ impl Stage for Mixture {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

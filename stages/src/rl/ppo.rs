@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 use rand::seq::SliceRandom;
 
 use super::advantage::{generalised_advantages, normalised, true_advantages};
@@ -23,7 +23,7 @@ use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
 use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -61,7 +61,7 @@ learner_settings! {
         pub bc_coef: f64 = 0.25,
         /// Demonstrated steps in the behaviour-cloning loss of a gradient step, from 1.
         pub bc_batch_size: usize = 128,
-        /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, arXiv 2402.16181).
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
         /// How a connected `memory` shapes the advantages: Ã = ηÂ + ξU (after MIRA, arXiv 2602.17930).
@@ -117,6 +117,10 @@ impl Stage for Ppo {
             .chain([self.kl.requirement()])
             .chain(self.shaping.requirement())
             .collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: OnlineWithDemos, cx: &Context) -> Result<Outputs> {

@@ -26,10 +26,10 @@ use crate::nn::{ActorCritic, PolicyNetwork, action_log_prob};
 #[serde(deny_unknown_fields, default)]
 pub struct KlConfig {
     /// λ: coefficient of KL(π‖π₀) at the first iteration, 0 or more; 0 turns it off. In units of reward per nat where values are learned
-    /// (`rl.sac`, `rl.dqn`), and of the loss per nat in `rl.a2c` and `rl.ppo`.
+    /// (`rl.sac`, `rl.dqn`), else of the loss per nat (`rl.a2c`, `rl.ppo`, `rl.group`).
     pub coef: f64,
-    /// λ once `decay_fraction` of the iterations are over, 0 or more.
-    pub final_coef: f64,
+    /// λ once `decay_fraction` of the iterations are over, from 0 to `coef`; by default a twentieth of `coef`. Equal to `coef` it stays.
+    pub final_coef: Option<f64>,
     /// Fraction of the iterations over which λ falls linearly, in [0, 1].
     pub decay_fraction: f64,
     /// φ: share of a uniform policy in π₀, above 0 and at most 1; 1 makes π₀ uniform.
@@ -40,7 +40,7 @@ pub struct KlConfig {
 
 impl Default for KlConfig {
     fn default() -> Self {
-        Self { coef: 0.0, final_coef: 0.05, decay_fraction: 0.5, floor: 0.05, temperature: 1.0 }
+        Self { coef: 0.0, final_coef: None, decay_fraction: 0.5, floor: 0.05, temperature: 1.0 }
     }
 }
 
@@ -54,7 +54,13 @@ impl KlConfig {
     /// What no type can say.
     pub fn check(&self) -> Validation {
         validation::coefficient("coef", self.coef)?;
-        validation::coefficient("final_coef", self.final_coef)?;
+        if self.coef == 0.0 && !self.is_off() {
+            return Err(("coef".to_owned(), "it is 0, so that the other settings of `kl` do nothing".to_owned()));
+        }
+        validation::coefficient("final_coef", self.final_coef())?;
+        if self.final_coef() > self.coef {
+            return Err(("final_coef".to_owned(), format!("at most `coef`, which is {}: λ falls", self.coef)));
+        }
         validation::fraction("decay_fraction", self.decay_fraction)?;
         validation::fraction("floor", self.floor)?;
         validation::positive("floor", self.floor, "above 0: the divergence from what is never done has no bound")?;
@@ -83,11 +89,17 @@ impl KlConfig {
         }
     }
 
+    /// λ at the end.
+    #[must_use]
+    pub fn final_coef(&self) -> f64 {
+        self.final_coef.unwrap_or(self.coef / 20.0)
+    }
+
     /// λ at an iteration of so many.
     #[must_use]
     pub fn coef_at(&self, iteration: u64, iterations: u64) -> f64 {
         let until = (iterations as f64 * self.decay_fraction) as u64;
-        linear(self.coef, self.final_coef, iteration, until)
+        linear(self.coef, self.final_coef(), iteration, until)
     }
 }
 
@@ -393,7 +405,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             stage.run(inputs, &pipeline::Context::detached(folder.path())).unwrap().curves
         }
-        let kl = || KlConfig { coef: 4.0, final_coef: 1.0, decay_fraction: 1.0, ..KlConfig::default() };
+        let kl = || KlConfig { coef: 4.0, final_coef: Some(1.0), decay_fraction: 1.0, ..KlConfig::default() };
         let with_demos = |policy| OnlineWithDemos { reference: Some(policy), ..OnlineWithDemos::new(judged()) };
         let alone = |policy| OnlineWithReference { reference: Some(policy), ..OnlineWithReference::new(judged()) };
         let (n_iterations, bc_coef) = (12, 0.0);
@@ -444,7 +456,7 @@ mod tests {
             batch_size: 128,
             optimizer: Optimizer::with_learning_rate(0.01),
             network: small_network(),
-            kl: KlConfig { coef: 2.0, final_coef: 0.02, ..KlConfig::default() },
+            kl: KlConfig { coef: 2.0, final_coef: Some(0.02), ..KlConfig::default() },
             ..Sac::default()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -468,12 +480,15 @@ mod tests {
 
     #[test]
     fn the_coefficient_falls_and_settings_are_refused_by_their_path() {
-        let config = KlConfig { coef: 1.0, final_coef: 0.5, decay_fraction: 0.5, ..KlConfig::default() };
+        let config = KlConfig { coef: 1.0, final_coef: Some(0.5), decay_fraction: 0.5, ..KlConfig::default() };
         assert_eq!([0, 2, 4, 9].map(|k| config.coef_at(k, 8)), [1.0, 0.75, 0.5, 0.5]);
         assert_eq!((config.requirement().connected, KlConfig::default().requirement().connected), (true, false));
         let refused = |config: KlConfig| config.check().unwrap_err().0;
         assert_eq!(refused(KlConfig { coef: -1.0, ..config.clone() }), "coef");
-        assert_eq!(refused(KlConfig { final_coef: f64::NAN, ..config.clone() }), "final_coef");
+        assert_eq!(refused(KlConfig { final_coef: Some(f64::NAN), ..config.clone() }), "final_coef");
+        assert_eq!(refused(KlConfig { final_coef: Some(1.5), ..config.clone() }), "final_coef");
+        assert_eq!(refused(KlConfig { floor: 0.5, ..KlConfig::default() }), "coef");
+        assert_eq!(KlConfig { coef: 0.2, ..KlConfig::default() }.coef_at(9, 10), 0.01);
         assert_eq!(refused(KlConfig { decay_fraction: 2.0, ..config.clone() }), "decay_fraction");
         assert_eq!(refused(KlConfig { floor: 0.0, ..config.clone() }), "floor");
         assert_eq!(refused(KlConfig { temperature: 0.0, ..config }), "temperature");

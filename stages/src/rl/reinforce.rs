@@ -9,7 +9,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::advantage::{n_step_returns, normalised};
 use super::batch::Batch;
@@ -18,7 +18,7 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -64,6 +64,10 @@ impl Stage for Reinforce {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::batch::Batch;
 use super::inputs::OnlineWithReference;
@@ -29,7 +29,7 @@ use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, PolicyAgent, states};
@@ -59,7 +59,7 @@ learner_settings! {
         pub target_update_interval: u64 = 40,
         /// Share ω of r_IRL in the reward, in [0, 1].
         pub omega: f64 = 0.0,
-        /// The divergence from a reference policy in the place of the entropy bonus and its temperature (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
+        /// The divergence from a reference policy in the place of the entropy bonus, whose temperature and target are then not used (after LINVIT, arXiv 2402.16181).
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
     }
@@ -102,6 +102,10 @@ impl Stage for Sac {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: OnlineWithReference, cx: &Context) -> Result<Outputs> {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Device;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 
 use super::batch::value_unit;
 use super::inputs::Offline;
@@ -23,7 +23,7 @@ use super::q_values::{QOutput, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
@@ -68,6 +68,10 @@ impl Stage for Sqn {
         validation::coefficient("value_coef", self.value_coef)?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {

@@ -10,7 +10,7 @@ use candle_core::Device;
 use super::{Bcq, C51, Cql, Dqn, Mixture, NetworkConfig};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
-use pipeline::Stage as _;
+use pipeline::{ForbiddenSource, Stage as _};
 
 /// Where the networks of a training come from.
 pub struct Start<'a> {
@@ -72,13 +72,11 @@ impl<'a> Start<'a> {
 /// Whether a training may begin from the policy at that port.
 fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFile), world: &World) -> Result<()> {
     let maker = init.origin()?.learner;
-    // A mixture begins from one policy, and so is none.
-    let own = if learner == Mixture::KIND { LOGITS } else { gives(learner) };
-    let other = gives(&maker);
+    let (own, other) = (begins_from(learner), gives(&maker));
     ensure!(
         own == other,
-        "the policy at `{port}` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of {learner}, or of \
-         another learner whose policies give {own}"
+        "the policy at `{port}` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of a \
+         learner whose policies give {own}"
     );
     let network = ActorCritic::import(&init.0).with_context(|| format!("the policy at `{port}`"))?;
     let found = network.config();
@@ -104,6 +102,50 @@ fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFil
         );
     }
     Ok(())
+}
+
+/// The learners whose policies have no place at `port` of `learner`, for the experiment to be refused before anything runs.
+#[must_use]
+pub fn forbidden(port: &'static str, learner: &str) -> Vec<ForbiddenSource> {
+    let own = begins_from(learner);
+    let other = |kind: &&&'static str| gives(kind) != own;
+    let rule = |made_by: &&'static str| ForbiddenSource {
+        port,
+        made_by,
+        why: match gives(made_by) {
+            LOGITS => "its policy gives logits, from which this training cannot begin",
+            _ => "its policy gives something else than the logits or values that this training begins from",
+        },
+        help: "connect a policy of the same kind of learner: logits (`rl.bc`, `rl.a2c` and most others), values (`rl.dqn`, `rl.cql`), or \
+               the own kind of `rl.bcq`, `rl.c51` and `rl.decision_transformer`",
+    };
+    LEARNERS.iter().filter(other).map(rule).collect()
+}
+
+/// All learners.
+const LEARNERS: [&str; 17] = [
+    A2c::KIND,
+    BehaviourCloning::KIND,
+    Bcq::KIND,
+    C51::KIND,
+    Cql::KIND,
+    Crr::KIND,
+    Dpo::KIND,
+    Dqn::KIND,
+    Group::KIND,
+    IlRec::KIND,
+    Iql::KIND,
+    Mixture::KIND,
+    Ppo::KIND,
+    Reinforce::KIND,
+    Sac::KIND,
+    Sqn::KIND,
+    DecisionTransformer::KIND,
+];
+
+/// What a learner begins from: a mixture begins from one policy, and so is none.
+fn begins_from(learner: &str) -> &'static str {
+    if learner == Mixture::KIND { LOGITS } else { gives(learner) }
 }
 
 /// What most policies give.

@@ -13,7 +13,7 @@ mod pairs;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 use rand::seq::{IndexedRandom, SliceRandom};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::reference::Reference;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
 use crate::env::states;
@@ -101,6 +101,10 @@ impl Stage for Dpo {
         validation::at_least_one("batch_size", self.batch_size, "a batch holds at least one pair")?;
         validation::fraction("holdout_fraction", self.holdout_fraction)?;
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        [forbidden("init", Self::KIND), forbidden("reference", Self::KIND)].concat()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

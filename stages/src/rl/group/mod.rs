@@ -26,7 +26,7 @@ mod tests;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -43,7 +43,7 @@ use super::ppo::clipped_loss;
 use super::reference::{KlConfig, Reference, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
 use crate::env::{PolicyAgent, states};
@@ -113,8 +113,9 @@ learner_settings! {
         pub min_neg_ratio: f64 = 1.0,
         /// c_H: weight of the entropy bonus, per nat, 0 or more.
         pub entropy_coef: f64 = 0.0,
-        /// The divergence from the policy at `reference`, with λ = 0 by default as in NFT and Dr. GRPO; GRPO: 0.04 throughout.
-        pub kl: KlConfig = KlConfig::default(),
+        /// The divergence from the policy at `reference`, with λ = 0 by default as in NFT and Dr. GRPO; GRPO: `coef` and `final_coef` 0.04.
+#[serde(skip_serializing_if = "KlConfig::is_off")]
+                pub kl: KlConfig = KlConfig::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -191,6 +192,14 @@ impl Stage for Group {
         vec![demonstrations, reference]
     }
 
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        let mut forbidden_sources = forbidden("init", Self::KIND);
+        if self.from == SessionsFrom::Demonstrations {
+            forbidden_sources.extend(forbidden("reference", Self::KIND));
+        }
+        forbidden_sources
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
@@ -255,6 +264,8 @@ struct Record {
     entropy: f64,
     ratio: f64,
     reference_kl: Option<f64>,
+    /// λ of this iteration, where there is a reference.
+    kl_coef: Option<f64>,
 }
 
 impl PolicyLearner for Learner<'_> {
@@ -356,7 +367,9 @@ impl Learner<'_> {
         if let Some(reference) = &self.reference {
             let kl = kl_divergence(&self.policy.logits(&observed)?, &reference.log_probs(&observation)?)?.mean_all()?;
             *record.reference_kl.get_or_insert_default() += number_of(&kl)? * count;
-            loss = (loss + (kl * self.config.kl.coef_at(number, config.n_iterations))?)?;
+            let coef = config.kl.coef_at(number, config.n_iterations);
+            record.kl_coef = Some(coef);
+            loss = (loss + (kl * coef)?)?;
         }
         record.rows.extend_from_slice(rows);
         record.credits.extend(credits);
@@ -381,6 +394,7 @@ impl Record {
             ("credit", mean(self.credits.iter().map(|&credit| f64::from(credit.abs())).sum())),
             ("credited_share", mean(self.credits.iter().filter(|&&credit| credit != 0.0).count() as f64)),
         ];
+        metrics.extend(self.kl_coef.map(|coef| ("kl_coef", coef)));
         metrics.extend(self.reference_kl.map(|kl| ("reference_kl", mean(kl))));
         metrics
     }
