@@ -14,6 +14,7 @@ mod mistakes;
 mod mock_server;
 mod names;
 mod parts;
+mod preferences;
 mod project;
 mod published;
 mod python;

@@ -15,6 +15,7 @@ use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
 use stages::nn::decision_transformer::{DecisionTransformer, Returns};
+use stages::nn::mixture_policy::MixturePolicy;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
 use stages::recommend::recommend;
 
@@ -93,6 +94,7 @@ enum Form {
     Categorical,
     /// Whether it asks for returns by turn, or for the critic's.
     Decision(bool),
+    Mixture,
 }
 
 /// A policy with that encoder, in which no parameter has its first value.
@@ -112,6 +114,10 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
     let mut file = match form {
         Form::Logits => network(1).export(),
         Form::Bcq => BcqPolicy::export(&network(1), &network(2), 0.3),
+        Form::Mixture => {
+            let file = network(1).export().unwrap();
+            MixturePolicy::from_policy(&file, 0.3, &candle_core::Device::Cpu).and_then(|mixture| mixture.export())
+        }
         Form::Categorical => {
             let support = Support { low: -2.0, high: 5.0, atoms: 7 };
             Categorical::new(network(1), support, 3).and_then(|network| network.export())
@@ -158,6 +164,7 @@ fn a_policy_answers_the_same_in_numpy() {
         (Encoder::Gru(GruEncoder { hidden_size: 5 }), Form::Categorical),
         (Encoder::Transformer(Transformer { n_layers: 2, hidden_size: 6, n_heads: 2 }), Form::Decision(true)),
         (Encoder::Transformer(Transformer { n_layers: 1, hidden_size: 6, n_heads: 3 }), Form::Decision(false)),
+        (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Mixture),
     ]
     .into_iter()
     .enumerate()

@@ -61,6 +61,11 @@ class Policy:
         state, served = (user, history, rewards, progress, masked), self.shape.get("served", "logits")
         if served == "logits":
             return self.network(self.p, *state)[0]
+        if served == "mixture":  # of a frozen policy and one that learned
+            share = 1 / (1 + np.exp(-self.p["mixture.logit"]))
+            frozen = softmax(self.network({**self.p, **self.below("frozen.")}, *state)[0])
+            probs = share * frozen + (1 - share) * softmax(self.network(self.p, *state)[0])
+            return np.log(np.maximum(probs, 1e-30)) + self.mask(masked)
         if "constrained" in served:  # the best by value among the likely actions
             behaviour = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
             least = behaviour.max() + np.log(served["constrained"]["threshold"])

@@ -25,6 +25,7 @@ mod item_similarity;
 mod kernels;
 mod layer_norm;
 pub mod loss;
+pub mod mixture_policy;
 mod mlp;
 mod optimizer;
 pub mod params;

@@ -11,6 +11,7 @@ use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
 use super::decision_transformer::{DecisionTransformer, Returns};
+use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;
 use crate::artifact::{Array, TensorFile};
 
@@ -63,6 +64,8 @@ pub enum PolicyOutput {
     Categorical(Support),
     /// See [`DecisionTransformer`].
     Decision(Returns),
+    /// See [`MixturePolicy`].
+    Mixture,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +96,7 @@ pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
     Ok(match output_of(file)? {
         PolicyOutput::Logits => Box::new(ActorCritic::import(file)?),
         PolicyOutput::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
+        PolicyOutput::Mixture => Box::new(MixturePolicy::import(file)?),
         PolicyOutput::Categorical(support) => Box::new(Categorical::import_on(&Device::Cpu, file, support)?),
         PolicyOutput::Decision(returns) => Box::new(DecisionTransformer::import_on(&Device::Cpu, file, returns)?),
     })

@@ -240,6 +240,13 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "entropy_bonus_correlation" => {
             "Pearson’s r between that product and the step’s discounted return less the mean of its turn."
         }
+        "kl_coef" => "λ: coefficient of the divergence from the reference policy.",
+        "reference_kl" => "Mean KL divergence of the policy from the reference policy (nats).",
+        "reference_kl_share" => "Share of states with a divergence above 0.001 nats.",
+        "reference_correlation" => {
+            "Pearson’s r between ln of the reference policy’s probability of an action and the step’s discounted return less the mean of its turn."
+        }
+        "frozen_share" => "Share of the frozen policy in a mixture.",
         "value_error" => "Mean squared error of the critic against its targets.",
         "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",
         "conservative_loss" => "By how much the values of actions outside the data exceed those of the data.",
@@ -247,6 +254,20 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "mean_weight" => "Mean weight of a demonstrated step in the loss.",
         "heaviest_weight" => "Largest weight of a demonstrated step.",
         "demonstrated_share" => "Share of demonstrated steps in an update.",
+        "groups_dropped" => "Share of groups whose sessions all returned the same, from which nothing is learned.",
+        "success_rate" => "Mean share of good sessions in the groups that are learned from.",
+        "probability_ratio" => {
+            "Mean ratio of a step’s probability under the policy and under the one that it began from."
+        }
+        "credit" => "Mean size of the loss’s derivative in a step’s log-probability.",
+        "credited_share" => "Share of steps at which this derivative is not 0.",
+        "preference_loss" => "Mean −ln of the probability of a pair’s order; ln 2 = 0.69 at the reference policy.",
+        "pair_accuracy" => {
+            "Share of an update’s pairs whose better side the policy prefers more than the reference does."
+        }
+        "heldout_pair_accuracy" => "The same of pairs of users from whom nothing was learned; 0.5 is chance.",
+        "pair_margin" => "Mean difference of the two sides’ log-odds against the reference policy.",
+        "pair_weight" => "Mean share of a pair’s first gradient that is left.",
         "gradient_steps" => "Optimiser steps per iteration; fewer after early stopping.",
         "discriminator_loss" => "Binary cross-entropy of the discriminator; ln 2 = 0.69 at chance.",
         "accuracy" => "Accuracy of the discriminator; 0.5 is chance.",

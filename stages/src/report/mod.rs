@@ -27,6 +27,7 @@ mod run_info;
 mod significance;
 mod teachers;
 mod verdict;
+mod while_learning;
 mod worth;
 
 pub use render::render;
@@ -96,7 +97,8 @@ impl Stage for Report {
     // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
     // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read
     // from right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
-    const VERSION: u32 = 8;
+    // 9: what learning cost meanwhile, from the curves of returns.
+    const VERSION: u32 = 9;
     const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -10,7 +10,9 @@ use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, s
 use super::link::{self, Linker};
 use super::row::Row;
 use super::verdict::{Comparison, Contenders};
-use super::{Inputs, caveats, episode, format, glossary, metric_labels, off_policy, row, significance, teachers};
+use super::{
+    Inputs, caveats, episode, format, glossary, metric_labels, off_policy, row, significance, teachers, while_learning,
+};
 use crate::artifact::{Demonstrations, Page, Profiles, Termination, TitledStep};
 
 /// Steps of an episode that are printed before the rest folds away.
@@ -64,6 +66,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
         scatter => both(&|width| scatter::draw(rows, width)),
         ridge => both(&|width| ridge::draw(rows, width)),
         panels => panels.iter().map(panel).collect::<Value>(),
+        learning => while_learning::table(&panels),
         series => series(&panels),
         example_episodes => example_episodes(inputs),
         terms => terms(),

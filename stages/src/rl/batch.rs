@@ -31,7 +31,18 @@ impl Batch {
         mut draw: ChaCha8Rng,
     ) -> Result<Self> {
         let users: Vec<u32> = (0..episodes).map(|_| draw.random_range(0..world.users() as u32)).collect();
-        let episodes = play(world, &users, agent, draw.random())?;
+        Self::play_for(&users, world, agent, window, draw)
+    }
+
+    /// One episode of each of `users`, in their order.
+    pub fn play_for(
+        users: &[u32],
+        world: &World,
+        agent: &dyn Agent,
+        window: usize,
+        mut draw: ChaCha8Rng,
+    ) -> Result<Self> {
+        let episodes = play(world, users, agent, draw.random())?;
         let mut batch = Self::empty(world, window);
         for e in 0..episodes.len() {
             batch.push(episodes.user(e), episodes.items(e), episodes.rewards(e), &episodes.training_rewards(e), world);

@@ -7,7 +7,7 @@ use pipeline::{Context, Stage};
 use serde_json::{Value, json};
 
 use super::inputs::Offline;
-use super::{NetworkConfig, Outputs};
+use super::{BehaviourCloning, NetworkConfig, Outputs, bc};
 use crate::artifact::{Curves, Demonstrations, PolicyFile, Repeats, Step, Termination, Trajectory, World};
 use crate::env::{PolicyAgent, cluster_world, play};
 use crate::nn::training::assert_resumes_exactly;
@@ -114,6 +114,28 @@ pub fn returns_after_good_and_frequent<S: Stage<Inputs = Offline, Outputs = Outp
     let (good, frequent): (&[u32], &[u32]) = (&[0, 2, 4], &[2, 4, 6]);
     let demonstrations = demonstrated_cycles(&world, &[good, frequent, frequent, frequent]);
     greedy_returns(&run(stage, Offline::new(world.clone(), demonstrations)).unwrap().policy, &world)
+}
+
+/// Who copies these demonstrations.
+pub fn copied(world: &World, demonstrations: &Demonstrations) -> PolicyFile {
+    let copying = BehaviourCloning { n_epochs: 100, network: small_network(), ..BehaviourCloning::default() };
+    run(&copying, bc::Inputs::new(world.clone(), demonstrations.clone())).unwrap().policy
+}
+
+/// Beside each session a worse one of the same user, with the other item of each cluster; and who copies both, said to have learned
+/// nothing: the suite looks at what the training after it learns.
+pub fn beside_worse_sessions(world: &World, demonstrations: Demonstrations) -> (Demonstrations, PolicyFile) {
+    let mut trajectories = demonstrations.trajectories;
+    for mut worse in trajectories.clone() {
+        for step in &mut worse.steps {
+            (step.item, step.reward) = (step.item ^ 1, 1.0);
+        }
+        trajectories.push(worse);
+    }
+    let both = Demonstrations { trajectories };
+    let mut copied = copied(world, &both);
+    copied.tell_untrained().unwrap();
+    (both, copied)
 }
 
 /// The shared settings: each is there and refused by its path, and one that is set leaves the others at this learner's defaults.

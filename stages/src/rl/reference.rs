@@ -146,6 +146,26 @@ impl Reference {
         Ok(Self { network, floor, temperature, items: world.items(), device: device.clone() })
     }
 
+    /// log π₀ of what was done in these states, `[N]`; a few states at a time, because a row is as long as the catalogue.
+    pub fn action_log_probs(&self, observation: &Observation, actions: &[u32]) -> Result<Vec<f32>> {
+        let rows: Vec<usize> = (0..actions.len()).collect();
+        let mut all = Vec::with_capacity(actions.len());
+        for rows in rows.chunks(256) {
+            let observation = observation.take(rows).shortened(self.network.config().window);
+            let scores = (self.network.logits(&states(self.network.as_ref(), &observation)?)? / self.temperature)?;
+            let own = action_log_prob(&scores, &actions[rows[0]..][..rows.len()])?.log_prob.to_vec1::<f32>()?;
+            for (row, own) in own.into_iter().enumerate() {
+                let uniform = 1.0 / (self.items - observation.masked(row).len()) as f64;
+                // Without a share of the uniform policy no exponential underflows.
+                all.push(match self.floor {
+                    0.0 => own,
+                    floor => ((1.0 - floor) * f64::from(own).exp() + floor * uniform).ln() as f32,
+                });
+            }
+        }
+        Ok(all)
+    }
+
     /// log π₀ of every item in these states, `[N, I]`. Of a masked item it is that of the uniform share, which counts where π is 0.
     pub fn log_probs(&self, observation: &Observation) -> Result<Tensor> {
         let observation = observation.shortened(self.network.config().window);

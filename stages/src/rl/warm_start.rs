@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, ensure};
 use candle_core::Device;
 
-use super::{Bcq, C51, Cql, DecisionTransformer, Dqn, NetworkConfig};
+use super::{Bcq, C51, Cql, DecisionTransformer, Dqn, Mixture, NetworkConfig};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
 use pipeline::Stage as _;
@@ -33,9 +33,25 @@ impl<'a> Start<'a> {
         device: &'a Device,
     ) -> Result<Self> {
         if let Some(init) = init {
-            accept(learner, config, init, world)?;
+            accept(learner, config, ("init", init), world)?;
         }
         Ok(Self { config, world, device, init })
+    }
+
+    /// The policy's at `init` where one is connected, else that of the policy at `reference`.
+    ///
+    /// # Errors
+    /// See [`Start::new`].
+    pub fn at_reference(
+        learner: &str,
+        config: &'a NetworkConfig,
+        (init, reference): (Option<&'a PolicyFile>, &'a PolicyFile),
+        world: &'a World,
+        device: &'a Device,
+    ) -> Result<Self> {
+        let (port, begin) = init.map_or(("reference", reference), |init| ("init", init));
+        accept(learner, config, (port, begin), world)?;
+        Ok(Self { config, world, device, init: Some(begin) })
     }
 
     /// The network with that seed, or that of the policy.
@@ -53,19 +69,22 @@ impl<'a> Start<'a> {
     }
 }
 
-fn accept(learner: &str, wanted: &NetworkConfig, init: &PolicyFile, world: &World) -> Result<()> {
+/// Whether a training may begin from the policy at that port.
+fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFile), world: &World) -> Result<()> {
     let maker = init.origin()?.learner;
-    let (own, other) = (gives(learner), gives(&maker));
+    // A mixture begins from one policy, and so is none.
+    let own = if learner == Mixture::KIND { LOGITS } else { gives(learner) };
+    let other = gives(&maker);
     ensure!(
         own == other,
-        "the policy at `init` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of {learner}, or of \
+        "the policy at `{port}` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of {learner}, or of \
          another learner whose policies give {own}"
     );
-    let network = ActorCritic::import(&init.0).context("the policy at `init`")?;
+    let network = ActorCritic::import(&init.0).with_context(|| format!("the policy at `{port}`"))?;
     let found = network.config();
     ensure!(
         (found.users, found.items) == (world.users(), world.items()),
-        "the policy at `init` knows {} users and {} items, the world {} and {}\nhelp: train both in worlds that were made from one \
+        "the policy at `{port}` knows {} users and {} items, the world {} and {}\nhelp: train both in worlds that were made from one \
          ingest stage",
         found.users,
         found.items,
@@ -80,12 +99,15 @@ fn accept(learner: &str, wanted: &NetworkConfig, init: &PolicyFile, world: &Worl
     ];
     if let Some((setting, _, value)) = other.iter().find(|(_, equal, _)| !equal) {
         anyhow::bail!(
-            "the network of the policy at `init` has `{setting}: {value}`, and `network.{setting}` says otherwise\nhelp: set \
+            "the network of the policy at `{port}` has `{setting}: {value}`, and `network.{setting}` says otherwise\nhelp: set \
              `network: {{ {setting}: {value} }}`, as where the policy was trained"
         );
     }
     Ok(())
 }
+
+/// What most policies give.
+const LOGITS: &str = "logits of a policy";
 
 /// What the policies of a learner give for each item.
 fn gives(learner: &str) -> &'static str {
@@ -94,7 +116,8 @@ fn gives(learner: &str) -> &'static str {
         Bcq::KIND => "values among usual items",
         C51::KIND => "distributions of returns",
         DecisionTransformer::KIND => "logits for a return",
-        _ => "logits of a policy",
+        Mixture::KIND => "a mixture of two policies",
+        _ => LOGITS,
     }
 }
 
