@@ -347,10 +347,10 @@ mod tests {
     /// Users leave at an item like the last one, which the world to learn in does not know.
     #[test]
     fn r3s_varies_where_a_plain_world_says_to_repeat() {
-        let truth = cluster_world(&[5.0, 4.8, 4.6], 2, 1, 30, 1);
+        let truth = cluster_world(&[5.0, 4.8, 4.6], 2, 1, 30, 3);
         let mut fitted = truth.clone();
         fitted.rules.distance_threshold = None;
-        fitted.ensemble_std = Some(Array::new(&[1, 6], vec![0.1; 6]));
+        fitted.ensemble_std = Some(Array::new(&[3, 6], vec![0.1; 18]));
         let returned = |world: &World| {
             let mut episodes = Episodes::new(&truth, &[0]);
             while episodes.end(0).is_none() {
