@@ -9,6 +9,7 @@ mod ids;
 mod inspect;
 mod layout;
 mod looking;
+mod memory;
 mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;
@@ -31,6 +32,7 @@ mod source;
 mod texts;
 mod transcripts;
 mod versions;
+mod warm_start;
 mod wire_format;
 mod worlds;
 mod worth;

@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod inspect;
 pub mod irl;
 pub mod llm;
+pub mod memory_graph;
 pub mod nn;
 pub mod rate;
 pub mod ratings;
@@ -50,6 +51,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<ingest::Transcripts>(),
         StageKind::of::<irl::Airl>(),
         StageKind::of::<irl::Gail>(),
+        StageKind::of::<memory_graph::BuildMemoryGraph>(),
         StageKind::of::<rate::Rate>(),
         StageKind::of::<report::Report>(),
         StageKind::of::<report::ReportWorth>(),

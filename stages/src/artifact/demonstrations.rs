@@ -73,6 +73,18 @@ pub struct Step {
     pub call: String,
 }
 
+impl Step {
+    /// How sure the model was: log of the share of the chosen candidate under softmax of the scores; 0 where it gave none.
+    #[must_use]
+    pub fn log_confidence(&self) -> f64 {
+        let chosen = self.candidates.iter().position(|&item| item == self.item);
+        let Some(&score) = chosen.and_then(|place| self.scores.get(place)) else { return 0.0 };
+        let high = self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f64 = self.scores.iter().map(|s| f64::from(s - high).exp()).sum();
+        f64::from(score - high) - total.ln()
+    }
+}
+
 /// One episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {

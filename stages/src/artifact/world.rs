@@ -48,6 +48,25 @@ pub enum Repeats {
     MaskedFixedLength,
 }
 
+/// When the training reward of a session is paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RewardTiming {
+    /// At each step.
+    #[default]
+    EachStep,
+    /// At the last step, the sum of all: a sparse reward.
+    SessionEnd,
+}
+
+impl RewardTiming {
+    /// Whether it is paid at each step, which is left out of keys and files.
+    #[must_use]
+    pub fn is_each_step(&self) -> bool {
+        *self == Self::EachStep
+    }
+}
+
 /// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
 /// in this order: low reward, similar, category, horizon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +93,9 @@ pub struct QuitRules {
     /// Whether items may be recommended again.
     #[serde(default)]
     pub repeats: Repeats,
+    /// When the training reward is paid. Metrics never depend on it.
+    #[serde(default, skip_serializing_if = "RewardTiming::is_each_step")]
+    pub training_reward: RewardTiming,
 }
 
 impl Default for QuitRules {
@@ -89,12 +111,14 @@ impl Default for QuitRules {
             min_turns: 0,
             quit_penalty: None,
             repeats: Repeats::Allowed,
+            training_reward: RewardTiming::EachStep,
         }
     }
 }
 
 impl QuitRules {
-    /// The training rewards of an episode: if the user quit and there is a penalty, it replaces the last reward.
+    /// The training rewards of an episode: if the user quit and there is a penalty, it replaces the last reward; then the sum may be paid
+    /// at the end.
     #[must_use]
     pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
         let mut training_rewards = rewards.to_vec();
@@ -102,6 +126,11 @@ impl QuitRules {
             && end.terminal()
         {
             *last = penalty;
+        }
+        if self.training_reward == RewardTiming::SessionEnd {
+            let sum = training_rewards.iter().map(|&reward| f64::from(reward)).sum::<f64>() as f32;
+            training_rewards.fill(0.0);
+            training_rewards.last_mut().into_iter().for_each(|last| *last = sum);
         }
         training_rewards
     }

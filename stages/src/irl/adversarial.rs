@@ -91,8 +91,14 @@ impl AdversarialTrainer<'_> {
         if self.policy.omega != default.omega {
             return wrong("policy.omega", "set `omega` of this stage instead");
         }
+        if self.policy.kl != default.kl {
+            return wrong("policy.kl", "the generator of inverse RL has no reference policy");
+        }
         if self.policy.n_iterations != default.n_iterations {
             return wrong("policy.n_iterations", "the generator makes `rounds` times `generator_updates` updates");
+        }
+        if !self.policy.shaping.is_default() {
+            return wrong("policy.shaping", "the generator has no memory");
         }
         Ok(())
     }

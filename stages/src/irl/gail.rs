@@ -271,6 +271,9 @@ pub(super) mod tests {
         assert_eq!(Gail { generator_updates: 0, ..Gail::default() }.check().unwrap_err().0, "generator_updates");
         let policy = A2c { omega: 0.1, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.omega");
+        let mut policy = A2c::default();
+        policy.kl.coef = 1.0;
+        assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.kl");
         let policy = A2c { n_iterations: 10, ..A2c::default() };
         assert_eq!(Gail { policy, ..Gail::default() }.check().unwrap_err().0, "policy.n_iterations");
         assert_eq!(Gail::NOT_IN_KEY, ["policy.checkpoint_every"]);

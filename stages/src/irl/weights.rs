@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Demonstrations, Step, Weights};
+use crate::artifact::{Demonstrations, Weights};
 use crate::nn::importance_weights::{mixed_weights, normalised};
 
 /// How the weight of a demonstrated step is computed.
@@ -78,7 +78,7 @@ impl WeightingConfig {
                 normalised(&advantages.iter().map(sign).collect::<Vec<f64>>())
             }
             Scheme::Confidence => {
-                normalised(&demonstrations.steps().map(|(_, _, choice)| log_confidence(choice)).collect::<Vec<f64>>())
+                normalised(&demonstrations.steps().map(|(_, _, choice)| choice.log_confidence()).collect::<Vec<f64>>())
             }
         };
         let (trajectory, step) = demonstrations.steps().map(|(t, s, _)| (t as u32, s as u32)).unzip();
@@ -108,22 +108,13 @@ impl WeightingConfig {
     }
 }
 
-/// log of the share of the chosen candidate under softmax of the scores.
-fn log_confidence(choice: &Step) -> f64 {
-    let chosen = choice.candidates.iter().position(|&item| item == choice.item);
-    let Some(&score) = chosen.and_then(|place| choice.scores.get(place)) else { return 0.0 };
-    let high = choice.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = choice.scores.iter().map(|s| f64::from(s - high).exp()).sum();
-    f64::from(score - high) - total.ln()
-}
-
 #[cfg(test)]
 mod tests {
     use pipeline::{Context, Stage as _};
     use rand::RngExt;
 
     use super::*;
-    use crate::artifact::{Termination, Trajectory, World};
+    use crate::artifact::{Step, Termination, Trajectory, World};
     use crate::env::{Features, PolicyAgent, cluster_world, play};
     use crate::irl::demo_advantage::advantages;
     use crate::irl::transitions::Transitions;

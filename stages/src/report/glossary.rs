@@ -240,6 +240,17 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "entropy_bonus_correlation" => {
             "Pearson’s r between that product and the step’s discounted return less the mean of its turn."
         }
+        "shaping_ratio" => {
+            "Mean size of what a memory adds to the advantage of a step, ξ·|U|, over that of the advantage, |Â|: 0 once its weight has \
+             decayed."
+        }
+        "utility" => "Mean utility U of a step by its best match in the memory, between 0 and 1.",
+        "utility_share" => "Share of steps that match a node of the memory.",
+        "utility_correlation" => {
+            "Pearson’s r between the utility and the step’s discounted return less the mean of its turn."
+        }
+        "memory_nodes" => "Trajectory nodes of the memory.",
+        "memory_agent_nodes" => "Trajectory nodes that the agent’s own good episodes added.",
         "kl_coef" => "λ: coefficient of the divergence from the reference policy.",
         "reference_kl" => "Mean KL divergence of the policy from the reference policy (nats).",
         "reference_kl_share" => "Share of states with a divergence above 0.001 nats.",

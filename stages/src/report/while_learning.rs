@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 
 use super::chart::curves::Panel;
-use super::format::three_digits;
+use super::format::one_decimal;
 
 /// The series with the mean return of the episodes of an update.
 const RETURN: &str = "return";
@@ -74,10 +74,10 @@ fn compared(panels: &[Panel]) -> Option<(Vec<Learning>, f64)> {
 impl Learning {
     /// `4.1` of one seed; `4.1 (3.9 to 4.4)` of several, from the lowest to the highest.
     fn regret(&self, best: f64) -> String {
-        let regret = three_digits(best - self.early);
+        let regret = one_decimal(best - self.early);
         let ends = |end: fn(f64, f64) -> f64| self.early_by_seed.iter().map(|early| best - early).reduce(end);
         match (self.early_by_seed.len(), ends(f64::min), ends(f64::max)) {
-            (2.., Some(low), Some(high)) => format!("{regret} ({} to {})", three_digits(low), three_digits(high)),
+            (2.., Some(low), Some(high)) => format!("{regret} ({} to {})", one_decimal(low), one_decimal(high)),
             _ => regret,
         }
     }
@@ -102,13 +102,13 @@ pub(super) fn table(panels: &[Panel]) -> Option<Value> {
         context! {
             stage => row.stage.as_str(),
             updates => row.updates,
-            early => three_digits(row.early),
-            late => three_digits(row.late),
+            early => one_decimal(row.early),
+            late => one_decimal(row.late),
             regret => row.regret(best),
             reached => row.updates_to_goal(),
         }
     };
-    Some(context! { best => three_digits(best), rows => rows.iter().map(cells).collect::<Value>() })
+    Some(context! { best => one_decimal(best), rows => rows.iter().map(cells).collect::<Value>() })
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!((rows[0].early, rows[0].late, rows[0].updates), (1.5, 19.5, 20));
         assert_eq!(
             (rows[0].regret(best), rows[1].regret(best)),
-            ("18.0 (18.0 to 18.0)".into(), "2.00 (1.50 to 2.50)".into())
+            ("18.0 (18.0 to 18.0)".into(), "2.0 (1.5 to 2.5)".into())
         );
         // 0.9·19.5 = 17.55: the mean of 16 to 20 is 18; 18 from the first five on; 17 never.
         assert_eq!((rows[0].updates_to_goal(), rows[1].updates_to_goal()), ("20".into(), "5 (1 of 2 never)".into()));

@@ -7,6 +7,8 @@
 //! 2510.13229). The task is of finite horizon and the state holds the progress, so the value after the last turn is 0
 //! whether the user left or was cut off. Left out: several updates a batch, and replay.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::{Context, Requirement, Stage};
@@ -19,10 +21,11 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
+use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{TensorFile, World};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping};
+use crate::artifact::{Array, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, Params, device, rng};
@@ -53,6 +56,9 @@ learner_settings! {
         /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
+        /// How a connected `memory` shapes the advantages: Ã = ηÂ + ξU (after MIRA, arXiv 2602.17930).
+        #[serde(skip_serializing_if = "Shaping::is_default")]
+        pub shaping: Shaping = Shaping::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -72,7 +78,7 @@ impl Stage for A2c {
     const ABOUT: &'static str =
         "train a policy by advantage actor-critic on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference", "memory"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
@@ -85,6 +91,7 @@ impl Stage for A2c {
         validation::coefficient("value_coef", self.value_coef)?;
         validation::finite("entropy_coef", self.entropy_coef)?;
         validation::nested("kl", self.kl.check())?;
+        validation::nested("shaping", self.shaping.check())?;
         self.check_shared()
     }
 
@@ -93,6 +100,7 @@ impl Stage for A2c {
             .into_iter()
             .chain(BcDataset::requirement(self.bc_coef))
             .chain([self.kl.requirement()])
+            .chain(self.shaping.requirement())
             .collect()
     }
 
@@ -109,7 +117,8 @@ impl Stage for A2c {
         )?;
         let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
         let reference = Reference::optional(&self.kl, inputs.reference.as_ref(), world, self.network.window, &device)?;
-        let learner = Learner { reference, ..Learner::with(self, start.network(self.seed)?, world)? };
+        let shaper = Shaper::optional(&self.shaping, inputs.memory.as_ref(), world, self.n_iterations, self.seed)?;
+        let learner = Learner { reference, shaper, ..Learner::with(self, start.network(self.seed)?, world)? };
         let mut learner = Trainer { learner, world, demonstrated, reward };
         train(
             &mut learner,
@@ -138,6 +147,12 @@ impl PolicyLearner for Trainer<'_> {
     }
     fn modules(&mut self) -> Modules<'_> {
         vec![self.learner.modules()]
+    }
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        Ok(self.learner.shaper.iter().flat_map(Shaper::extra_state).collect())
+    }
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.learner.shaper.iter_mut().try_for_each(|shaper| shaper.restore(state))
     }
 }
 
@@ -180,6 +195,8 @@ pub struct Learner<'c> {
     value_unit: f64,
     /// π₀, where the policy is held near one.
     reference: Option<Reference>,
+    /// The memory, where one is connected.
+    shaper: Option<Shaper>,
 }
 
 impl<'c> Learner<'c> {
@@ -191,7 +208,8 @@ impl<'c> Learner<'c> {
     /// A learner that begins with that network.
     fn with(config: &'c A2c, network: ActorCritic, world: &World) -> Result<Self> {
         let adam = config.optimizer.adam(network.params())?;
-        Ok(Self { config, network, adam, value_unit: value_unit(world, config.gamma), reference: None })
+        let value_unit = value_unit(world, config.gamma);
+        Ok(Self { config, network, adam, value_unit, reference: None, shaper: None })
     }
 
     /// The policy's network with its optimiser, as a part of a [`State`].
@@ -229,8 +247,11 @@ impl<'c> Learner<'c> {
         let ActionLogProb { log_prob, entropy } = choice;
         let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
         let mut terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages, truth);
+        let episodes = batch.lengths.len();
+        let (shaped, memory) = shaped(&mut self.shaper, iteration, &batch, episodes, &advantages, truth)?;
+        terms.extend(memory);
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
-        let actor = policy_gradient_loss(&log_prob, &advantages)?;
+        let actor = policy_gradient_loss(&log_prob, &Tensor::from_vec(shaped, steps, values.device())?)?;
         let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, Stage};
+use pipeline::{Context, Requirement, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,11 @@ use super::ilrec_discriminator::IlRecDiscriminator;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::mixed;
 use super::settings::learner_settings;
+use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Array, Demonstrations, ItemVectors, Items, PolicyFile, TensorFile, Weights, World};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping};
+use crate::artifact::{Array, Demonstrations, ItemVectors, Items, MemoryGraph, PolicyFile, TensorFile, Weights, World};
 use crate::env::{Features, Observation, PolicyAgent, states};
 use crate::nn::importance_weights::mixed_weights;
 use crate::nn::loss::value_loss;
@@ -71,6 +72,9 @@ learner_settings! {
         pub discriminator: DiscriminatorSettings = DiscriminatorSettings::default(),
         /// The weights of demonstrated steps.
         pub weights: WeightsConfig = WeightsConfig::default(),
+        /// How a connected `memory` shapes the advantages: Ã = ηÂ + ξU (after MIRA, arXiv 2602.17930).
+        #[serde(skip_serializing_if = "Shaping::is_default")]
+        pub shaping: Shaping = Shaping::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -115,6 +119,8 @@ pipeline::ports! {
         item_vectors: Option<ItemVectors>,
         /// The policy to begin from; a new network without.
         init: Option<PolicyFile>,
+        /// The memory that shapes the advantages of played steps, see `shaping`.
+        memory: Option<MemoryGraph>,
     }
 }
 
@@ -122,7 +128,7 @@ impl Inputs {
     /// Of these demonstrations, without anything optional.
     #[must_use]
     pub fn new(world: World, demonstrations: Demonstrations) -> Self {
-        Self { world, demonstrations, weights: None, items: None, item_vectors: None, init: None }
+        Self { world, demonstrations, weights: None, items: None, item_vectors: None, init: None, memory: None }
     }
 }
 
@@ -135,7 +141,7 @@ impl Stage for IlRec {
     const VERSION: u32 = 5;
     const ABOUT: &'static str = "train discriminator, weights and policy together on mixed replay, as IL-Rec does";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const ADDED_PORTS: &'static [&'static str] = &["init"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "memory"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -150,9 +156,14 @@ impl Stage for IlRec {
         validation::coefficient("value_coef", self.value_coef)?;
         validation::finite("entropy_coef", self.entropy_coef)?;
         validation::nested("discriminator", self.discriminator.check())?;
+        validation::nested("shaping", self.shaping.check())?;
         validation::fraction("weights.alpha", self.weights.alpha)?;
         validation::coefficient("weights.kappa", self.weights.kappa)?;
         self.check_shared()
+    }
+
+    fn requirements(&self) -> Vec<Requirement> {
+        self.shaping.requirement().into_iter().collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -191,11 +202,13 @@ struct Learner<'a> {
     pairs: BcDataset,
     /// log w_env `[N]`.
     log_env: Vec<f32>,
+    /// The memory, where one is connected.
+    shaper: Option<Shaper>,
 }
 
 impl<'a> Learner<'a> {
     fn new(config: &'a IlRec, inputs: &'a Inputs, device: &Device) -> Result<Self> {
-        let Inputs { world, demonstrations, weights, items, item_vectors, init } = inputs;
+        let Inputs { world, demonstrations, weights, items, item_vectors, init, memory } = inputs;
         let (weights, window) = (weights.as_ref(), config.network.window);
         let mut pairs = BcDataset::new(demonstrations, weights, world, window)?;
         let log = |w: &f32| w.max(f32::MIN_POSITIVE).ln();
@@ -235,6 +248,7 @@ impl<'a> Learner<'a> {
             cut,
             pairs,
             log_env,
+            shaper: Shaper::optional(&config.shaping, memory.as_ref(), world, config.n_iterations, config.seed)?,
             config,
             world,
         })
@@ -317,9 +331,11 @@ impl PolicyLearner for Learner<'_> {
         let entropy = entropy.narrow(0, 0, count)?;
         let played = &batch.lengths[..config.episodes_per_update];
         let truth = || true_advantages(&batch.training_rewards[..count], played, config.gamma);
-        let terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages[..count], truth);
+        let mut terms = config.entropy_by.series(&entropy.to_vec1()?, &advantages[..count], truth);
+        let (shaped, memory) = shaped(&mut self.shaper, number, &batch, played.len(), &advantages, truth)?;
+        terms.extend(memory);
         let advantages = Tensor::from_vec(advantages, steps, values.device())?;
-        let actor = policy_gradient_loss(&log_prob, &advantages)?;
+        let actor = policy_gradient_loss(&log_prob, &Tensor::from_vec(shaped, steps, values.device())?)?;
         let bonus = config.entropy_by.bonus(&entropy, &advantages.narrow(0, 0, count)?)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &Tensor::from_vec(targets, steps, values.device())?)?;
@@ -353,10 +369,12 @@ impl PolicyLearner for Learner<'_> {
     fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
         let mut state = self.discriminator.extra_state()?;
         state.insert("weights".to_owned(), Array::new(&[self.pairs.weights.len()], self.pairs.weights.clone()));
+        state.extend(self.shaper.iter().flat_map(Shaper::extra_state));
         Ok(state)
     }
     fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
         self.pairs.weights = state.get("weights").context("no weights in the checkpoint")?.data.clone();
+        self.shaper.iter_mut().try_for_each(|shaper| shaper.restore(state))?;
         self.discriminator.restore(state)
     }
 }

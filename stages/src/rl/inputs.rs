@@ -1,6 +1,6 @@
 //! Inputs that several learners share.
 
-use crate::artifact::{Demonstrations, PolicyFile, RewardModel, Weights, World};
+use crate::artifact::{Demonstrations, MemoryGraph, PolicyFile, RewardModel, Weights, World};
 
 pipeline::ports! {
     /// Of a learner that plays in a world.
@@ -59,6 +59,8 @@ pipeline::ports! {
         init: Option<PolicyFile>,
         /// π₀, the policy to stay near, required where `kl.coef` is above 0.
         reference: Option<PolicyFile>,
+        /// The memory that shapes the advantages, see `shaping`.
+        memory: Option<MemoryGraph>,
     }
 }
 
@@ -66,7 +68,7 @@ impl OnlineWithDemos {
     /// In that world, without anything optional.
     #[must_use]
     pub fn new(world: World) -> Self {
-        Self { world, reward: None, demonstrations: None, weights: None, init: None, reference: None }
+        Self { world, reward: None, demonstrations: None, weights: None, init: None, reference: None, memory: None }
     }
 }
 

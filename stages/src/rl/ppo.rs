@@ -7,6 +7,8 @@
 //! task is of finite horizon and the state holds the progress, so the value after the last turn is 0 whether the user left
 //! or was cut off. Left out: clipping of the value, and the penalty form of the objective.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, Requirement, Stage};
@@ -19,10 +21,11 @@ use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
+use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
 use super::warm_start::Start;
-use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{TensorFile, World};
+use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping};
+use crate::artifact::{Array, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
@@ -61,6 +64,9 @@ learner_settings! {
         /// The divergence from a reference policy: λ·KL(π‖π₀) in the loss (after LINVIT, Zhang et al. 2024, arXiv 2402.16181).
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
+        /// How a connected `memory` shapes the advantages: Ã = ηÂ + ξU (after MIRA, arXiv 2602.17930).
+        #[serde(skip_serializing_if = "Shaping::is_default")]
+        pub shaping: Shaping = Shaping::default(),
     }
     shared {
         optimizer: { learning_rate: 0.002, weight_decay: 0.0, max_grad_norm: 1.0, schedule: Linear },
@@ -79,7 +85,7 @@ impl Stage for Ppo {
     const ABOUT: &'static str =
         "train a policy by proximal policy optimisation on world and learned reward, with a behaviour-cloning loss";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const ADDED_PORTS: &'static [&'static str] = &["init", "reference"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "reference", "memory"];
     const USES_DEVICE: bool = true;
     type Inputs = OnlineWithDemos;
     type Outputs = Outputs;
@@ -100,6 +106,7 @@ impl Stage for Ppo {
         validation::coefficient("value_coef", self.value_coef)?;
         validation::finite("entropy_coef", self.entropy_coef)?;
         validation::nested("kl", self.kl.check())?;
+        validation::nested("shaping", self.shaping.check())?;
         self.check_shared()
     }
 
@@ -108,6 +115,7 @@ impl Stage for Ppo {
             .into_iter()
             .chain(BcDataset::requirement(self.bc_coef))
             .chain([self.kl.requirement()])
+            .chain(self.shaping.requirement())
             .collect()
     }
 
@@ -132,6 +140,7 @@ impl Stage for Ppo {
             network,
             value_unit: value_unit(world, self.gamma),
             reference: Reference::optional(&self.kl, inputs.reference.as_ref(), world, window, &device)?,
+            shaper: Shaper::optional(&self.shaping, inputs.memory.as_ref(), world, self.n_iterations, self.seed)?,
         };
         train(
             &mut learner,
@@ -153,6 +162,8 @@ struct Learner<'a> {
     value_unit: f64,
     /// π₀, where the policy is held near one.
     reference: Option<Reference>,
+    /// The memory, where one is connected.
+    shaper: Option<Shaper>,
 }
 
 /// A round's steps with what the policy that played them thought, `[S]` each.
@@ -162,6 +173,8 @@ struct Rollout {
     log_old: Vec<f32>,
     /// A, normalised over the round.
     advantages: Vec<f32>,
+    /// The same, shaped by the memory where there is one.
+    shaped: Vec<f32>,
     /// R in the critic's unit.
     targets: Vec<f32>,
     /// What the terms did that are off by default, by the name of their curve.
@@ -217,11 +230,17 @@ impl PolicyLearner for Learner<'_> {
     fn modules(&mut self) -> Modules<'_> {
         vec![("policy", self.network.params(), &mut self.adam)]
     }
+    fn extra_state(&self) -> Result<BTreeMap<String, Array>> {
+        Ok(self.shaper.iter().flat_map(Shaper::extra_state).collect())
+    }
+    fn restore(&mut self, state: &BTreeMap<String, Array>) -> Result<()> {
+        self.shaper.iter_mut().try_for_each(|shaper| shaper.restore(state))
+    }
 }
 
 impl Learner<'_> {
     /// Plays the episodes of an iteration and computes their advantages.
-    fn play(&self, number: u64) -> Result<Rollout> {
+    fn play(&mut self, number: u64) -> Result<Rollout> {
         let config = self.config;
         let student = PolicyAgent { network: &self.network, sample: true };
         let draw = rng(&[config.seed, 0x99a, number]);
@@ -237,6 +256,9 @@ impl Learner<'_> {
         let advantages = normalised(advantages);
         let truth = || true_advantages(&batch.training_rewards, &batch.lengths, config.gamma);
         let mut terms = config.entropy_by.series(&choice.entropy.to_vec1()?, &advantages, truth);
+        let episodes = batch.lengths.len();
+        let (shaped, memory) = shaped(&mut self.shaper, number, &batch, episodes, &advantages, truth)?;
+        terms.extend(memory);
         let mut held = None;
         if let Some(reference) = &self.reference {
             let log_probs = reference.log_probs(&batch.observation)?;
@@ -245,7 +267,7 @@ impl Learner<'_> {
             terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
             held = Some((coef, log_probs));
         }
-        Ok(Rollout { held, log_old: choice.log_prob.to_vec1()?, targets, terms, advantages, batch })
+        Ok(Rollout { held, log_old: choice.log_prob.to_vec1()?, targets, terms, advantages, shaped, batch })
     }
 
     /// One gradient step on the given rows of a round.
@@ -257,9 +279,8 @@ impl Learner<'_> {
         let states = states(&self.network, &rollout.batch.observation.take(rows))?;
         let (ActionLogProb { log_prob, entropy }, values) = self.network.evaluate_actions(&states, &actions)?;
         let change = (log_prob - select(&rollout.log_old)?)?;
-        let advantages = select(&rollout.advantages)?;
-        let actor = clipped_loss(&change, &advantages, config.clip_range)?;
-        let bonus = config.entropy_by.bonus(&entropy, &advantages)?;
+        let actor = clipped_loss(&change, &select(&rollout.shaped)?, config.clip_range)?;
+        let bonus = config.entropy_by.bonus(&entropy, &select(&rollout.advantages)?)?;
         let entropy = entropy.mean_all()?;
         let critic = value_loss(&values, &select(&rollout.targets)?)?;
         let mut loss = ((&actor - (bonus * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;

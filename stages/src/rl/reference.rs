@@ -269,6 +269,7 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
+    use crate::rl::conformance::{greedy_returns, small_network};
     use crate::rl::inputs::{OnlineWithDemos, OnlineWithReference};
     use crate::rl::{A2c, Dqn, NetworkConfig, Ppo, Sac};
 
@@ -392,7 +393,6 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             stage.run(inputs, &pipeline::Context::detached(folder.path())).unwrap().curves
         }
-        let network = crate::rl::conformance::small_network;
         let kl = || KlConfig { coef: 4.0, final_coef: 1.0, decay_fraction: 1.0, ..KlConfig::default() };
         let with_demos = |policy| OnlineWithDemos { reference: Some(policy), ..OnlineWithDemos::new(judged()) };
         let alone = |policy| OnlineWithReference { reference: Some(policy), ..OnlineWithReference::new(judged()) };
@@ -400,7 +400,7 @@ mod tests {
         let a2c = A2c {
             n_iterations,
             bc_coef,
-            network: network(),
+            network: small_network(),
             kl: kl(),
             optimizer: Optimizer::with_learning_rate(0.01),
             ..A2c::default()
@@ -408,7 +408,7 @@ mod tests {
         let ppo = Ppo {
             n_iterations,
             bc_coef,
-            network: network(),
+            network: small_network(),
             kl: kl(),
             optimizer: Optimizer::with_learning_rate(0.01),
             target_kl: 1.0,
@@ -416,12 +416,12 @@ mod tests {
         };
         let sac = Sac {
             n_iterations,
-            network: network(),
+            network: small_network(),
             kl: kl(),
             optimizer: Optimizer::with_learning_rate(0.01),
             ..Sac::default()
         };
-        let dqn = Dqn { n_iterations, network: network(), kl: kl(), ..Dqn::default() };
+        let dqn = Dqn { n_iterations, network: small_network(), kl: kl(), ..Dqn::default() };
         for (name, [good, reversed]) in [
             ("rl.a2c", early(|policy| curves(&a2c, with_demos(policy)))),
             ("rl.ppo", early(|policy| curves(&ppo, with_demos(policy)))),
@@ -430,6 +430,26 @@ mod tests {
         ] {
             assert!(good > reversed + 1.0, "{name} returned {good} near a good reference, {reversed} near its reverse");
         }
+    }
+
+    #[test]
+    fn as_the_coefficient_falls_the_best_plan_is_reached_whatever_the_reference() {
+        // Everybody leaves at the third turn, and 5 + 3 + 5 is the best; the reference prefers what pays 3.
+        let world = cluster_world(&[5.0, 3.0], 2, 2, 30, 4);
+        let reference = Some(constant_policy(&world, &[-2.0, -2.0, 2.0, 2.0], 2));
+        let inputs = OnlineWithReference { reference, ..OnlineWithReference::new(world.clone()) };
+        let stage = Sac {
+            n_iterations: 150,
+            episodes_per_update: 8,
+            batch_size: 128,
+            optimizer: Optimizer::with_learning_rate(0.01),
+            network: small_network(),
+            kl: KlConfig { coef: 2.0, final_coef: 0.02, ..KlConfig::default() },
+            ..Sac::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let learned = pipeline::Stage::run(&stage, inputs, &pipeline::Context::detached(folder.path())).unwrap();
+        assert_eq!(greedy_returns(&learned.policy, &world), [13.0; 4]);
     }
 
     #[test]

@@ -128,8 +128,8 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::rl::conformance::{demonstrated_cycles, greedy_returns, small_network};
-    use crate::rl::inputs::{OnlineWithDemos, OnlineWithReference};
-    use crate::rl::{A2c, BehaviourCloning, Outputs, bc};
+    use crate::rl::inputs::{Offline, Online, OnlineWithDemos, OnlineWithReference};
+    use crate::rl::{A2c, BehaviourCloning, Crr, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
 
     fn run<S: pipeline::Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> Result<Outputs> {
         let folder = tempfile::tempdir().unwrap();
@@ -167,6 +167,50 @@ mod tests {
         assert!(first(&few) > 2.0 * new, "the first episodes return {}, and those of a new network {new}", first(&few));
         assert!(greedy_returns(&few.policy, &world()).iter().all(|&found| found >= 120.0 - 1e-3));
         assert_ne!(few.policy.0.arrays, init.0.arrays);
+    }
+
+    /// What a learner makes of a policy of its own kind without an update is that policy; with one it is another.
+    macro_rules! begins_from_its_own {
+        ($($stage:ident { $length:ident $(, $field:ident: $value:expr)* } from $inputs:expr;)*) => {$({
+            let stage = |$length| $stage { $length, network: small_network() $(, $field: $value)*, ..$stage::default() };
+            let begin = |length, init| run(&stage(length), $inputs(init)).unwrap().policy;
+            let first = begin(2, None);
+            let second = begin(0, Some(first.clone()));
+            assert!(second.0.arrays == first.0.arrays, "{} begins from its policy", $stage::KIND);
+            let origin = second.origin().unwrap();
+            assert_eq!((origin.untrained, origin.learned_in_before.len()), (false, 1), "{}", $stage::KIND);
+            assert!(begin(1, Some(first.clone())).0.arrays != first.0.arrays, "{} learns on", $stage::KIND);
+        })*};
+    }
+
+    #[test]
+    fn every_learner_begins_from_a_policy_of_its_own() {
+        let small = || cluster_world(&[5.0, 4.0, 3.0], 2, 2, 6, 2);
+        let demos = || demonstrated_cycles(&small(), &[&[0, 2, 4]]);
+        let online = |init| Online { init, ..Online::new(small()) };
+        let guided = |init| OnlineWithReference { init, ..OnlineWithReference::new(small()) };
+        let taught = |init| OnlineWithDemos { init, demonstrations: Some(demos()), ..OnlineWithDemos::new(small()) };
+        let offline = |init| Offline { init, ..Offline::new(small(), demos()) };
+        begins_from_its_own! {
+            A2c { n_iterations, episodes_per_update: 2 } from taught;
+            Ppo { n_iterations, episodes_per_update: 2 } from taught;
+            Reinforce { n_iterations, episodes_per_update: 2 } from online;
+            Sac { n_iterations, episodes_per_update: 2 } from guided;
+            Dqn { n_iterations, episodes_per_update: 2 } from guided;
+            C51 { n_iterations, episodes_per_update: 2, n_atoms: 5 } from online;
+            Bcq { n_gradient_steps } from offline;
+            Cql { n_gradient_steps } from offline;
+            Crr { n_gradient_steps } from offline;
+            Iql { n_gradient_steps } from offline;
+            Sqn { n_gradient_steps } from offline;
+            BehaviourCloning { n_epochs } from |init| bc::Inputs { init, ..bc::Inputs::new(small(), demos()) };
+            IlRec { n_iterations, episodes_per_update: 2 } from |init| ilrec::Inputs { init, ..ilrec::Inputs::new(small(), demos()) };
+        }
+        let atoms = C51 { n_iterations: 1, n_atoms: 7, network: small_network(), ..C51::default() };
+        let five = C51 { n_atoms: 5, ..atoms.clone() };
+        let init = run(&five, online(None)).unwrap().policy;
+        let error = format!("{:#}", run(&atoms, online(Some(init))).err().unwrap());
+        assert!(error.contains("has 5 atoms") && error.contains("help: set `n_atoms: 5`"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
 use super::factorization::factorize;
-use crate::artifact::{Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, Users, WindowRule, World};
+use crate::artifact::{
+    Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Users, WindowRule, World,
+};
 
 /// How simulated users behave and when they quit. An episode ends, in this order, at a low reward (`quit_below`), at an item that
 /// is too similar to one in the quit window (`quit_similarity`), at a category that was shown too often (`max_same_category`), or
@@ -48,6 +50,10 @@ pub struct UserSimulator {
     /// Whether items may be recommended again: `allowed`, `masked`, or `masked_fixed_length`, where no user quits and every
     /// episode lasts `horizon` turns. EasyRL4Rec calls them FB, NX_0 and NX_10 (at a horizon of 10).
     pub repeats: Repeats,
+    /// When learners are paid: at `each_step`, or at `session_end` the sum of the session's rewards, a sparse reward. Evaluation never
+    /// depends on it.
+    #[serde(skip_serializing_if = "RewardTiming::is_each_step")]
+    pub training_reward: RewardTiming,
     /// Dimension of the user and item embeddings that policies are initialised with: a factorisation of the completed matrix.
     pub embedding_dim: usize,
 }
@@ -65,6 +71,7 @@ impl Default for UserSimulator {
             min_turns: 0,
             quit_penalty: None,
             repeats: Repeats::Allowed,
+            training_reward: RewardTiming::EachStep,
             embedding_dim: 16,
         }
     }
@@ -201,6 +208,7 @@ impl UserSimulator {
             min_turns: self.min_turns,
             quit_penalty: self.quit_penalty.map(|x| x as f32),
             repeats: self.repeats,
+            training_reward: self.training_reward,
         };
         let (ensemble_std, predicted_std, bonus, diversity_penalty) = (None, None, None, None);
         Ok(World {

@@ -54,6 +54,7 @@ fn drawn(seed: u64) -> World {
         min_turns: [0, 0, 1, 2][draw.random_range(0..4)],
         quit_penalty: None,
         repeats: repeats[draw.random_range(0..4)],
+        ..QuitRules::default()
     };
     let categories = (0..2 * items).map(|_| f32::from(u8::from(draw.random_range(0..3) == 0))).collect();
     world.categories = Some(Array::new(&[items, 2], categories));
