@@ -271,6 +271,9 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
             "Mean ratio of a step’s probability under the policy and under the one that it began from."
         }
         "credit" => "Mean size of the loss’s derivative in a step’s log-probability.",
+        "credit_correlation" => {
+            "Pearson’s r between that derivative, with its sign turned, and the step’s return less the mean of its turn."
+        }
         "credited_share" => "Share of steps at which this derivative is not 0.",
         "preference_loss" => "Mean −ln of the probability of a pair’s order; ln 2 = 0.69 at the reference policy.",
         "pair_accuracy" => {

@@ -35,7 +35,9 @@ use serde::{Deserialize, Serialize};
 use self::loss::{bounded, credits, negative_aware_loss};
 pub use self::outcome::GroupWeight;
 use self::sessions::{EvidenceForm, EvidenceTensors, GroupedSessions};
+use super::advantage::true_advantages;
 use super::batch::Batch;
+use super::correlation::correlation;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::ppo::clipped_loss;
 use super::reference::{KlConfig, Reference, kl_divergence};
@@ -242,14 +244,16 @@ struct Learner<'a> {
     adam: AdamW,
 }
 
-/// Sums over the gradient steps of an iteration.
+/// What the gradient steps of an iteration did.
 #[derive(Default)]
-struct Sums {
-    rows: f64,
+struct Record {
+    /// The steps that were learned from, in their order; one of several passes is there as often.
+    rows: Vec<usize>,
+    /// How far the loss pushed log π of each of them.
+    credits: Vec<f32>,
+    /// Sums over them.
     entropy: f64,
     ratio: f64,
-    credit: f64,
-    credited: f64,
     reference_kl: Option<f64>,
 }
 
@@ -263,19 +267,23 @@ impl PolicyLearner for Learner<'_> {
             groups.truncate(self.config.users_per_update);
             let rows: Vec<usize> = groups.iter().flat_map(|&group| &sessions.kept[group]).copied().collect();
             let rates: Vec<f64> = groups.iter().map(|&group| sessions.rates[group]).collect();
-            let sums = self.learn(sessions, log_old, rows, number).with_context(place)?;
-            return Ok(sums.metrics(&rates));
+            let record = self.learn(sessions, log_old, rows, number).with_context(place)?;
+            return Ok(record.metrics(&rates));
         }
         let (sessions, log_old) = self.play(number).with_context(place)?;
         let rows = sessions.kept.concat();
         let groups = sessions.kept.len() + sessions.dropped;
-        let sums = self.learn(&sessions, &log_old, rows, number).with_context(place)?;
+        let record = self.learn(&sessions, &log_old, rows, number).with_context(place)?;
+        let batch = &sessions.batch;
+        let truth = true_advantages(&batch.rewards, &batch.lengths, 1.0);
+        let truth: Vec<f32> = record.rows.iter().map(|&row| truth[row]).collect();
         let played = [
-            ("return", sessions.batch.episode_return()),
-            ("length", sessions.batch.length()),
+            ("return", batch.episode_return()),
+            ("length", batch.length()),
             ("groups_dropped", sessions.dropped as f64 / groups as f64),
+            ("credit_correlation", correlation(&record.credits, &truth)),
         ];
-        Ok(played.into_iter().chain(sums.metrics(&sessions.rates)).collect())
+        Ok(played.into_iter().chain(record.metrics(&sessions.rates)).collect())
     }
     fn policy(&self) -> Result<TensorFile> {
         self.policy.export()
@@ -309,15 +317,15 @@ impl Learner<'_> {
         log_old: &[f32],
         mut rows: Vec<usize>,
         number: u64,
-    ) -> Result<Sums> {
-        let mut sums = Sums::default();
+    ) -> Result<Record> {
+        let mut record = Record::default();
         for epoch in 0..self.config.n_epochs {
             rows.shuffle(&mut rng(&[self.config.seed, 0x670b, number, epoch]));
             for rows in rows.chunks(self.config.batch_size) {
-                self.descend(sessions, log_old, rows, number, &mut sums)?;
+                self.descend(sessions, log_old, rows, number, &mut record)?;
             }
         }
-        Ok(sums)
+        Ok(record)
     }
 
     /// One gradient step on the given rows.
@@ -327,7 +335,7 @@ impl Learner<'_> {
         log_old: &[f32],
         rows: &[usize],
         number: u64,
-        sums: &mut Sums,
+        record: &mut Record,
     ) -> Result<()> {
         let config = self.config;
         let device = self.policy.device().clone();
@@ -347,33 +355,31 @@ impl Learner<'_> {
         }
         if let Some(reference) = &self.reference {
             let kl = kl_divergence(&self.policy.logits(&observed)?, &reference.log_probs(&observation)?)?.mean_all()?;
-            *sums.reference_kl.get_or_insert_default() += number_of(&kl)? * count;
+            *record.reference_kl.get_or_insert_default() += number_of(&kl)? * count;
             loss = (loss + (kl * self.config.kl.coef_at(number, config.n_iterations))?)?;
         }
-        sums.rows += count;
-        sums.entropy += number_of(&entropy)? * count;
-        sums.ratio += number_of(&bounded(&change)?.exp()?.sum_all()?)?;
-        sums.credit += credits.iter().map(|&credit| f64::from(credit.abs())).sum::<f64>();
-        sums.credited += credits.iter().filter(|&&credit| credit != 0.0).count() as f64;
+        record.rows.extend_from_slice(rows);
+        record.credits.extend(credits);
+        record.entropy += number_of(&entropy)? * count;
+        record.ratio += number_of(&bounded(&change)?.exp()?.sum_all()?)?;
         self.adam.descend(self.policy.params(), &loss)?;
         Ok(())
     }
 }
 
-impl Sums {
+impl Record {
     /// Means over the steps of all gradient steps; none where every group was dropped.
     fn metrics(&self, rates: &[f64]) -> UpdateMetrics {
-        if self.rows == 0.0 {
+        if self.rows.is_empty() {
             return vec![];
         }
-        let mean = |sum: f64| sum / self.rows;
+        let mean = |sum: f64| sum / self.rows.len() as f64;
         let mut metrics = vec![
             ("success_rate", rates.iter().sum::<f64>() / rates.len() as f64),
             ("entropy", mean(self.entropy)),
             ("probability_ratio", mean(self.ratio)),
-            // How far the loss pushes log π of a step, and how many steps it pushes at all.
-            ("credit", mean(self.credit)),
-            ("credited_share", mean(self.credited)),
+            ("credit", mean(self.credits.iter().map(|&credit| f64::from(credit.abs())).sum())),
+            ("credited_share", mean(self.credits.iter().filter(|&&credit| credit != 0.0).count() as f64)),
         ];
         metrics.extend(self.reference_kl.map(|kl| ("reference_kl", mean(kl))));
         metrics

@@ -114,6 +114,20 @@ fn it_prefers_what_paid_over_what_was_frequent() {
     }
 }
 
+/// A session is credited for all of its steps, so that most of a step's credit is of the others: it is right more often than not.
+#[test]
+fn credit_correlates_with_what_a_step_was_worth() {
+    let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 4);
+    for loss in [Loss::Grpo, Loss::Nft] {
+        let inputs = Inputs { world: world.clone(), demonstrations: None, init: None, reference: None };
+        let learned = run(&Group { n_iterations: 30, ..solver(loss) }, inputs).unwrap();
+        let of = learned.curves.0.iter().filter(|point| point.series == "credit_correlation");
+        let found: Vec<f64> = of.map(|point| point.value).collect();
+        let mean = found.iter().sum::<f64>() / found.len() as f64;
+        assert!(found.len() == 30 && mean > 0.2, "{loss:?}: {mean} of {found:?}");
+    }
+}
+
 #[test]
 fn a_penalty_holds_it_at_the_reference_and_ports_fit_the_settings() {
     let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
