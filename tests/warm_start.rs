@@ -72,13 +72,26 @@ fn what_does_not_fit_is_said_before_anything_runs() {
     };
     plan(", reference: bc.policy", "")
         .says(&["`held` has no input `reference`, which `kl.coef` requires", "help: connect a policy"]);
-    plan(", kl: { coef: 1.0 }", "").says(&["`kl.coef`", "an input `reference`", "it is 0", "or remove the input"]);
+    plan(", kl: { coef: 1.0 }", "").says(&[
+        "`held` has an input `reference`, which `kl.coef` leaves unused",
+        "it is 0",
+        "or remove the input",
+    ]);
     plan("kl: { coef: 1.0 }", "kl: { coef: 1.0, floor: 0.0 }").says(&["kl.floor", "above 0"]);
     plan(
         ", init: bc.policy }\n    with: { n_iterations: 3, episodes_per_update: 8, bc",
         ", initial: bc.policy }\n    with: { n_iterations: 3, episodes_per_update: 8, bc",
     )
     .says(&["no input `initial`", "did you mean `init`?"]);
+    plan("kl: { coef: 1.0 }", "kl: { coef: 1.0, final_coef: 2.0 }").says(&["kl.final_coef", "at most `coef`"]);
+    // Values are no policy to begin from, and the experiment says so.
+    let values =
+        DEPLOYED.replace("bc: { use: rl.bc, ", "bc: { use: rl.cql, ").replace(", with: { n_epochs: 3 } }", " }");
+    assert!(values.contains("rl.cql") && !values.contains("n_epochs: 3 } }\n  tuned"));
+    Project::new().config(&values).run(&["plan", "x.yaml"]).ends_with(2).says(&[
+        "`bc.policy` is made by rl.cql and has no place at `tuned.init`",
+        "help: connect a policy of the same kind of learner",
+    ]);
     // What a policy began from counts as what it learned from.
     let began = DEPLOYED
         .replace("{ use: rl.bc, inputs: { world: world.world,", "{ use: rl.bc, inputs: { world: evaluation.world,")

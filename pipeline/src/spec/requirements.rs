@@ -24,7 +24,9 @@ pub(crate) fn fault(
         (true, Some(_)) => {
             format!("`{setting}` cannot be set where `{stage}` has an input `{port}`: {}", requirement.why)
         }
-        (true, None) => format!("`{stage}` has an input `{port}`, which `{setting}` leaves unused: {}", requirement.why),
+        (true, None) => {
+            format!("`{stage}` has an input `{port}`, which `{setting}` leaves unused: {}", requirement.why)
+        }
     };
     let span = written.unwrap_or_else(|| block.span_of(block.inputs));
     Some(Diagnostic::at(span, message).help(requirement.help))

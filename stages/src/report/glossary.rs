@@ -229,7 +229,9 @@ pub(super) fn measure(name: &str) -> Option<&'static str> {
 pub(super) fn series(name: &str) -> Option<&'static str> {
     let name = name.split_once(".member").map_or(name, |(name, _)| name);
     Some(match name {
-        "return" => "Mean return of the episodes of an update: the sum of the world’s rewards, without a penalty for leaving.",
+        "return" => {
+            "Mean return of the episodes of an update: the sum of the world’s rewards, without a penalty for leaving."
+        }
         "length" => "Mean length of these episodes.",
         "entropy" => {
             "Entropy of the policy (nats): 0 for a deterministic policy, ln of the catalogue size for a uniform one."

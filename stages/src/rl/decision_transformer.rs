@@ -12,7 +12,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage};
+use pipeline::{Context, ForbiddenSource, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use super::iql::expectile_loss;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
-use super::warm_start::Start;
+use super::warm_start::{Start, forbidden};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, World};
 use crate::env::states;
@@ -94,6 +94,10 @@ impl Stage for DecisionTransformer {
             return Err(("network.encoder".to_owned(), message.to_owned()));
         }
         self.check_shared()
+    }
+
+    fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
+        forbidden("init", Self::KIND)
     }
 
     fn run(&self, inputs: Offline, cx: &Context) -> Result<Outputs> {

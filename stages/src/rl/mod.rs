@@ -31,6 +31,7 @@ mod ilrec;
 mod ilrec_discriminator;
 pub mod inputs;
 mod iql;
+mod kl_config;
 pub mod learner;
 mod memory;
 pub mod mixed_reward;

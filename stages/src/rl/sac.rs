@@ -22,10 +22,11 @@ use pipeline::{Context, ForbiddenSource, Requirement, Stage};
 
 use super::batch::Batch;
 use super::inputs::OnlineWithReference;
+use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected_q};
-use super::reference::{KlConfig, Reference, ReferenceMetrics, kl_divergence};
+use super::reference::{Reference, ReferenceMetrics, kl_divergence};
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};

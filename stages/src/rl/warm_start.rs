@@ -7,7 +7,10 @@
 use anyhow::{Context as _, Result, ensure};
 use candle_core::Device;
 
-use super::{Bcq, C51, Cql, DecisionTransformer, Dqn, Mixture, NetworkConfig};
+use super::{
+    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, DecisionTransformer, Dpo, Dqn, Group, IlRec, Iql, Mixture,
+    NetworkConfig, Ppo, Reinforce, Sac, Sqn,
+};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
 use pipeline::{ForbiddenSource, Stage as _};

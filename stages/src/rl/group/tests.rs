@@ -132,7 +132,7 @@ fn credit_correlates_with_what_a_step_was_worth() {
 fn a_penalty_holds_it_at_the_reference_and_ports_fit_the_settings() {
     let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 8, 4);
     let moved = |coef: f64| {
-        let kl = KlConfig { coef, final_coef: coef, ..KlConfig::default() };
+        let kl = KlConfig { coef, final_coef: Some(coef), ..KlConfig::default() };
         let stage = Group { n_iterations: 40, kl, ..solver(Loss::Nft) };
         let (init, reference) = (Some(untrained(&world)), (coef > 0.0).then(|| untrained(&world)));
         let learned = run(&stage, Inputs { world: world.clone(), demonstrations: None, init, reference }).unwrap();
