@@ -96,7 +96,8 @@ impl TrajectoryMemory {
         let products = |of: &dyn Fn(&MemoryNode) -> Vec<f32>| -> Result<Vec<f32>> {
             let table = |of_nodes: &[MemoryNode]| {
                 let rows: Vec<f32> = of_nodes.iter().flat_map(of).collect();
-                Tensor::from_vec(rows.clone(), (of_nodes.len(), rows.len() / of_nodes.len()), &Device::Cpu)
+                let width = rows.len() / of_nodes.len();
+                Tensor::from_vec(rows, (of_nodes.len(), width), &Device::Cpu)
             };
             Ok(table(&played)?.matmul(&table(&self.nodes)?.t()?)?.flatten_all()?.to_vec1()?)
         };
@@ -186,12 +187,10 @@ impl TrajectoryMemory {
 
     /// Removes the nodes that no step matched for more than `updates`.
     pub fn prune(&mut self, update: u32, updates: u32) {
-        let mut kept =
-            self.nodes.iter().map(|node| update.saturating_sub(node.last_used) <= updates).collect::<Vec<_>>();
-        let mut keep = kept.iter();
-        self.nodes.retain(|_| *keep.next().unwrap_or(&true));
-        let mut keep = kept.drain(..);
-        self.arrivals.retain(|_| keep.next().unwrap_or(true));
+        let kept = |node: &MemoryNode| update.saturating_sub(node.last_used) <= updates;
+        let nodes = self.nodes.drain(..).zip(self.arrivals.drain(..)).filter(|(node, _)| kept(node));
+        let (nodes, arrivals) = nodes.unzip();
+        (self.nodes, self.arrivals) = (nodes, arrivals);
     }
 
     /// The steps of the first `episodes` as nodes of the agent.

@@ -42,7 +42,8 @@ pub struct Shaping {
     pub good_quantile: f64,
     /// Updates for which a node stays without matching a step.
     pub prune_after: u32,
-    /// Largest number of nodes; where it is full, a new node replaces the one of least value.
+    /// Largest number of nodes, with each of which every step is compared; where it is full, a new node replaces the one of least
+    /// value.
     pub capacity: usize,
     /// What is told in the place of the memory, for comparison.
     pub control: MemoryControl,
