@@ -14,6 +14,7 @@ use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, WindowR
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
+use stages::nn::decision_transformer::{DecisionTransformer, Returns};
 use stages::nn::mixture_policy::MixturePolicy;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
 use stages::recommend::recommend;
@@ -91,6 +92,8 @@ enum Form {
     Logits,
     Bcq,
     Categorical,
+    /// Whether it asks for returns by turn, or for the critic's.
+    Decision(bool),
     Mixture,
 }
 
@@ -118,6 +121,11 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
         Form::Categorical => {
             let support = Support { low: -2.0, high: 5.0, atoms: 7 };
             Categorical::new(network(1), support, 3).and_then(|network| network.export())
+        }
+        Form::Decision(by_turn) => {
+            let by_turn = by_turn.then(|| (0..10).map(|turn| 30.0 - 2.5 * turn as f32).collect());
+            DecisionTransformer::new(network(1), Returns { unit: 12.0, by_turn }, 3)
+                .and_then(|network| network.export())
         }
     }
     .unwrap();
@@ -154,6 +162,8 @@ fn a_policy_answers_the_same_in_numpy() {
         (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Logits),
         (Encoder::Sasrec(SasRec { n_layers: 1, hidden_size: 4, n_heads: 1 }), Form::Bcq),
         (Encoder::Gru(GruEncoder { hidden_size: 5 }), Form::Categorical),
+        (Encoder::Transformer(Transformer { n_layers: 2, hidden_size: 6, n_heads: 2 }), Form::Decision(true)),
+        (Encoder::Transformer(Transformer { n_layers: 1, hidden_size: 6, n_heads: 3 }), Form::Decision(false)),
         (Encoder::Caser(Caser { n_horizontal: 3, n_vertical: 2, hidden_size: 5 }), Form::Mixture),
     ]
     .into_iter()

@@ -63,6 +63,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::C51>(),
         StageKind::of::<rl::Cql>(),
         StageKind::of::<rl::Crr>(),
+        StageKind::of::<rl::DecisionTransformer>(),
         StageKind::of::<rl::Dpo>(),
         StageKind::of::<rl::Dqn>(),
         StageKind::of::<rl::Group>(),

@@ -70,6 +70,8 @@ class Policy:
             behaviour = self.network({**self.p, **self.below("behaviour.")}, *state)[0]
             least = behaviour.max() + np.log(served["constrained"]["threshold"])
             return self.network(self.p, *state)[0] + np.where(behaviour >= least, 0, MASKED_LOGIT)
+        if "decision" in served:
+            return self.decide(user, history, rewards, progress, masked, **served["decision"])
         # The mean of a distribution over atoms, tilted by the logits.
         tilt, x = self.network(self.p, *state[:-1])
         atoms, p = served["categorical"], self.below("atoms.")
@@ -77,6 +79,27 @@ class Policy:
         own = p["weight"].reshape(len(tilt), atoms["atoms"], -1) @ hidden + p["bias"]
         probs = softmax(own + tilt[:, None] * np.linspace(-1, 1, atoms["atoms"]))
         return probs @ np.linspace(atoms["low"], atoms["high"], atoms["atoms"]) + self.mask(masked)
+
+    def decide(self, user, history, rewards, progress, masked, unit, by_turn):
+        """A decision transformer: the return of each turn, the state and the item shown, the present turn first."""
+        p, window, items = self.below("decision."), self.shape["window"], self.shape["items"]
+        recent = (list(history)[::-1] + [items] * window)[:window]
+        paid = np.array((list(rewards)[::-1] + [0.0] * window)[:window], np.float32)
+        mask = np.array([item < items for item in recent])
+        if by_turn is None:  # the critic says what to ask for
+            asked = unit * mlp(self.p, "critic", self.network(self.p, user, history, rewards, progress)[1])[0]
+        else:
+            asked = by_turn[min(round(float(np.float32(progress)) * len(by_turn)), len(by_turn) - 1)]
+        v = self.users[user]
+        returns = (asked + np.concatenate([[0.0], np.cumsum(paid)])) / unit
+        state = linear(p, "state", np.concatenate([v, [progress]])[None])
+        actions = linear(p, "action", self.p["item_in"][recent]) + p["place"][1:]
+        x = np.concatenate([linear(p, "return", returns[:, None]) + p["place"], state + p["place"], actions])
+        turns = np.arange(window + 1)
+        age = np.concatenate([3 * turns + 2, 3 * turns + 1, 3 * turns[1:]])  # a token sees itself and older ones
+        there = np.concatenate([[True], mask, [True], mask, mask])
+        x = blocks(p, self.shape["encoder"]["transformer"], x, np.where(there & (age[None, :] >= age[:, None]), 0, MASKED_LOGIT), "block")
+        return self.scores(self.p, np.concatenate([v, norm(p, "norm", x[window + 1]), [progress]]), v, recent, masked)
 
     def mask(self, items):
         mask = np.zeros(self.shape["items"])
@@ -94,13 +117,18 @@ class Policy:
         mask = np.array([item < items for item in recent])
         v = self.users[user]
         x = np.concatenate([v, self.encode(p, v, p["item_in"][recent], recent_rewards, mask), [progress]])
+        return self.scores(p, x, v, recent, masked), x
+
+    def scores(self, p, x, v, recent, masked):
+        """Logits of all items in the state x."""
+        items = self.shape["items"]
         query = mlp(p, "actor", x) + p["prior"] * v
         shown, alike = np.zeros(items), np.zeros(items)
         for item in (item for item in recent if item < items):
             shown[item] += 1
             alike += self.similarity[item]
         logits = query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
-        return logits + self.mask(masked), x
+        return logits + self.mask(masked)
 
     def encode(self, p, user, items, rewards, mask):
         """The last items as one vector; what kind of encoder it is stands in the file."""
@@ -144,9 +172,9 @@ def sasrec(p, shape, items, mask):
     return norm(p, "encoder.norm", x[0]) * mask[0]
 
 
-def blocks(p, shape, x, mask):
+def blocks(p, shape, x, mask, below="encoder.block"):
     for k in range(shape["n_layers"]):
-        name = f"encoder.block.{k}"
+        name = f"{below}.{k}"
         q, k, v = np.split(linear(p, f"{name}.queries_keys_values", norm(p, f"{name}.first_norm", x)), 3, 1)
         heads = []
         for q, k, v in zip(*(np.split(part, shape["n_heads"], 1) for part in (q, k, v))):

@@ -209,10 +209,14 @@ impl ActorCritic {
         &self.config
     }
 
+    /// v_u `[B, D]`, and the recent items' vectors `[B, W, D]`.
+    pub(super) fn vectors(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
+        Ok((self.user_vectors.index_select(&states.user, 0)?, self.item_in.forward(&states.recent)?))
+    }
+
     /// v_u `[B, D]` and x `[B, D + X + 1]`.
     pub(super) fn inputs(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
-        let users = self.user_vectors.index_select(&states.user, 0)?;
-        let items = self.item_in.forward(&states.recent)?;
+        let (users, items) = self.vectors(states)?;
         let history = History { users: &users, items: &items, rewards: &states.rewards, mask: &states.mask };
         let inputs = Tensor::cat(&[&users, &self.encoding.forward(&history)?, &states.progress], 1)?;
         Ok((users, inputs))
@@ -244,6 +248,12 @@ impl ActorCritic {
         })
     }
 
+    /// The critic's values alone, `[B]`.
+    pub fn values(&self, states: &StateBatch) -> Result<Tensor> {
+        let (_, inputs) = self.inputs(states)?;
+        Ok(self.critic.forward(&inputs)?.squeeze(1)?)
+    }
+
     /// Scores of the whole catalogue, `[B, I]`.
     pub fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
@@ -263,7 +273,7 @@ impl ActorCritic {
         Ok((self.action_log_prob_of(states, &users, &inputs, actions)?, values))
     }
 
-    fn action_log_prob_of(
+    pub(super) fn action_log_prob_of(
         &self,
         states: &StateBatch,
         users: &Tensor,
@@ -297,7 +307,7 @@ impl ActorCritic {
         self.actor.forward(inputs)? + users.broadcast_mul(&self.prior)?
     }
 
-    fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+    pub(super) fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let similarity_features = states
             .similarity_features

@@ -11,6 +11,7 @@ mod attention;
 pub mod bcq_policy;
 mod caser;
 pub mod categorical;
+pub mod decision_transformer;
 pub mod device;
 pub mod discriminator;
 mod discriminator_settings;

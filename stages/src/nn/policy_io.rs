@@ -10,6 +10,7 @@ use super::ActorCritic;
 use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
+use super::decision_transformer::{DecisionTransformer, Returns};
 use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;
 use crate::artifact::{Array, TensorFile};
@@ -61,6 +62,8 @@ pub enum PolicyOutput {
     },
     /// See [`Categorical`].
     Categorical(Support),
+    /// See [`DecisionTransformer`].
+    Decision(Returns),
     /// See [`MixturePolicy`].
     Mixture,
 }
@@ -95,5 +98,6 @@ pub fn load(file: &TensorFile) -> Result<Box<dyn PolicyNetwork>> {
         PolicyOutput::Bcq { threshold } => Box::new(BcqPolicy::import(file, threshold)?),
         PolicyOutput::Mixture => Box::new(MixturePolicy::import(file)?),
         PolicyOutput::Categorical(support) => Box::new(Categorical::import_on(&Device::Cpu, file, support)?),
+        PolicyOutput::Decision(returns) => Box::new(DecisionTransformer::import_on(&Device::Cpu, file, returns)?),
     })
 }

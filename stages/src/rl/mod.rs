@@ -21,6 +21,7 @@ mod crr;
 #[cfg(test)]
 mod cuda_tests;
 mod dataset;
+mod decision_transformer;
 mod dpo;
 mod dqn;
 mod entropy;
@@ -55,6 +56,7 @@ pub use bcq::Bcq;
 pub use c51::C51;
 pub use cql::Cql;
 pub use crr::Crr;
+pub use decision_transformer::DecisionTransformer;
 pub use dpo::Dpo;
 pub use dqn::Dqn;
 pub use entropy::EntropyBy;

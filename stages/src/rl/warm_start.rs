@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, ensure};
 use candle_core::Device;
 
-use super::{Bcq, C51, Cql, Dqn, Mixture, NetworkConfig};
+use super::{Bcq, C51, Cql, DecisionTransformer, Dqn, Mixture, NetworkConfig};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
 use pipeline::Stage as _;
@@ -115,6 +115,7 @@ fn gives(learner: &str) -> &'static str {
         Dqn::KIND | Cql::KIND => "values",
         Bcq::KIND => "values among usual items",
         C51::KIND => "distributions of returns",
+        DecisionTransformer::KIND => "logits for a return",
         Mixture::KIND => "a mixture of two policies",
         _ => LOGITS,
     }

@@ -344,6 +344,27 @@ mod tests {
         assert_ne!(found.rewards_digest(), other.rewards_digest());
     }
 
+    /// Users leave at an item like the last one, which the world to learn in does not know.
+    #[test]
+    fn r3s_varies_where_a_plain_world_says_to_repeat() {
+        let truth = cluster_world(&[5.0, 4.8, 4.6], 2, 1, 30, 3);
+        let mut fitted = truth.clone();
+        fitted.rules.distance_threshold = None;
+        fitted.ensemble_std = Some(Array::new(&[3, 6], vec![0.1; 18]));
+        let returned = |world: &World| {
+            let mut episodes = Episodes::new(&truth, &[0]);
+            while episodes.end(0).is_none() {
+                let reward = |item: u32| world.reward_for(0, item, episodes.items(0));
+                let best = (0..6).max_by(|&a, &b| reward(a).total_cmp(&reward(b))).unwrap();
+                episodes.step(&[0], &[best]).unwrap();
+            }
+            episodes.rewards(0).iter().sum::<f32>()
+        };
+        let lowered = |by| returned(&run(&Pessimistic { by, ..Pessimistic::default() }, fitted.clone(), None).unwrap());
+        assert_eq!([returned(&fitted), lowered(By::Mopo(Mopo::default()))], [10.0; 2]);
+        assert!(lowered(By::R3s(R3s::default())) > 140.0, "nobody leaves in 30 turns");
+    }
+
     #[test]
     fn what_is_missing_is_named() {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();

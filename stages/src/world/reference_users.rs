@@ -434,23 +434,45 @@ mod tests {
         mean(pairs(found, truth).map(|(x, y)| (x - y).powi(2))).sqrt()
     }
 
+    /// What the ten items of largest reward are worth to each user.
+    fn ten_best(found: &Array, truth: &Array) -> Vec<f64> {
+        let of = |user: usize| {
+            let mut items: Vec<usize> = (0..found.shape[1]).collect();
+            items.sort_by(|&a, &b| found.row(user)[b].total_cmp(&found.row(user)[a]));
+            items[..10].iter().map(|&item| f64::from(truth.row(user)[item])).sum()
+        };
+        (0..found.shape[0]).map(of).collect()
+    }
+
+    /// The mean difference by user, less and plus 1.96 standard errors.
+    fn interval(one: &[f64], other: &[f64]) -> (f64, f64) {
+        let differences = || one.iter().zip(other).map(|(a, b)| a - b);
+        let middle = mean(differences());
+        let error = (mean(differences().map(|d| (d - middle).powi(2))) / one.len() as f64).sqrt();
+        (middle - 1.96 * error, middle + 1.96 * error)
+    }
+
     #[test]
     fn users_of_one_taste_take_the_errors_of_a_model_away_and_others_do_not() {
-        let (truth, fitted) = planted(4, 40, 30, 1.0);
-        let rows: Vec<&[f32]> = (0..40).map(|user| fitted.row(user)).collect();
+        let (truth, fitted) = planted(4, 60, 30, 1.0);
+        let rows: Vec<&[f32]> = (0..60).map(|user| fitted.row(user)).collect();
         let before = off(&fitted, &truth);
-        let selected = Selected { n_users: 8, ..Selected::default() };
-        for by in [By::Nearest(Nearest { n_users: 8, ..Nearest::default() }), By::Selected(selected)] {
+        for by in [By::Nearest(Nearest::default()), By::Selected(Selected::default())] {
             let stage = ReferenceUsers { by, ..ReferenceUsers::default() };
-            let after = off(&run(&stage, world(&rows), None).unwrap().reward, &truth);
-            // Eight errors that have nothing to do with each other: about 1/√8 of one.
+            let refined = run(&stage, world(&rows), None).unwrap().reward;
+            // Fifteen errors that have nothing to do with each other: about 1/√15 of one.
+            let after = off(&refined, &truth);
             assert!(after < 0.5 * before, "{stage:?}: {after} of {before}");
+            let gain = interval(&ten_best(&refined, &truth), &ten_best(&fitted, &truth));
+            assert!(gain.0 > 0.5, "{stage:?}: {gain:?}");
             // The control: somebody else's reference users.
             let cx = Context::detached(std::path::Path::new("unused"));
             let mut others = stage.references(&Similarity::of(&fitted, &cx).unwrap());
             others.shuffle(&mut rng(&[19, 8, 1]));
-            let shuffled = off(&averages(&fitted, &others), &truth);
-            assert!(shuffled > before, "{stage:?}: {shuffled} of {before}");
+            let shuffled = averages(&fitted, &others);
+            assert!(off(&shuffled, &truth) > before, "{stage:?}");
+            let loss = interval(&ten_best(&shuffled, &truth), &ten_best(&fitted, &truth));
+            assert!(loss.1 < 0.0, "{stage:?}: {loss:?}");
         }
     }
 
