@@ -109,7 +109,10 @@ impl TrajectoryMemory {
             let mut best: Option<Match> = None;
             for (node, others) in tagged.iter().enumerate() {
                 let at = row * nodes + node;
-                let similarity = rounded(jaccard(&tags, others) * states[at].max(0.0) * items[at].max(0.0));
+                if states[at] <= 0.0 || items[at] <= 0.0 {
+                    continue;
+                }
+                let similarity = rounded(jaccard(&tags, others) * states[at] * items[at]);
                 let better = best.is_none_or(|found| {
                     let equal = similarity == found.similarity;
                     similarity > found.similarity
