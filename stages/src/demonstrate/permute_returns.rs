@@ -4,7 +4,8 @@
 //! another session of the same user, drawn without replacement (perhaps its own): to each of its rewards the same amount is added. Which
 //! items were shown, how often, by which users and how well these users were served on average is unchanged; which sessions were the good
 //! ones is not known any more. What a learner still gains over copying does not come from that. Within a session the differences between rewards, and
-//! the step at which its user left, remain: a learner of values can learn from them.
+//! the step at which its user left, remain: a learner of values can learn from them. `demonstrate.replay` computes rewards anew in a world
+//! and so undoes the permutation.
 
 use std::collections::BTreeMap;
 

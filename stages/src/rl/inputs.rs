@@ -75,7 +75,7 @@ impl OnlineWithDemos {
 pipeline::ports! {
     /// Of a learner that has a log, and never plays.
     pub struct Offline {
-        /// The training world, for its user and item vectors only.
+        /// The training world, for its vectors and rules.
         world: World,
         /// The log: states, items and rewards.
         demonstrations: Demonstrations,

@@ -16,7 +16,7 @@
 //! global. The similarity s from the world's distances, the weighted mean and the defaults are ours. Nothing is cut at 0 here, so
 //! coefficients that exceed the rewards make it pay to leave.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -178,11 +178,21 @@ impl Stage for Pessimistic {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let mut world = inputs.world;
-        let sigma = self.sigma(&world)?.data.clone();
+        if matches!(self.by, By::R3s(_)) && world.diversity_penalty.is_some() {
+            bail!(
+                "the world has a diversity penalty already, and uncertainty would be taken from its rewards twice\nhelp: connect the \
+                 world that it was made from"
+            );
+        }
         let (uncertainty_coef, entropy_coef) = match self.by {
             By::Mopo(Mopo { uncertainty_coef }) => (uncertainty_coef as f32, 0.0),
             By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
             By::R3s(R3s { uncertainty_coef, .. }) => (uncertainty_coef as f32, 0.0),
+        };
+        // Where it does not count, the world need not know any.
+        let sigma = match uncertainty_coef {
+            0.0 => vec![0.0; world.reward.data.len()],
+            _ => self.sigma(&world)?.data.clone(),
         };
         let least = match self.by {
             By::Mopo(_) | By::R3s(_) => 0.0,
@@ -209,7 +219,12 @@ impl Stage for Pessimistic {
         }
         (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
         let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
-        cx.note("pessimism", format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&world.reward.data)));
+        if uncertainty_coef > 0.0 {
+            cx.note(
+                "pessimism",
+                format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&world.reward.data)),
+            );
+        }
         Ok(Outputs { world })
     }
 }
@@ -363,6 +378,17 @@ mod tests {
         let lowered = |by| returned(&run(&Pessimistic { by, ..Pessimistic::default() }, fitted.clone(), None).unwrap());
         assert_eq!([returned(&fitted), lowered(By::Mopo(Mopo::default()))], [10.0; 2]);
         assert!(lowered(By::R3s(R3s::default())) > 140.0, "nobody leaves in 30 turns");
+    }
+
+    #[test]
+    fn a_diversity_penalty_needs_no_uncertainty_and_is_given_once() {
+        let by = By::R3s(R3s { uncertainty_coef: 0.0, ..R3s::default() });
+        let stage = Pessimistic { by, ..Pessimistic::default() };
+        let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
+        let once = run(&stage, unsure.clone(), None).unwrap();
+        assert_eq!((&once.reward, once.diversity_penalty.is_some()), (&unsure.reward, true));
+        let twice = run(&stage, once, None).unwrap_err().to_string();
+        assert!(twice.contains("has a diversity penalty already") && twice.contains("help: "), "{twice}");
     }
 
     #[test]

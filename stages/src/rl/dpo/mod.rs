@@ -73,7 +73,7 @@ learner_settings! {
 pipeline::ports! {
     /// Preferences and the policy that they are relative to.
     pub struct Inputs {
-        /// The training world, for its user and item vectors only.
+        /// The training world, for its vectors and rules.
         world: World,
         /// Several sessions of a user, or steps with candidates.
         demonstrations: Demonstrations,

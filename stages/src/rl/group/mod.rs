@@ -70,7 +70,7 @@ pub enum Loss {
 pub enum SessionsFrom {
     /// The policy plays them in the training world, `group_size` for each drawn user.
     World,
-    /// The recorded sessions at `demonstrations`, grouped by user; of the world only its user and item vectors are read.
+    /// The recorded sessions at `demonstrations`, grouped by user; of the world its user and item vectors and its rules are read.
     Demonstrations,
 }
 
@@ -128,7 +128,7 @@ learner_settings! {
 pipeline::ports! {
     /// What sessions are played in, or which were recorded.
     pub struct Inputs {
-        /// The training world, never the evaluation world. With `from: demonstrations` only its user and item vectors are read.
+        /// The training world, never the evaluation world. With `from: demonstrations` its rewards are not read.
         world: World,
         /// Recorded sessions, several of a user, required with `from: demonstrations`.
         demonstrations: Option<Demonstrations>,
