@@ -259,6 +259,9 @@ pub(super) fn series(name: &str) -> Option<&'static str> {
         "reference_correlation" => {
             "Pearson’s r between ln of the reference policy’s probability of an action and the step’s discounted return less the mean of its turn."
         }
+        "served_agreement" => {
+            "Share of states in which the item of the highest Q, which is served, is also the most likely one of the policy that learns."
+        }
         "frozen_share" => "Share of the frozen policy in a mixture.",
         "value_error" => "Mean squared error of the critic against its targets.",
         "distribution_loss" => "Cross-entropy of the predicted distribution of returns.",

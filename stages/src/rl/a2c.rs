@@ -270,10 +270,10 @@ impl<'c> Learner<'c> {
         }
         if let Some(reference) = &self.reference {
             let coef = config.kl.coef_at(iteration, config.n_iterations);
-            let divergences =
-                kl_divergence(&self.network.logits(&observed)?, &reference.log_probs(&batch.observation)?)?;
+            let log_probs = reference.log_probs(&batch.observation)?;
+            let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
             loss = (loss + (divergences.mean_all()? * coef)?)?;
-            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
+            terms.extend(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?.series());
         }
         self.adam.learning_rate = config.optimizer.rate(iteration, config.n_iterations);
         self.adam.descend(self.network.params(), &loss).with_context(|| format!("update {iteration}"))?;

@@ -61,7 +61,7 @@ learner_settings! {
         pub omega: f64 = 0.0,
         /// The divergence from a reference policy (after LINVIT, arXiv 2402.16181): a state's value is λ·log Σ_a π₀(a|s)·exp(Q̄(s, a)/λ), and
         /// π ∝ π₀·exp(Q/λ) explores in the place of ε. The policy's file holds Q alone: evaluated and served is the item of the highest Q,
-        /// so that λ should end small beside the differences of Q.
+        /// so that λ should end small beside the differences of Q; the curve `served_agreement` tells.
         #[serde(skip_serializing_if = "KlConfig::is_off")]
         pub kl: KlConfig = KlConfig::default(),
     }
@@ -164,9 +164,14 @@ impl PolicyLearner for Learner<'_> {
 
         let mut held = None;
         if let Some(guided) = &guided {
-            let divergences =
-                kl_divergence(&guided.logits(&batch.observation)?, &guided.reference.log_probs(&batch.observation)?)?;
-            held = Some(ReferenceMetrics::of(guided.reference, coef, &divergences, &batch, config.gamma)?);
+            let log_probs = guided.reference.log_probs(&batch.observation)?;
+            let (advantages, logits) = guided.logits(&batch.observation, &log_probs)?;
+            let divergences = kl_divergence(&logits, &log_probs)?;
+            let metrics = ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?;
+            // What is served is the best by Q alone.
+            let same = advantages.argmax(1)?.eq(&logits.argmax(1)?)?.to_vec1::<u8>()?;
+            let agreement = same.iter().filter(|&&same| same == 1).count() as f64 / same.len() as f64;
+            held = Some([metrics.series(), vec![("served_agreement", agreement)]].concat());
         }
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         let mut error = 0.0;
@@ -193,7 +198,7 @@ impl PolicyLearner for Learner<'_> {
         }
         let mut series = vec![("return", batch.episode_return()), ("length", batch.length()), ("value_error", error)];
         match held {
-            Some(metrics) => series.extend(metrics.series()),
+            Some(metrics) => series.extend(metrics),
             None => series.push(("epsilon", epsilon)),
         }
         Ok(series)

@@ -269,7 +269,7 @@ impl Learner<'_> {
             let log_probs = reference.log_probs(&batch.observation)?;
             let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
             let coef = config.kl.coef_at(number, config.n_iterations);
-            terms.extend(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?.series());
+            terms.extend(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?.series());
             held = Some((coef, log_probs));
         }
         Ok(Rollout { held, log_old: choice.log_prob.to_vec1()?, targets, terms, advantages, shaped, batch })

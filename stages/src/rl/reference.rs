@@ -114,16 +114,18 @@ pub struct Guided<'a> {
 }
 
 impl Guided<'_> {
-    /// log π up to a constant, `[N, I]`.
-    pub fn logits(&self, observation: &Observation) -> Result<Tensor> {
+    /// Q and log π of these states, each up to a constant of the state: `log_probs [N, I]` of π₀ → `[N, I]` both.
+    pub fn logits(&self, observation: &Observation, log_probs: &Tensor) -> Result<(Tensor, Tensor)> {
         let advantages = self.network.logits(&states(self.network, observation)?)?;
-        Ok(((advantages / self.coef)? + self.reference.log_probs(observation)?)?)
+        let logits = ((&advantages / self.coef)? + log_probs)?;
+        Ok((advantages, logits))
     }
 }
 
 impl Agent for Guided<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let logits = self.logits(&observe(episodes, live, self.network.config().window))?;
+        let observation = observe(episodes, live, self.network.config().window);
+        let (_, logits) = self.logits(&observation, &self.reference.log_probs(&observation)?)?;
         let logits = logits.flatten_all()?.to_vec1::<f32>()?;
         Ok(logits.chunks_exact(self.network.config().items).zip(draws).map(|(row, draw)| sample(row, draw)).collect())
     }
@@ -150,11 +152,11 @@ pub struct ReferenceMetrics {
 }
 
 impl ReferenceMetrics {
-    /// From the divergences `[N]` of an update's states, and the played episodes.
-    pub fn of(reference: &Reference, coef: f64, divergences: &Tensor, batch: &Batch, gamma: f64) -> Result<Self> {
+    /// From log π₀ `[N, I]` of the states of the played episodes, and the divergences `[N]` there.
+    pub fn of(log_probs: &Tensor, coef: f64, divergences: &Tensor, batch: &Batch, gamma: f64) -> Result<Self> {
         let divergences = divergences.to_vec1::<f32>()?;
         let count = divergences.len().max(1) as f64;
-        let log_probs = log_prob_of(&reference.log_probs(&batch.observation)?, &batch.actions)?;
+        let log_probs = log_prob_of(log_probs, &batch.actions)?;
         Ok(Self {
             coef,
             divergence: divergences.iter().map(|&kl| f64::from(kl)).sum::<f64>() / count,
@@ -356,6 +358,28 @@ mod tests {
         ] {
             assert!(good > reversed + 1.0, "{name} returned {good} near a good reference, {reversed} near its reverse");
         }
+    }
+
+    #[test]
+    fn what_is_served_is_said_to_differ_where_the_reference_decides() {
+        let agreement = |coef: f64| {
+            let kl = KlConfig { coef, final_coef: Some(coef), ..KlConfig::default() };
+            let stage = Dqn {
+                n_iterations: 1,
+                network: NetworkConfig { prior_scale: 1.0, ..small_network() },
+                kl,
+                ..Dqn::default()
+            };
+            let reference = Some(constant_policy(&judged(), &[-2.0, -2.0, 0.0, 0.0, 0.0, 0.0, 2.0, 2.0], 2));
+            let inputs = OnlineWithReference { reference, ..OnlineWithReference::new(judged()) };
+            let folder = tempfile::tempdir().unwrap();
+            let curves =
+                pipeline::Stage::run(&stage, inputs, &pipeline::Context::detached(folder.path())).unwrap().curves;
+            curves.0.iter().find(|point| point.series == "served_agreement").unwrap().value
+        };
+        // Twins of a cluster are within rounding of each other, so that even where Q decides not all states agree.
+        let (near, far) = (agreement(1000.0), agreement(1e-6));
+        assert!(far > near + 0.3, "{near} where the reference decides, {far} where Q does");
     }
 
     #[test]

@@ -244,8 +244,9 @@ impl PolicyLearner for Learner<'_> {
         let mut held = None;
         if let Some(reference) = &self.reference {
             let logits = self.policy.logits(&states(&self.policy, &batch.observation)?)?;
-            let divergences = kl_divergence(&logits, &reference.log_probs(&batch.observation)?)?;
-            held = Some(ReferenceMetrics::of(reference, coef, &divergences, &batch, config.gamma)?);
+            let log_probs = reference.log_probs(&batch.observation)?;
+            let divergences = kl_divergence(&logits, &log_probs)?;
+            held = Some(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?);
         }
         let mut mean = Step { value_error: 0.0, entropy: 0.0 };
         for step in 0..config.gradient_steps {
