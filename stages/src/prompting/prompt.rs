@@ -12,7 +12,7 @@ use crate::llm::ChoiceRequest;
 use crate::llm::item_names::names;
 
 /// The parts of every prompt of one stage.
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     environment: Environment<'static>,
     noun: String,
     /// The name of each item; no two are equal.

@@ -1,4 +1,4 @@
-//! The templates of the prompts: the default ones (`prompt/*.j2`), or those of the experiment.
+//! The templates of the prompts: the default ones (`templates/*.j2`), or those of the experiment.
 //!
 //! They are [strict](crate::llm::template) and can include each other.
 //!
@@ -56,44 +56,44 @@ impl Prompts {
         [
             template(
                 "preamble",
-                include_str!("prompt/preamble.j2"),
+                include_str!("templates/preamble.j2"),
                 &self.preamble,
                 vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
             ),
-            template("liked", include_str!("prompt/liked.j2"), &self.liked, vec![context! { titles }]),
+            template("liked", include_str!("templates/liked.j2"), &self.liked, vec![context! { titles }]),
             template(
                 "feedback",
-                include_str!("prompt/feedback.j2"),
+                include_str!("templates/feedback.j2"),
                 &self.feedback,
                 vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
             ),
             template(
                 "completion_prefix",
-                include_str!("prompt/completion_prefix.j2"),
+                include_str!("templates/completion_prefix.j2"),
                 &self.completion_prefix,
                 vec![context! { noun }],
             ),
             template(
                 "thought_prompt",
-                include_str!("prompt/thought_prompt.j2"),
+                include_str!("templates/thought_prompt.j2"),
                 &self.thought_prompt,
                 vec![context! { noun }],
             ),
             template(
                 "thought_format",
-                include_str!("prompt/thought_format.j2"),
+                include_str!("templates/thought_format.j2"),
                 &self.thought_format,
                 vec![context! { thought => "Something quiet." }],
             ),
             template(
                 "reflections",
-                include_str!("prompt/reflections.j2"),
+                include_str!("templates/reflections.j2"),
                 &self.reflections,
                 vec![context! { reflections => ["Vary more.", "Less noise."] }],
             ),
             template(
                 "advice",
-                include_str!("prompt/advice.j2"),
+                include_str!("templates/advice.j2"),
                 &self.advice,
                 vec![
                     context! { good => titles, bad => none },
@@ -103,13 +103,13 @@ impl Prompts {
             ),
             template(
                 "critic_prompt",
-                include_str!("prompt/critic_prompt.j2"),
+                include_str!("templates/critic_prompt.j2"),
                 &self.critic_prompt,
                 vec![context! { low => -5, high => 5 }],
             ),
             template(
                 "reflection_prompt",
-                include_str!("prompt/reflection_prompt.j2"),
+                include_str!("templates/reflection_prompt.j2"),
                 &self.reflection_prompt,
                 vec![context! { turns => 30, left => false }, context! { turns => 1, left => true }],
             ),
