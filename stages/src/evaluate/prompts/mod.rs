@@ -81,7 +81,7 @@ pub struct EvaluatePrompts {
     /// windows where it was chosen.
     #[serde(default)]
     pub each_example: bool,
-    /// Number of best rated items that `favourites` tells.
+    /// Number of best rated items that `top_rated` tells.
     #[serde(default = "EvaluatePrompts::five")]
     pub n_liked: usize,
     /// The noun for an item in the prompts, such as `movie`.
@@ -125,7 +125,7 @@ impl EvaluatePrompts {
         "item".into()
     }
     fn all() -> Vec<Strategy> {
-        vec![Strategy::Recent, Strategy::Favourites, Strategy::Proximal, Strategy::Global, Strategy::Clusters]
+        vec![Strategy::Recent, Strategy::TopRated, Strategy::Proximal, Strategy::Global, Strategy::Clusters]
     }
     fn borda() -> Vec<Aggregate> {
         vec![Aggregate::Borda]
@@ -286,8 +286,8 @@ impl EvaluatePrompts {
         let prompt = Prompt::new(noun, instructions, &self.prompts, 1, &inputs.items, &inputs.train)?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
         let conversations = llm.conversations(&prompt.preamble)?;
-        let (settings, n_favourites) = (&self.log_history, self.n_liked);
-        let teller = Teller { prompt: &prompt, items: &inputs.items, settings, n_favourites, seed: self.seed };
+        let (settings, n_top_rated) = (&self.log_history, self.n_liked);
+        let teller = Teller { prompt: &prompt, items: &inputs.items, settings, n_top_rated, seed: self.seed };
         teller.check(&self.strategies)?;
         let start = Instant::now();
         // Without the held-out log the examples must not hold the answers: they come from the log without them.
