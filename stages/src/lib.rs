@@ -13,6 +13,7 @@ pub mod irl;
 pub mod llm;
 pub mod memory_graph;
 pub mod nn;
+pub mod prompting;
 pub mod rate;
 pub mod ratings;
 pub mod recommend;
@@ -38,6 +39,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
+        StageKind::of::<evaluate::EvaluatePrompts>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),
