@@ -46,7 +46,7 @@ impl Vocabulary {
 }
 
 enum Scheme {
-    ByteLevel(ByteLevelBpe),
+    ByteLevel(Box<ByteLevelBpe>),
     SentencePiece(SentencePiece),
 }
 
@@ -73,7 +73,7 @@ impl Tokenizer {
         let (scheme, starts) = match byte_level {
             true => {
                 let (scheme, starts) = ByteLevelBpe::from_header(header, &vocabulary)?;
-                (Scheme::ByteLevel(scheme), starts)
+                (Scheme::ByteLevel(Box::new(scheme)), starts)
             }
             false => (Scheme::SentencePiece(SentencePiece::from_header(header, &vocabulary)?), true),
         };
