@@ -22,6 +22,7 @@ mod published;
 mod python;
 mod rate;
 mod recommend;
+mod recycle;
 mod renamed;
 mod report;
 mod resume;

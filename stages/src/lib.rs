@@ -17,6 +17,7 @@ pub mod prompting;
 pub mod rate;
 pub mod ratings;
 pub mod recommend;
+pub mod recycle;
 pub mod report;
 pub mod retrieve;
 pub mod rl;
@@ -55,6 +56,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<irl::Gail>(),
         StageKind::of::<memory_graph::BuildMemoryGraph>(),
         StageKind::of::<rate::Rate>(),
+        StageKind::of::<recycle::Recycle>(),
         StageKind::of::<report::Report>(),
         StageKind::of::<report::ReportWorth>(),
         StageKind::of::<retrieve::Retrieve>(),

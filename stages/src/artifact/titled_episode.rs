@@ -60,7 +60,8 @@ impl Trajectory {
     }
 }
 
-fn title(items: Option<&Items>, item: u32) -> String {
+/// The title of an item with its year; without a catalogue, its number.
+pub(crate) fn title(items: Option<&Items>, item: u32) -> String {
     let Some(items) = items else { return format!("item {item}") };
     let Some(title) = items.title.get(item as usize) else { return format!("item {item}, not in the catalogue") };
     match items.year.get(item as usize) {

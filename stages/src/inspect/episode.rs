@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::escape;
+use super::revised::{Revised, revisions};
 use super::role_calls::{RoleCall, TurnRoleCalls, role_calls};
 use super::selection::{Draw, Selection};
 use super::source::Source;
@@ -21,7 +22,7 @@ use super::text_output::{TextOutput, counted};
 use super::value::{CellValue, Length};
 use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
-    Call, Calls, Demonstrations, EpisodeSteps, Items, LlmUsage, Rollouts, Steps, TitledEpisode, Trajectory,
+    Call, Calls, Demonstrations, EpisodeSteps, Items, LlmUsage, Revisions, Rollouts, Steps, TitledEpisode, Trajectory,
     catch_panics,
 };
 
@@ -91,6 +92,9 @@ struct Turn {
     role_calls: TurnRoleCalls,
     /// The words that its choice completes.
     cue: Option<String>,
+    /// What was proposed in its place, where the episode was recycled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revisions: Vec<Revised>,
     candidates: Vec<Candidate>,
     /// The answer as it came, where the calls are known.
     answer: Option<Value>,
@@ -142,6 +146,8 @@ fn conversation(
     // An evaluated policy may be no language model, and its episodes are not those of the stage that called one.
     let usage = related(request, LlmUsage::KIND).filter(|_| played.is_none());
     let (mut role_calls, last) = role_calls(trajectory, index, told_by, usage)?;
+    let recycled = related(request, Revisions::KIND).filter(|_| played.is_none());
+    let mut revisions = revisions(recycled, trajectory, index, items.as_ref())?;
     let calls: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.key.as_str(), call)).collect();
     Ok(Conversation {
         episode: index,
@@ -152,7 +158,7 @@ fn conversation(
         end: trajectory.end.name(),
         terminal: trajectory.end.terminal(),
         model: calls.values().next().map(|call| call.model.clone()),
-        turns: turns(trajectory, items.as_ref(), &calls, &mut role_calls),
+        turns: turns(trajectory, items.as_ref(), &calls, &mut role_calls, &mut revisions),
         last,
     })
 }
@@ -177,6 +183,7 @@ fn turns(
     items: Option<&Items>,
     calls: &BTreeMap<&str, &Call>,
     role_calls: &mut [TurnRoleCalls],
+    revisions: &mut [Vec<Revised>],
 ) -> Vec<Turn> {
     let mut before: Vec<String> = Vec::new();
     let steps = TitledEpisode::of(trajectory, items).steps.into_iter().zip(&trajectory.steps);
@@ -193,6 +200,7 @@ fn turns(
             step: number,
             messages,
             role_calls: std::mem::take(&mut role_calls[number]),
+            revisions: std::mem::take(&mut revisions[number]),
             cue: request.as_ref().and_then(|request| request["cue"].as_str().map(ToOwned::to_owned)),
             candidates: titled
                 .candidates
@@ -253,6 +261,9 @@ fn tell(page: &mut TextOutput, told: &Conversation) {
             words.map_or_else(|| vec![format!("{cue}{}", safe(&turn.chosen))], |text| text.lines().map(safe).collect());
         for (number, line) in said.iter().enumerate() {
             page.line(&format!("  {:<6} {line}", if number == 0 { speaker } else { "" }));
+        }
+        for revised in &turn.revisions {
+            page.line(&format!("  revise {}", safe(&revised.words())));
         }
         page.line(&format!("  world  {}: {:.2}", safe(&turn.chosen), turn.reward));
         turn.role_calls.after.iter().for_each(|role_call| asked(page, role_call));

@@ -23,6 +23,7 @@ mod html;
 mod numeric_summary;
 mod parquet;
 mod parquet_layout;
+mod revised;
 mod role_calls;
 mod rows;
 mod safetensors;
