@@ -116,6 +116,9 @@ impl EpisodeRunner<'_> {
         if !recalled.reflections.is_empty() {
             prefix.push(self.roles.prompt.reflections_line(&recalled.reflections)?);
         }
+        if !recalled.hints.is_empty() {
+            prefix.push(self.roles.prompt.hint_line(&recalled.hints.join(" "))?);
+        }
         let episodes = Episodes::new(self.world, &[user]);
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let result = EpisodeResult { trajectory, calls: vec![], invalid: None, unparsed_values: 0, memories: vec![] };

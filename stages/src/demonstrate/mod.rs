@@ -143,7 +143,8 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's candidates.
         candidates: Candidates,
-        /// Memories of an earlier stage, for example of other users; none when not connected.
+        /// Memories of an earlier stage; none when not connected. An agent that reflects recalls those of similar users, any other
+        /// agent the texts of the user itself, such as the hints that `hint_policy` chose.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
@@ -210,13 +211,12 @@ impl Stage for Demonstrate {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.agent.reflects();
-        let idle = idle.then(|| Requirement {
-            setting: "agent",
+        let idle = matches!(self.actor, Actor::Rate(_)).then(|| Requirement {
+            setting: "actor",
             port: "memories",
             connected: false,
-            why: "an agent without reflections recalls no memories".to_owned(),
-            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
+            why: "an actor that rates the catalogue is told nothing in an episode".to_owned(),
+            help: "set `actor: choose` or `actor: { write: {} }`, or leave the input out",
         });
         idle.into_iter().chain([self.llm.requires_calls()]).collect()
     }
@@ -299,7 +299,8 @@ impl Demonstrate {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
-                let played = runner.run(user, &top_rated[user as usize], &memory.recall(user), &mut *conversations());
+                let recalled = if self.agent.reflects() { memory.recall(user) } else { memory.own(user) };
+                let played = runner.run(user, &top_rated[user as usize], &recalled, &mut *conversations());
                 match &played {
                     // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
