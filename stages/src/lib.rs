@@ -7,6 +7,7 @@ pub mod env;
 pub mod evaluate;
 pub mod filter;
 pub mod ground;
+pub mod hint_policy;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -41,6 +42,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
+        StageKind::of::<hint_policy::HintPolicy>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::ItemScoreTable>(),

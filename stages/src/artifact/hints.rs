@@ -83,6 +83,14 @@ pub struct Hint {
     pub origin: Option<HintOrigin>,
 }
 
+impl Hint {
+    /// The name of the prompt that tells it beside what `strategy` tells: `recent h03`.
+    #[must_use]
+    pub fn prompt(&self, strategy: &str) -> String {
+        format!("{strategy} {}", self.id)
+    }
+}
+
 /// Parquet, one row a proposed hint: `id: utf8`, `text: utf8`, `kind: utf8` (`template` or `reflective`), `verdict: utf8` (`kept`,
 /// `leaks`, `redundant`, `ineffective`, `empty`), and of the session that it was learned from `session: u32?`, `user: u32?`,
 /// `target: u32?`, `ndcg_without: f32?`, `ndcg_with: f32?`. Only kept hints are told to a model. The empty hint, a prompt without a hint,
@@ -96,9 +104,10 @@ impl Hints {
         self.0.iter().filter(|hint| hint.verdict == HintVerdict::Kept)
     }
 
-    /// The hint of that name.
+    /// The hint that a prompt of a table of prompts tells: the name of the prompt ends in the hint's (`recent h03`).
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<&Hint> {
+    pub fn told_by(&self, prompt: &str) -> Option<&Hint> {
+        let id = prompt.rsplit(' ').next()?;
         self.0.iter().find(|hint| hint.id == id)
     }
 }
@@ -199,7 +208,8 @@ mod tests {
         hints.write(&path).unwrap();
         assert_eq!(Hints::read(&path).unwrap(), hints);
         assert_eq!(hints.kept().map(|hint| hint.id.as_str()).collect::<Vec<_>>(), ["h01", "h03"]);
-        assert_eq!(hints.find("h02").unwrap().verdict, HintVerdict::Leaks);
+        assert_eq!(hints.told_by(&hints.0[1].prompt("recent")), Some(&hints.0[1]));
+        assert_eq!((hints.told_by("recent"), hints.told_by("h03")), (None, Some(&hints.0[2])));
     }
 
     #[test]

@@ -24,4 +24,5 @@ pub use design::{Design, Equations};
 pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
 pub use negative_sampling::NegativeSampler;
+pub use ridge::solve;
 pub use weighted_log::WeightedLog;

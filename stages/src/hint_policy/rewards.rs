@@ -1,0 +1,162 @@
+//! The NDCG of every prompt in every session, from a table of prompts.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+
+use crate::artifact::PromptTable;
+
+/// The order of histories whose rows count: rows of a shuffled history are a control of the strategies.
+const ORDER: &str = "chronological";
+
+/// A session in which the model answered to every prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Session {
+    pub session: u32,
+    pub user: u32,
+    /// Items, oldest first.
+    pub history: Vec<u32>,
+    /// NDCG@10 by prompt.
+    pub ndcg: Vec<f64>,
+}
+
+/// Sessions × prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Rewards {
+    /// The prompts, which are the actions, in the order of the table.
+    pub prompts: Vec<String>,
+    /// The place of the prompt against which the others are measured.
+    pub reference: usize,
+    /// By number.
+    pub sessions: Vec<Session>,
+    /// Sessions that were left out, because a prompt of them was not answered or is missing.
+    pub incomplete: usize,
+}
+
+impl Rewards {
+    /// The rewards of the prompts `wanted`, or of all of the table; `reference` is the name of the reference, by default the first
+    /// prompt that `is_plain`.
+    pub fn of(
+        table: &PromptTable,
+        wanted: &[String],
+        reference: Option<&str>,
+        is_plain: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let rows = || table.0.iter().filter(|row| row.order == ORDER);
+        let mut prompts: Vec<String> = Vec::new();
+        for row in rows() {
+            if !prompts.contains(&row.prompt) {
+                prompts.push(row.prompt.clone());
+            }
+        }
+        let known = || format!("the table has {}", list(&prompts));
+        for name in wanted.iter().map(String::as_str).chain(reference) {
+            ensure!(prompts.iter().any(|prompt| prompt == name), "no prompt `{name}` in the table\nhelp: {}", known());
+        }
+        if !wanted.is_empty() {
+            let chosen = |prompt: &String| wanted.contains(prompt) || reference == Some(prompt);
+            prompts.retain(chosen);
+        }
+        ensure!(
+            prompts.len() > 1,
+            "there is nothing to choose among {} prompts\nhelp: connect a table with a prompt without a hint and one with a hint, or \
+             with two strategies",
+            prompts.len()
+        );
+        let place = match reference {
+            Some(name) => prompts.iter().position(|prompt| prompt == name),
+            None => prompts.iter().position(|prompt| is_plain(prompt)),
+        };
+        let mut cells: BTreeMap<u32, (u32, &[u32], Vec<Option<f64>>)> = BTreeMap::new();
+        for row in rows() {
+            let Some(prompt) = prompts.iter().position(|prompt| *prompt == row.prompt) else { continue };
+            let (user, _, ndcg) =
+                cells.entry(row.session).or_insert_with(|| (row.user, &row.history, vec![None; prompts.len()]));
+            ensure!(*user == row.user, "session {} has two users, {user} and {}", row.session, row.user);
+            ensure!(ndcg[prompt].is_none(), "session {} has two rows of the prompt `{}`", row.session, row.prompt);
+            ndcg[prompt] = row.rank().map(|_| row.ndcg());
+        }
+        let all = cells.len();
+        let complete = |(session, (user, history, ndcg)): (u32, (u32, &[u32], Vec<Option<f64>>))| {
+            let ndcg = ndcg.into_iter().collect::<Option<_>>()?;
+            Some(Session { session, user, history: history.to_vec(), ndcg })
+        };
+        let sessions: Vec<Session> = cells.into_iter().filter_map(complete).collect();
+        let incomplete = all - sessions.len();
+        Ok(Self { prompts, reference: place.unwrap_or(0), sessions, incomplete })
+    }
+
+    /// Number of prompts.
+    pub fn actions(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// R(s, a) = NDCG@10(a) − NDCG@10(reference) of all actions in a session.
+    pub fn gains(&self, session: usize) -> Vec<f64> {
+        let ndcg = &self.sessions[session].ndcg;
+        ndcg.iter().map(|value| value - ndcg[self.reference]).collect()
+    }
+
+    /// The user of each session.
+    pub fn users(&self) -> Vec<u32> {
+        self.sessions.iter().map(|session| session.user).collect()
+    }
+}
+
+fn list(prompts: &[String]) -> String {
+    prompts.iter().map(|prompt| format!("`{prompt}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::PromptResult;
+
+    fn row(session: u32, prompt: &str, order: &str, scores: &[f32]) -> PromptResult {
+        PromptResult {
+            session,
+            user: 10 + session,
+            target: 3,
+            history: vec![9, 8],
+            prompt: prompt.into(),
+            order: order.into(),
+            candidates: vec![3, 5],
+            scores: scores.to_vec(),
+            tokens: None,
+            calls: 1,
+        }
+    }
+
+    #[test]
+    fn rows_become_sessions_and_an_unanswered_prompt_leaves_its_session_out() {
+        let (first, second) = ([2.0, 1.0], [1.0, 2.0]);
+        let table = PromptTable(vec![
+            row(4, "recent h01", "chronological", &first),
+            row(4, "recent", "chronological", &second),
+            row(4, "recent", "shuffled", &first),
+            row(2, "recent h01", "chronological", &second),
+            row(2, "recent", "chronological", &second),
+            row(3, "recent h01", "chronological", &first),
+            row(3, "recent", "chronological", &[]),
+        ]);
+        let plain = |prompt: &str| !prompt.ends_with("h01");
+        let rewards = Rewards::of(&table, &[], None, plain).unwrap();
+        assert_eq!((rewards.prompts.as_slice(), rewards.reference), (&["recent h01".into(), "recent".into()][..], 1));
+        assert_eq!((rewards.incomplete, rewards.users()), (1, vec![12, 14]));
+        let second_place = 1.0 / 3.0_f64.log2();
+        assert_eq!(rewards.gains(0), [0.0, 0.0]);
+        assert_eq!(rewards.gains(1), [1.0 - second_place, 0.0]);
+        assert_eq!(rewards.sessions[1].history, [9, 8]);
+        assert_eq!(Rewards::of(&table, &[], Some("recent h01"), plain).unwrap().reference, 0);
+        let error =
+            |wanted: &[String], reference| Rewards::of(&table, wanted, reference, plain).unwrap_err().to_string();
+        assert_eq!(
+            error(&[], Some("resent")),
+            "no prompt `resent` in the table\nhelp: the table has `recent h01`, `recent`"
+        );
+        assert!(error(&["recent".into()], None).starts_with("there is nothing to choose among 1 prompts\nhelp: "));
+        let twice = PromptTable([table.0.clone(), vec![row(2, "recent", "chronological", &first)]].concat());
+        let error = Rewards::of(&twice, &[], None, plain).unwrap_err().to_string();
+        assert_eq!(error, "session 2 has two rows of the prompt `recent`");
+    }
+}
