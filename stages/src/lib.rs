@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod filter;
 pub mod ground;
 pub mod hint_policy;
+pub mod hints;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -43,6 +44,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
         StageKind::of::<hint_policy::HintPolicy>(),
+        StageKind::of::<hints::MakeHints>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::ItemScoreTable>(),

@@ -84,10 +84,10 @@ pub struct Hint {
 }
 
 impl Hint {
-    /// The name of the prompt that tells it beside what `strategy` tells: `recent h03`.
+    /// The name of the prompt that tells it beside what `strategy` tells: `recent + h03`.
     #[must_use]
     pub fn prompt(&self, strategy: &str) -> String {
-        format!("{strategy} {}", self.id)
+        format!("{strategy} + {}", self.id)
     }
 }
 
@@ -104,7 +104,7 @@ impl Hints {
         self.0.iter().filter(|hint| hint.verdict == HintVerdict::Kept)
     }
 
-    /// The hint that a prompt of a table of prompts tells: the name of the prompt ends in the hint's (`recent h03`).
+    /// The hint that a prompt of a table of prompts tells: the name of the prompt ends in the hint's (`recent + h03`).
     #[must_use]
     pub fn told_by(&self, prompt: &str) -> Option<&Hint> {
         let id = prompt.rsplit(' ').next()?;

@@ -26,7 +26,6 @@ mod permute_returns;
 mod replay;
 mod retriever;
 mod roles;
-mod usage;
 mod user_sample;
 
 use std::cmp::Reverse;
@@ -46,7 +45,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::env::ItemRanking;
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall};
+use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall, usage_by_user};
 use crate::prompting::{Prompt, Prompts};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
@@ -333,7 +332,7 @@ impl Demonstrate {
             demonstrations: Demonstrations { trajectories },
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            llm_usage: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage_by_user(played.iter().map(|played| (played.trajectory.user, &*played.calls)), llm)?,
         })
     }
 

@@ -38,7 +38,7 @@ use bandit::{Bandit, argmax, folds_by_user};
 use ppo::PpoPolicy;
 pub use ppo::{HintPolicyPpo, PpoSettings};
 use results::{Outcomes, RowNames};
-use rewards::{Rewards, Session};
+use rewards::{Rewards, Session, prompts_of};
 use state::{Standardisation, item_features, state};
 
 const FOLDS: u64 = 0xf01d;
@@ -54,9 +54,11 @@ const MIN_USERS: usize = 2;
 pub struct HintPolicy {
     /// How the policy learns.
     pub algorithm: Algorithm,
-    /// Names of the prompts to choose among; all prompts of the table by default. Rows of a shuffled history are never used.
+    /// Names of the prompts to choose among, beside the reference. By default all prompts with a hint where `hints` is connected, else
+    /// all prompts of the table. Rows of a shuffled history are never used.
     pub prompts: Vec<String>,
-    /// Name of the prompt against which the reward is measured. By default the first prompt without a hint.
+    /// Name of the prompt against which the reward is measured. By default the strategy to which the hints are added, else the first
+    /// prompt of the table.
     pub reference: Option<String>,
     /// Number of parts of the users, at least 2: each part is tested by a policy that learned from the others. Without effect where
     /// `test` is connected.
@@ -149,21 +151,13 @@ impl Stage for HintPolicy {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let hints = inputs.hints.as_ref();
-        let is_plain = |prompt: &str| hints.is_none_or(|hints| hints.told_by(prompt).is_none());
-        let train = Rewards::of(&inputs.prompts, &self.prompts, self.reference.as_deref(), is_plain)?;
+        let (wanted, reference) = self.actions(&inputs.prompts, hints)?;
+        let train = Rewards::of(&inputs.prompts, &wanted, reference.as_deref())?;
         let test = inputs.test.as_ref().map(|table| {
             let reference = &train.prompts[train.reference];
-            Rewards::of(table, &train.prompts, Some(reference), is_plain)
+            Rewards::of(table, &train.prompts, Some(reference))
         });
         let test = test.transpose()?;
-        if let Some(test) = &test {
-            ensure!(
-                test.prompts.len() == train.prompts.len(),
-                "`test` has {} of the {} prompts of `prompts`\nhelp: ask both with the same settings",
-                test.prompts.len(),
-                train.prompts.len()
-            );
-        }
         if let Some(vectors) = &inputs.item_vectors {
             vectors.check_items(inputs.items.len())?;
         }
@@ -186,7 +180,7 @@ impl Stage for HintPolicy {
         };
         let actions = train.prompts.clone();
         let fixed = study.run(&train, test.as_ref())?;
-        study.note(&train, test.as_ref(), hints.is_some());
+        study.note(&train, test.as_ref());
         let names = RowNames {
             reference: &actions[train.reference],
             policy: self.algorithm.name(),
@@ -213,6 +207,25 @@ impl Stage for HintPolicy {
         let choices = PromptChoices(study.choices.iter().map(choice).collect());
         let curves = study.curves;
         Ok(Outputs { memories: memories(&choices), choices, metrics, curves })
+    }
+}
+
+impl HintPolicy {
+    /// The prompts to choose among and the reference: of a table with hints, by default the prompts that tell one, and the strategy that
+    /// they are added to.
+    fn actions(&self, table: &PromptTable, hints: Option<&Hints>) -> Result<(Vec<String>, Option<String>)> {
+        let Some(hints) = hints else { return Ok((self.prompts.clone(), self.reference.clone())) };
+        let all = prompts_of(table);
+        let hinted: Vec<String> = all.iter().filter(|prompt| hints.told_by(prompt).is_some()).cloned().collect();
+        ensure!(
+            !hinted.is_empty(),
+            "no prompt of the table tells one of the {} hints\nhelp: connect the hints that `evaluate.prompts` asked with",
+            hints.kept().count()
+        );
+        let plain = |prompt: &&String| hinted[0].starts_with(&format!("{prompt} + ")) && !hinted.contains(prompt);
+        let plain = all.iter().find(plain).cloned();
+        let wanted = if self.prompts.is_empty() { hinted.clone() } else { self.prompts.clone() };
+        Ok((wanted, self.reference.clone().or(plain)))
     }
 }
 
@@ -272,7 +285,7 @@ impl Study<'_> {
             }
         }
         let tested = test.unwrap_or(train);
-        let rows: Vec<&[f64]> = self.choices.iter().map(|&(row, _)| tested.sessions[row].ndcg.as_slice()).collect();
+        let rows: Vec<&Session> = self.choices.iter().map(|&(row, _)| &tested.sessions[row]).collect();
         self.outcomes.oracle = oracle::oracle(&rows);
         self.outcomes.luck = oracle::oracle_by_luck(&rows, SHUFFLES, settings.seed);
         fixed.sort_unstable();
@@ -350,9 +363,8 @@ impl Study<'_> {
     }
 
     /// Notes the size of the study.
-    fn note(&self, train: &Rewards, test: Option<&Rewards>, hinted: bool) {
-        let what = if hinted { "prompts and hints" } else { "prompts" };
-        self.cx.note(what, train.actions());
+    fn note(&self, train: &Rewards, test: Option<&Rewards>) {
+        self.cx.note("prompts to choose among", train.actions());
         self.cx.note("sessions tested", self.outcomes.users.len());
         let incomplete = train.incomplete + test.map_or(0, |test| test.incomplete);
         if incomplete > 0 {

@@ -95,7 +95,7 @@ impl Outcomes {
         let knows = "knows the answer of each session";
         add("oracle", true, true, knows, "ndcg", mean(&self.oracle));
         add("oracle", true, true, knows, "gain", lead(&self.oracle, &self.reference));
-        let shuffled = "the oracle of the table with deviations exchanged among sessions: what luck gives";
+        let shuffled = "the oracle of the table with values exchanged among sessions: what luck gives";
         add("oracle by luck", true, true, shuffled, "ndcg", mean(&self.luck));
         add("oracle by luck", true, true, shuffled, "gain", lead(&self.luck, &self.reference));
         add("oracle", true, true, knows, "gain_corrected", lead(&self.oracle, &self.luck));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-use crate::artifact::PromptTable;
+use crate::artifact::{PromptResult, PromptTable};
 
 /// The order of histories whose rows count: rows of a shuffled history are a control of the strategies.
 const ORDER: &str = "chronological";
@@ -16,6 +16,8 @@ pub(super) struct Session {
     pub user: u32,
     /// Items, oldest first.
     pub history: Vec<u32>,
+    /// The rank of the item taken next, by prompt.
+    pub ranks: Vec<f64>,
     /// NDCG@10 by prompt.
     pub ndcg: Vec<f64>,
 }
@@ -35,20 +37,9 @@ pub(super) struct Rewards {
 
 impl Rewards {
     /// The rewards of the prompts `wanted`, or of all of the table; `reference` is the name of the reference, by default the first
-    /// prompt that `is_plain`.
-    pub fn of(
-        table: &PromptTable,
-        wanted: &[String],
-        reference: Option<&str>,
-        is_plain: impl Fn(&str) -> bool,
-    ) -> Result<Self> {
-        let rows = || table.0.iter().filter(|row| row.order == ORDER);
-        let mut prompts: Vec<String> = Vec::new();
-        for row in rows() {
-            if !prompts.contains(&row.prompt) {
-                prompts.push(row.prompt.clone());
-            }
-        }
+    /// prompt.
+    pub fn of(table: &PromptTable, wanted: &[String], reference: Option<&str>) -> Result<Self> {
+        let mut prompts = prompts_of(table);
         let known = || format!("the table has {}", list(&prompts));
         for name in wanted.iter().map(String::as_str).chain(reference) {
             ensure!(prompts.iter().any(|prompt| prompt == name), "no prompt `{name}` in the table\nhelp: {}", known());
@@ -63,23 +54,22 @@ impl Rewards {
              with two strategies",
             prompts.len()
         );
-        let place = match reference {
-            Some(name) => prompts.iter().position(|prompt| prompt == name),
-            None => prompts.iter().position(|prompt| is_plain(prompt)),
-        };
-        let mut cells: BTreeMap<u32, (u32, &[u32], Vec<Option<f64>>)> = BTreeMap::new();
-        for row in rows() {
+        let place = reference.and_then(|name| prompts.iter().position(|prompt| prompt == name));
+        let mut cells: BTreeMap<u32, (u32, &[u32], Vec<Option<&PromptResult>>)> = BTreeMap::new();
+        for row in rows(table) {
             let Some(prompt) = prompts.iter().position(|prompt| *prompt == row.prompt) else { continue };
-            let (user, _, ndcg) =
+            let (user, _, answers) =
                 cells.entry(row.session).or_insert_with(|| (row.user, &row.history, vec![None; prompts.len()]));
             ensure!(*user == row.user, "session {} has two users, {user} and {}", row.session, row.user);
-            ensure!(ndcg[prompt].is_none(), "session {} has two rows of the prompt `{}`", row.session, row.prompt);
-            ndcg[prompt] = row.rank().map(|_| row.ndcg());
+            ensure!(answers[prompt].is_none(), "session {} has two rows of the prompt `{}`", row.session, row.prompt);
+            answers[prompt] = Some(row);
         }
         let all = cells.len();
-        let complete = |(session, (user, history, ndcg)): (u32, (u32, &[u32], Vec<Option<f64>>))| {
-            let ndcg = ndcg.into_iter().collect::<Option<_>>()?;
-            Some(Session { session, user, history: history.to_vec(), ndcg })
+        let complete = |(session, (user, history, answers)): (u32, (u32, &[u32], Vec<Option<&PromptResult>>))| {
+            let rank = |answer: &Option<&PromptResult>| answer.as_ref().and_then(|answer| answer.rank());
+            let ranks = answers.iter().map(rank).collect::<Option<_>>()?;
+            let ndcg = answers.iter().flatten().map(|answer| answer.ndcg()).collect();
+            Some(Session { session, user, history: history.to_vec(), ranks, ndcg })
         };
         let sessions: Vec<Session> = cells.into_iter().filter_map(complete).collect();
         let incomplete = all - sessions.len();
@@ -103,6 +93,22 @@ impl Rewards {
     }
 }
 
+/// The rows that count.
+fn rows(table: &PromptTable) -> impl Iterator<Item = &PromptResult> {
+    table.0.iter().filter(|row| row.order == ORDER)
+}
+
+/// The names of the prompts, in the order of the table.
+pub(super) fn prompts_of(table: &PromptTable) -> Vec<String> {
+    let mut prompts: Vec<String> = Vec::new();
+    for row in rows(table) {
+        if !prompts.contains(&row.prompt) {
+            prompts.push(row.prompt.clone());
+        }
+    }
+    prompts
+}
+
 fn list(prompts: &[String]) -> String {
     prompts.iter().map(|prompt| format!("`{prompt}`")).collect::<Vec<_>>().join(", ")
 }
@@ -110,7 +116,6 @@ fn list(prompts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::PromptResult;
 
     fn row(session: u32, prompt: &str, order: &str, scores: &[f32]) -> PromptResult {
         PromptResult {
@@ -131,32 +136,30 @@ mod tests {
     fn rows_become_sessions_and_an_unanswered_prompt_leaves_its_session_out() {
         let (first, second) = ([2.0, 1.0], [1.0, 2.0]);
         let table = PromptTable(vec![
-            row(4, "recent h01", "chronological", &first),
+            row(4, "recent + h01", "chronological", &first),
             row(4, "recent", "chronological", &second),
             row(4, "recent", "shuffled", &first),
-            row(2, "recent h01", "chronological", &second),
+            row(2, "recent + h01", "chronological", &second),
             row(2, "recent", "chronological", &second),
-            row(3, "recent h01", "chronological", &first),
+            row(3, "recent + h01", "chronological", &first),
             row(3, "recent", "chronological", &[]),
         ]);
-        let plain = |prompt: &str| !prompt.ends_with("h01");
-        let rewards = Rewards::of(&table, &[], None, plain).unwrap();
-        assert_eq!((rewards.prompts.as_slice(), rewards.reference), (&["recent h01".into(), "recent".into()][..], 1));
+        let rewards = Rewards::of(&table, &[], Some("recent")).unwrap();
+        assert_eq!((rewards.prompts.as_slice(), rewards.reference), (&["recent + h01".into(), "recent".into()][..], 1));
         assert_eq!((rewards.incomplete, rewards.users()), (1, vec![12, 14]));
         let second_place = 1.0 / 3.0_f64.log2();
         assert_eq!(rewards.gains(0), [0.0, 0.0]);
         assert_eq!(rewards.gains(1), [1.0 - second_place, 0.0]);
         assert_eq!(rewards.sessions[1].history, [9, 8]);
-        assert_eq!(Rewards::of(&table, &[], Some("recent h01"), plain).unwrap().reference, 0);
-        let error =
-            |wanted: &[String], reference| Rewards::of(&table, wanted, reference, plain).unwrap_err().to_string();
+        assert_eq!(Rewards::of(&table, &[], None).unwrap().reference, 0);
+        let error = |wanted: &[String], reference| Rewards::of(&table, wanted, reference).unwrap_err().to_string();
         assert_eq!(
             error(&[], Some("resent")),
-            "no prompt `resent` in the table\nhelp: the table has `recent h01`, `recent`"
+            "no prompt `resent` in the table\nhelp: the table has `recent + h01`, `recent`"
         );
         assert!(error(&["recent".into()], None).starts_with("there is nothing to choose among 1 prompts\nhelp: "));
         let twice = PromptTable([table.0.clone(), vec![row(2, "recent", "chronological", &first)]].concat());
-        let error = Rewards::of(&twice, &[], None, plain).unwrap_err().to_string();
+        let error = Rewards::of(&twice, &[], None).unwrap_err().to_string();
         assert_eq!(error, "session 2 has two rows of the prompt `recent`");
     }
 }

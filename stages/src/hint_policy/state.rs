@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn session(history: &[u32]) -> Session {
-        Session { session: 0, user: 0, history: history.to_vec(), ndcg: vec![] }
+        Session { session: 0, user: 0, history: history.to_vec(), ranks: vec![], ndcg: vec![] }
     }
 
     #[test]

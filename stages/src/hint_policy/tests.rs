@@ -51,7 +51,7 @@ fn table(sessions: u32, rank: impl Fn(u32, usize, f64) -> f64) -> PromptTable {
                 user: 100 + session,
                 target: 0,
                 history: (0..5).map(|k| genre + k * HINTS as u32 + 4).collect(),
-                prompt: if prompt == 0 { "recent".into() } else { format!("recent h{prompt:02}") },
+                prompt: if prompt == 0 { "recent".into() } else { format!("recent + h{prompt:02}") },
                 order: "chronological".into(),
                 candidates: (0..20).collect(),
                 scores: scores.collect(),
@@ -135,10 +135,10 @@ fn noise_alone_gives_no_lead_beyond_luck_and_the_policy_costs_little() {
 fn the_best_fixed_prompt_is_chosen_where_it_is_best_for_all() {
     let best = |_: u32, prompt: usize, noise: f64| if prompt == 2 { 1.0 + noise } else { 5.0 + 10.0 * noise };
     let outputs = run(&bandit(), table(80, best), Some(hints()));
-    assert!(outputs.choices.0.iter().all(|choice| choice.prompt == "recent h02" && choice.hint == "Prefer genre 1."));
+    assert!(outputs.choices.0.iter().all(|choice| choice.prompt == "recent + h02" && choice.hint == "Prefer genre 1."));
     assert_eq!(find(&outputs, "bandit", "lead_over_best_fixed"), (0.0, 0.0, 0.0));
     let row = outputs.metrics.0.iter().find(|row| row.policy == "best fixed").unwrap();
-    assert_eq!(row.remark, "`recent h02`");
+    assert_eq!(row.remark, "`recent + h02`");
     // The prompt without a hint where it is the best: no memory, so that nothing is told.
     let plain = |_: u32, prompt: usize, noise: f64| if prompt == 0 { 1.0 + noise } else { 5.0 + 10.0 * noise };
     let outputs = run(&bandit(), table(80, plain), Some(hints()));
@@ -152,10 +152,26 @@ fn strategies_are_chosen_without_hints_and_leave_no_memories() {
     assert!(outputs.choices.0.iter().all(|choice| choice.hint.is_empty()));
     assert!(find(&outputs, "bandit", "lead_over_best_fixed").1 > 0.2);
     assert!(outputs.metrics.0.iter().any(|row| row.policy == "recent" && row.metric == "ndcg"));
-    let two = HintPolicy { prompts: vec!["recent h01".into()], reference: Some("recent h02".into()), ..bandit() };
+    let two = HintPolicy { prompts: vec!["recent + h01".into()], reference: Some("recent + h02".into()), ..bandit() };
     let outputs = run(&two, table(60, planted), None);
-    assert!(outputs.choices.0.iter().all(|choice| ["recent h01", "recent h02"].contains(&choice.prompt.as_str())));
-    assert!(outputs.metrics.0.iter().any(|row| row.policy == "recent h02" && row.metric == "ndcg"));
+    assert!(outputs.choices.0.iter().all(|choice| ["recent + h01", "recent + h02"].contains(&choice.prompt.as_str())));
+    assert!(outputs.metrics.0.iter().any(|row| row.policy == "recent + h02" && row.metric == "ndcg"));
+}
+
+#[test]
+fn prompts_without_a_hint_are_no_actions_of_a_policy_over_hints() {
+    let mut with_others = table(60, planted);
+    let more = with_others.0.iter().filter(|row| row.prompt == "recent");
+    let others =
+        more.flat_map(|row| ["item_only", "borda"].map(|name| PromptResult { prompt: name.into(), ..row.clone() }));
+    let others: Vec<PromptResult> = others.collect();
+    let table = PromptTable([others, with_others.0.split_off(0)].concat());
+    let (wanted, reference) = bandit().actions(&table, Some(&hints())).unwrap();
+    assert_eq!(wanted, ["recent + h01", "recent + h02", "recent + h03", "recent + h04"]);
+    assert_eq!(reference.as_deref(), Some("recent"));
+    let strange = Hints(hints().0.into_iter().map(|hint| Hint { id: format!("x{}", hint.id), ..hint }).collect());
+    let error = bandit().actions(&table, Some(&strange)).unwrap_err().to_string();
+    assert!(error.starts_with("no prompt of the table tells one of the 4 hints\nhelp: "), "{error}");
 }
 
 #[test]
