@@ -36,8 +36,8 @@ use reflective::{Explored, Explorer};
 /// Tokens of a prompt without titles, and of a title, in estimates.
 const FIXED_TOKENS: u64 = 120;
 const TITLE_TOKENS: u64 = 7;
-/// Of the strategy `favourites`.
-const N_FAVOURITES: usize = 5;
+/// Number of items that the strategy `top_rated` tells.
+const N_TOP_RATED: usize = 5;
 
 /// `hints`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -203,13 +203,13 @@ impl MakeHints {
             "no user of the training log took {} items before another one\nhelp: lower `reflective.min_history`",
             settings.min_history
         );
-        let (instructions, history) = (settings.instructions.as_deref(), settings.log_history.length);
-        let prompt = Prompt::new(noun, instructions, &settings.prompts, history, &inputs.items, &inputs.train)?;
+        let instructions = settings.instructions.as_deref();
+        let prompt = Prompt::new(noun, instructions, &settings.prompts, 1, &inputs.items, &inputs.train)?;
         let teller = Teller {
             prompt: &prompt,
             items: &inputs.items,
             settings: &settings.log_history,
-            n_favourites: N_FAVOURITES,
+            n_top_rated: N_TOP_RATED,
             seed: self.seed,
         };
         teller.check(&[settings.strategy])?;
