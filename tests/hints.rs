@@ -112,8 +112,9 @@ fn mistakes_are_told_with_what_to_do() {
         &["memories", "is told nothing in an episode", "leave the input out"],
     );
     let reference = EXPERIMENT.replace("with: { folds: 3,", "with: { reference: resent, folds: 3,");
-    Project::new().config(&reference).run(&["run", "x.yaml", "bandit"]).ends_with(1).says(&[
-        "no prompt `resent` in the table",
-        "help: the table has",
-    ]);
+    Project::new()
+        .config(&reference)
+        .run(&["run", "x.yaml", "bandit"])
+        .ends_with(1)
+        .says(&["no prompt `resent` in the table", "help: the table has"]);
 }

@@ -22,6 +22,9 @@ pub(super) struct Session {
     pub ndcg: Vec<f64>,
 }
 
+/// The rows of a session by prompt; `None` of a prompt that was not asked.
+type Answers<'t> = Vec<Option<&'t PromptResult>>;
+
 /// Sessions × prompts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rewards {
@@ -55,7 +58,7 @@ impl Rewards {
             prompts.len()
         );
         let place = reference.and_then(|name| prompts.iter().position(|prompt| prompt == name));
-        let mut cells: BTreeMap<u32, (u32, &[u32], Vec<Option<&PromptResult>>)> = BTreeMap::new();
+        let mut cells: BTreeMap<u32, (u32, &[u32], Answers)> = BTreeMap::new();
         for row in rows(table) {
             let Some(prompt) = prompts.iter().position(|prompt| *prompt == row.prompt) else { continue };
             let (user, _, answers) =
@@ -65,7 +68,7 @@ impl Rewards {
             answers[prompt] = Some(row);
         }
         let all = cells.len();
-        let complete = |(session, (user, history, answers)): (u32, (u32, &[u32], Vec<Option<&PromptResult>>))| {
+        let complete = |(session, (user, history, answers)): (u32, (u32, &[u32], Answers))| {
             let rank = |answer: &Option<&PromptResult>| answer.as_ref().and_then(|answer| answer.rank());
             let ranks = answers.iter().map(rank).collect::<Option<_>>()?;
             let ndcg = answers.iter().flatten().map(|answer| answer.ndcg()).collect();

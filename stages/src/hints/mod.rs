@@ -167,7 +167,7 @@ impl Stage for MakeHints {
         ensure!(!inputs.train.is_empty(), "the training log is empty");
         inputs.train.check_within("train", users(&inputs.train), inputs.items.len())?;
         match &self.llm {
-            None => self.from_templates(&inputs, cx),
+            None => self.fill_templates(&inputs, cx),
             Some(config) => {
                 let llm = config.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
                 self.reflect(&*llm, &inputs, cx)
@@ -177,7 +177,7 @@ impl Stage for MakeHints {
 }
 
 impl MakeHints {
-    fn from_templates(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
+    fn fill_templates(&self, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
         let leaks = TitleLeaks::of(&inputs.items);
         let (mut hints, mut kept) = (Vec::new(), 0);
         for text in template::hints(&inputs.items, &inputs.train, self.item_noun.trim()) {
