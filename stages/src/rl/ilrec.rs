@@ -174,7 +174,12 @@ impl Stage for IlRec {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?.taught_by(Some(&inputs.demonstrations)),
+            world,
+            cx,
+        )
     }
 }
 
