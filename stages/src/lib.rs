@@ -13,6 +13,7 @@ pub mod irl;
 pub mod llm;
 pub mod memory_graph;
 pub mod nn;
+pub mod prompting;
 pub mod rate;
 pub mod ratings;
 pub mod recommend;

@@ -25,12 +25,10 @@ mod from_log;
 mod lookahead;
 mod memory;
 mod permute_returns;
-mod prompt;
 mod replay;
 mod retriever;
 mod roles;
 mod search;
-mod templates;
 mod usage;
 mod user_sample;
 
@@ -52,17 +50,16 @@ use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactio
 use crate::env::ItemRanking;
 use crate::ground::Grounder;
 use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall};
+use crate::prompting::{Prompt, Prompts};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
 use memory::MemoryStore;
 pub use permute_returns::PermuteReturns;
-use prompt::Prompt;
 pub use replay::Replay;
 pub use retriever::Retriever;
 use roles::Roles;
 pub use search::Search;
-pub use templates::Prompts;
 use user_sample::{check_users, sample_users};
 
 /// `demonstrate`.

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::agent::{Agent, RoleSettings};
-use super::prompt::Prompt;
+
 use crate::llm::CompletionRequest;
 use crate::llm::item_names::sanitize;
+use crate::prompting::Prompt;
 
 /// The critic's scale.
 pub(super) const CRITIC_SCALE: (i32, i32) = (-5, 5);

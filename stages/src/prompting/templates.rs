@@ -1,4 +1,4 @@
-//! The templates of the prompts: the default ones (`prompt/*.j2`), or those of the experiment.
+//! The templates of the prompts: the default ones (`templates/*.j2`), or those of the experiment.
 //!
 //! They are [strict](crate::llm::template) and can include each other.
 //!
@@ -20,6 +20,19 @@ pub struct Prompts {
     pub preamble: Option<String>,
     /// The items that the user liked. Variable: `titles`, a list, best first.
     pub liked: Option<String>,
+    /// The user's log, for the strategies that tell it. Variable: `titles`, a list, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    /// The log of another user, in an example. Variable: `titles`, a list, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_history: Option<String>,
+    /// The item that was taken after a history, as it is told in an example. Variables: `completion_prefix`, `title`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The user's log in phases, for the strategy `clusters`. Variable: `phases`, a list, oldest first, each with `titles` and
+    /// `genres`, lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phases: Option<String>,
     /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, and `highest`, the top of the scale.
     pub feedback: Option<String>,
     /// The text that the chosen or generated title continues. Variable: `noun`.
@@ -49,51 +62,73 @@ struct Template<'a> {
 }
 
 impl Prompts {
-    fn all(&self) -> [Template<'_>; 10] {
+    fn all(&self) -> [Template<'_>; 14] {
         let (noun, titles) = ("item", ["The Piano", "Heat (1995)"]);
         let none: [&str; 0] = [];
         let template = |name, own, given, samples| Template { name, own, given, samples };
         [
             template(
                 "preamble",
-                include_str!("prompt/preamble.j2"),
+                include_str!("templates/preamble.j2"),
                 &self.preamble,
                 vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
             ),
-            template("liked", include_str!("prompt/liked.j2"), &self.liked, vec![context! { titles }]),
+            template("liked", include_str!("templates/liked.j2"), &self.liked, vec![context! { titles }]),
+            template("history", include_str!("templates/history.j2"), &self.history, vec![context! { titles }]),
+            template(
+                "other_history",
+                include_str!("templates/other_history.j2"),
+                &self.other_history,
+                vec![context! { titles }],
+            ),
+            template(
+                "step",
+                include_str!("templates/step.j2"),
+                &self.step,
+                vec![context! { completion_prefix => "Recommended item:", title => titles[0] }],
+            ),
+            template(
+                "phases",
+                include_str!("templates/phases.j2"),
+                &self.phases,
+                vec![
+                    context! { phases => [context! { titles, genres => none }] },
+                    context! { phases => [context! { titles, genres => ["Drama"] }, context! { titles, genres => none }] },
+                ],
+            ),
             template(
                 "feedback",
-                include_str!("prompt/feedback.j2"),
+                include_str!("templates/feedback.j2"),
                 &self.feedback,
                 vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
             ),
             template(
                 "completion_prefix",
-                include_str!("prompt/completion_prefix.j2"),
+                include_str!("templates/completion_prefix.j2"),
                 &self.completion_prefix,
                 vec![context! { noun }],
             ),
             template(
                 "thought_prompt",
-                include_str!("prompt/thought_prompt.j2"),
+                include_str!("templates/thought_prompt.j2"),
                 &self.thought_prompt,
                 vec![context! { noun }],
             ),
             template(
                 "thought_format",
-                include_str!("prompt/thought_format.j2"),
+                include_str!("templates/thought_format.j2"),
                 &self.thought_format,
                 vec![context! { thought => "Something quiet." }],
             ),
             template(
                 "reflections",
-                include_str!("prompt/reflections.j2"),
+                include_str!("templates/reflections.j2"),
                 &self.reflections,
                 vec![context! { reflections => ["Vary more.", "Less noise."] }],
             ),
             template(
                 "advice",
-                include_str!("prompt/advice.j2"),
+                include_str!("templates/advice.j2"),
                 &self.advice,
                 vec![
                     context! { good => titles, bad => none },
@@ -103,13 +138,13 @@ impl Prompts {
             ),
             template(
                 "critic_prompt",
-                include_str!("prompt/critic_prompt.j2"),
+                include_str!("templates/critic_prompt.j2"),
                 &self.critic_prompt,
                 vec![context! { low => -5, high => 5 }],
             ),
             template(
                 "reflection_prompt",
-                include_str!("prompt/reflection_prompt.j2"),
+                include_str!("templates/reflection_prompt.j2"),
                 &self.reflection_prompt,
                 vec![context! { turns => 30, left => false }, context! { turns => 1, left => true }],
             ),
@@ -170,6 +205,10 @@ mod tests {
         let all = Prompts {
             preamble: own("preamble"),
             liked: own("liked"),
+            history: own("history"),
+            other_history: own("other_history"),
+            step: own("step"),
+            phases: own("phases"),
             feedback: own("feedback"),
             completion_prefix: own("completion_prefix"),
             thought_prompt: own("thought_prompt"),
