@@ -25,6 +25,7 @@ mod renamed;
 mod report;
 mod resume;
 mod schema;
+mod search;
 mod server;
 mod smoke;
 mod snapshots;
