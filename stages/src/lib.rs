@@ -40,6 +40,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
+        StageKind::of::<evaluate::EvaluatePrompts>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
         StageKind::of::<ingest::Amazon>(),

@@ -11,6 +11,7 @@ use super::lookahead::nodes;
 use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
 use crate::llm::Workload;
+use crate::prompting::Strategy;
 
 /// Tokens of the fixed text: default instructions, the format of the answer, the chat template.
 const FIXED_TOKENS: f64 = 90.0;
@@ -37,7 +38,7 @@ impl Demonstrate {
         let mut texts = Vec::new();
         let mut choices = 0;
         match &self.actor {
-            Actor::Choose => choices = turns,
+            Actor::Choose => choices = turns * self.rankings() as u64,
             Actor::Search(search) => {
                 let asks = search.prior == SearchPrior::LanguageModel;
                 choices = if asks { turns * nodes(search.width, search.depth, self.n_candidates) } else { 0 };
@@ -70,6 +71,21 @@ impl Demonstrate {
         Ok(words.map(|words| format!("{each}{words} (an estimate; stored answers cost nothing)")))
     }
 
+    /// Items that the beginning of a prompt names, on average over the strategies.
+    fn told_items(&self) -> f64 {
+        let history = &self.log_history;
+        let of = |strategy: &Strategy| match strategy {
+            Strategy::ItemOnly => 0,
+            Strategy::Favourites => self.n_liked,
+            Strategy::Recent | Strategy::Proximal | Strategy::Clusters => history.length,
+            Strategy::Global => history.length + history.n_examples * (history.example_length + 1),
+        };
+        let strategies = self.played_strategies();
+        let told = strategies.iter().map(of).sum::<usize>() as f64 / strategies.len() as f64;
+        let examples = &self.examples;
+        told + if examples.is_none() { 0.0 } else { (examples.count * (examples.length + 1)) as f64 }
+    }
+
     /// Tokens of a prompt on average.
     fn prompt_tokens(&self, horizon: Option<usize>, items: Option<&Items>) -> f64 {
         let bytes = |items: &Items| {
@@ -83,7 +99,7 @@ impl Demonstrate {
         let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
         FIXED_TOKENS
             + own
-            + (title + 1.0) * self.n_liked as f64
+            + (title + 1.0) * self.told_items()
             + (title + FEEDBACK_TOKENS) * shown
             + (title + 3.0) * self.n_candidates as f64
     }

@@ -12,7 +12,8 @@ use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, ImaginedEpisode, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{CachedLlm, Conversation, FailedCall, ParsedChoice, Rated, parse_integer};
+use crate::llm::{CachedLlm, Conversation, ConversationFactory, FailedCall, ParsedChoice, Rated, parse_integer};
+use crate::prompting::{Aggregate, CandidateOrders};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
 const MAX_ADVISED: usize = 3;
@@ -35,6 +36,10 @@ pub(super) struct EpisodeRunner<'a> {
     pub cache: &'a CachedLlm<'a>,
     /// Number of candidates that the model sees.
     pub n_candidates: usize,
+    /// The orders in which they are offered.
+    pub orders: CandidateOrders,
+    /// How several rankings become one.
+    pub aggregate: Aggregate,
     /// Called before each decision; `false` where another episode failed and this one stops, too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Called after each decision.
@@ -97,10 +102,12 @@ struct Decision {
 struct RunningEpisode<'a> {
     runner: &'a EpisodeRunner<'a>,
     user: u32,
-    conversation: &'a mut dyn Conversation,
+    /// One for each beginning, so that each is evaluated once.
+    conversations: Vec<Box<dyn Conversation + 'a>>,
     episodes: Episodes<'a>,
     recalled: &'a RecalledMemory,
-    prefix: Vec<String>,
+    /// What is told before the episode, one beginning a strategy; the first is that of the other roles.
+    prefixes: Vec<Vec<String>>,
     shown: Vec<String>,
     /// The critic's last value; 0 before the first turn.
     value: f32,
@@ -108,24 +115,25 @@ struct RunningEpisode<'a> {
 }
 
 impl EpisodeRunner<'_> {
-    /// Runs the whole episode of `user`. `liked` are the items that the prompt names as favourites, `recalled` are the recalled
-    /// memories. `None` where the episode was stopped.
+    /// Runs the whole episode of `user`. `prefixes` are the beginnings of its prompts, `recalled` are the recalled memories. `None`
+    /// where the episode was stopped.
     pub fn run(
         &self,
         user: u32,
-        liked: &[u32],
+        mut prefixes: Vec<Vec<String>>,
         recalled: &RecalledMemory,
-        conversation: &mut dyn Conversation,
+        conversations: &ConversationFactory,
     ) -> Result<Option<EpisodeResult>> {
-        let mut prefix = self.roles.prompt.prefix(liked)?;
         if !recalled.reflections.is_empty() {
-            prefix.push(self.roles.prompt.reflections_line(&recalled.reflections)?);
+            let line = self.roles.prompt.reflections_line(&recalled.reflections)?;
+            prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
         }
+        let conversations = prefixes.iter().map(|_| conversations()).collect();
         let episodes = Episodes::new(self.world, &[user]);
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let result = EpisodeResult { trajectory, calls: vec![], invalid: None, unparsed_values: 0, memories: vec![] };
         let (runner, shown, value) = (self, vec![], 0.0);
-        RunningEpisode { runner, user, conversation, episodes, recalled, prefix, shown, value, result }.run()
+        RunningEpisode { runner, user, conversations, episodes, recalled, prefixes, shown, value, result }.run()
     }
 
     /// The item of a title: by its letters, else, where the provider has an embedding model, by its embedding.
@@ -196,18 +204,20 @@ impl RunningEpisode<'_> {
         Ok(())
     }
 
-    /// The context of a decision about these candidates, with the planner's thought.
-    fn context(&mut self, candidates: &[u32]) -> Result<Vec<String>> {
+    /// The contexts of a decision about these candidates, one a beginning, with the planner's thought.
+    fn contexts(&mut self, candidates: &[u32]) -> Result<Vec<Vec<String>>> {
         let roles = &self.runner.roles;
-        let mut context = roles.prompt.context(&self.prefix, &self.shown);
-        context.extend(self.advice(candidates)?);
+        let advice = self.advice(candidates)?;
+        let of = |prefix: &Vec<String>| roles.prompt.context(prefix, &self.shown).into_iter().chain(advice.clone());
+        let mut contexts: Vec<Vec<String>> = self.prefixes.iter().map(|prefix| of(prefix).collect()).collect();
         if roles.agent.plans() {
-            let thought = first_line(&self.write(&roles.thought(&context)?)?.0);
+            let thought = first_line(&self.write(&roles.thought(&contexts[0])?)?.0);
             if !thought.is_empty() {
-                context.push(roles.prompt.thought_line(&thought)?);
+                let line = roles.prompt.thought_line(&thought)?;
+                contexts.iter_mut().for_each(|context| context.push(line.clone()));
             }
         }
-        Ok(context)
+        Ok(contexts)
     }
 
     /// The best of the rated catalogue, with the scores of the next ones.
@@ -225,12 +235,22 @@ impl RunningEpisode<'_> {
 
     /// Lets the model choose one of the candidates.
     fn choose(&mut self, candidates: Vec<u32>) -> Result<Decision> {
-        let context = self.context(&candidates)?;
-        let request = self.runner.roles.prompt.request(context, &candidates);
-        let (reading, used) = self.runner.cache.choose(self.conversation, &request)?;
-        let call = Some(used[0].clone());
-        self.result.calls.extend(used);
-        Ok(Decision { item: reading.index.map(|index| candidates[index]), candidates, scores: reading.scores, call })
+        let runner = self.runner;
+        let (mut first, mut rankings) = (None, Vec::new());
+        for (at, context) in self.contexts(&candidates)?.iter().enumerate() {
+            let conversation = &mut *self.conversations[at];
+            let asked = runner.orders.ask(runner.cache, conversation, runner.roles.prompt, context, &candidates)?;
+            first.get_or_insert((asked.index, asked.choices[0].clone()));
+            rankings.extend(asked.rankings);
+            self.result.calls.extend(asked.calls);
+        }
+        let (index, call) = first.context("a decision without a prompt")?;
+        // Of a single ranking the provider's own choice counts: it may choose without scores.
+        let single = self.prefixes.len() * runner.orders.orders == 1;
+        let index = if single { index } else { runner.aggregate.winner(&rankings) };
+        // On the model's own scale, whatever rule chose.
+        let scores = Aggregate::MeanScore.scores(&rankings);
+        Ok(Decision { item: index.map(|index| candidates[index]), candidates, scores, call: Some(call) })
     }
 
     /// Searches over imagined turns for one of the candidates. Where the model does not answer at the turn itself, none is chosen.
@@ -266,7 +286,7 @@ impl RunningEpisode<'_> {
 
     /// Lets the model write a title, again where it matches no item that may be shown.
     fn generate_title(&mut self, candidates: &[u32], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
-        let context = &self.context(candidates)?;
+        let context = &self.contexts(candidates)?.swap_remove(0);
         let roles = &self.runner.roles;
         let grounder = self.runner.grounder.context("an actor that writes titles without a catalogue")?;
         let mut writing = roles.line(context, roles.prompt.completion_prefix().to_owned(), max_tokens);
@@ -302,7 +322,7 @@ impl RunningEpisode<'_> {
         let (item, reward) = (step.item, step.reward);
         let mut value = Some(0.0);
         if self.episodes.end(0).is_none() {
-            let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
+            let context = self.runner.roles.prompt.context(&self.prefixes[0], &self.shown);
             let answer = self.write(&self.runner.roles.critique(&context)?)?.0;
             value = parse_integer(&answer, CRITIC_SCALE).map(|number| number as f32);
         }
@@ -320,7 +340,7 @@ impl RunningEpisode<'_> {
     /// Remembers the reflection on the episode.
     fn reflect(&mut self) -> Result<()> {
         let (turns, left) = (self.shown.len(), self.result.trajectory.end.terminal());
-        let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
+        let context = self.runner.roles.prompt.context(&self.prefixes[0], &self.shown);
         let text = first_line(&self.write(&self.runner.roles.reflection(&context, turns, left)?)?.0);
         if !text.is_empty() {
             let (user, total) = (self.user, self.result.trajectory.total() as f32);
@@ -330,7 +350,7 @@ impl RunningEpisode<'_> {
     }
 
     fn write(&mut self, writing: &crate::llm::CompletionRequest) -> Result<(String, Arc<Call>)> {
-        let (text, call) = self.runner.cache.write(self.conversation, writing)?;
+        let (text, call) = self.runner.cache.write(&mut *self.conversations[0], writing)?;
         self.result.calls.push(call.clone());
         Ok((text, call))
     }
@@ -347,8 +367,8 @@ impl Prior for AskedPrior<'_, '_> {
         for &(item, reward) in imagined {
             shown.push(prompt.feedback_line(item, reward)?);
         }
-        let request = prompt.request(prompt.context(&episode.prefix, &shown), candidates);
-        let (reading, used) = episode.runner.cache.choose(episode.conversation, &request)?;
+        let request = prompt.request(prompt.context(&episode.prefixes[0], &shown), candidates);
+        let (reading, used) = episode.runner.cache.choose(&mut *episode.conversations[0], &request)?;
         episode.result.calls.extend(used);
         match reading {
             ParsedChoice { index: None, scores } if scores.is_empty() => Ok(uniform(candidates.len())),

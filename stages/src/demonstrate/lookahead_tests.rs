@@ -125,14 +125,20 @@ fn drawn(seed: u64) -> World {
 
 #[test]
 fn at_full_width_and_depth_no_plan_is_better() {
+    let mut exact = 0;
     for seed in 0..200 {
         let world = drawn(seed);
         let candidates = lists(&world);
         let plan = plans(&world, &[0], &|| ()).unwrap().remove(0);
         let values = from_start(&lookahead(&candidates, 5, 6), &world, &mut Uniform);
         let found = values[best(&values)];
-        assert!((found - plan.value).abs() < 1e-9, "{seed}: {found}, planned {plan:?} under {:?}", world.rules);
+        let why = format!("{seed}: {found}, planned {plan:?} under {:?}", world.rules);
+        // The planner's beam may miss the best sequence, and says so.
+        assert!(found > plan.value - 1e-9 && found < plan.bound + 1e-9, "{why}");
+        assert!(!plan.exact() || (found - plan.value).abs() < 1e-9, "{why}");
+        exact += usize::from(plan.exact());
     }
+    assert!(exact > 100, "{exact} of 200 plans are proven");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Planner, critic, reflector and an actor that writes, by a model whose answers are scripted.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::agent::TitleGeneration;

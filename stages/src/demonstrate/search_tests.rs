@@ -80,18 +80,19 @@ fn without_a_weight_or_a_language_model_it_is_the_stage_that_asks_none() {
     let folder = tempfile::tempdir().unwrap();
     let Inputs { world, candidates, .. } = of_choose();
     let of_search = search::Inputs { world, candidates, model: model.clone() };
-    let alone = alone.run(of_search, &Context::detached(folder.path())).unwrap().demonstrations;
+    let alone = alone.run(of_search, &Context::detached(folder.path())).unwrap().demonstrations.trajectories;
     let tree = |prior, alpha| {
         let stage = searching(json!({ "width": 3, "depth": 3, "prior": prior, "alpha": alpha }));
         by_toy(&stage, &inputs(model.clone()), 2)
     };
     let uniform = tree("uniform", 0.0);
-    assert_eq!(uniform.demonstrations, alone);
+    assert_eq!(uniform.demonstrations.trajectories, alone);
+    assert_eq!(uniform.demonstrations.searched_worlds(), [model.rewards_digest()]);
     assert!(uniform.calls.0.is_empty() && uniform.llm_usage.0.iter().all(|usage| usage.calls == 0));
     let mut weightless = tree("language_model", 0.0);
     assert!(weightless.calls.0.len() > 20);
     weightless.demonstrations.trajectories.iter_mut().flat_map(|t| &mut t.steps).for_each(|step| step.call.clear());
-    assert_eq!(weightless.demonstrations, alone);
+    assert_eq!(weightless.demonstrations.trajectories, alone);
 }
 
 #[test]

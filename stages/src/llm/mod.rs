@@ -19,6 +19,8 @@ mod llm_cache;
 mod openai;
 mod option_scorer;
 mod replay;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod sentence_encoder;
 pub(crate) mod template;
 mod whole_number;
@@ -229,6 +231,10 @@ pub trait Llm: Sync {
     /// When the answer is not in this provider's form.
     fn option_logprobs(&self, _request: &ChoiceRequest, _answer: &str) -> Result<Option<Vec<f64>>> {
         Ok(None)
+    }
+    /// Whether the score of an option depends on the prompt and that option alone, not on the other options or their order.
+    fn scores_options_alone(&self) -> bool {
+        false
     }
     /// The text in an answer to a [`CompletionRequest`], without surrounding white space or reasoning.
     ///

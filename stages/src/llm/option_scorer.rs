@@ -132,6 +132,10 @@ impl Llm for OptionScorer {
         option_logprobs(request, answer)
     }
 
+    fn scores_options_alone(&self) -> bool {
+        true
+    }
+
     fn completion_text(&self, answer: &str) -> Result<String> {
         completion_text(answer)
     }

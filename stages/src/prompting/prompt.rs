@@ -70,11 +70,6 @@ impl Prompt {
         Ok(context)
     }
 
-    /// The user's profile: the part of the beginning that differs between users; empty where there is none.
-    pub fn profile(&self, liked: &[u32]) -> Result<String> {
-        Ok(self.prefix(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
-    }
-
     /// The line about the user's log; `items` oldest first.
     pub fn history_line(&self, items: &[u32]) -> Result<String> {
         self.line("history", context! { titles => self.titles(items) })
