@@ -76,7 +76,7 @@ impl Demonstrate {
         let history = &self.log_history;
         let of = |strategy: &Strategy| match strategy {
             Strategy::ItemOnly => 0,
-            Strategy::Favourites => self.n_liked,
+            Strategy::TopRated => self.n_liked,
             Strategy::Recent | Strategy::Proximal | Strategy::Clusters => history.length,
             Strategy::Global => history.length + history.n_examples * (history.example_length + 1),
         };

@@ -80,7 +80,7 @@ pub struct Demonstrate {
     /// Number of the user's best rated items of the training log that the prompt names.
     #[serde(default = "Demonstrate::five")]
     pub n_liked: usize,
-    /// How the prompt tells the user's log. By default the favourites alone. Each of several strategies is a prompt of its own, and
+    /// How the prompt tells the user's log. By default the best rated items alone (`top_rated`). Each of several strategies is a prompt of its own, and
     /// their rankings of the candidates become one (`aggregate`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strategies: Vec<Strategy>,
@@ -426,3 +426,5 @@ mod roles_tests;
 mod search_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;

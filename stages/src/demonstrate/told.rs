@@ -14,7 +14,7 @@ use crate::prompting::{
 };
 
 /// What is told without `strategies`.
-const DEFAULT: &[Strategy] = &[Strategy::Favourites];
+const DEFAULT: &[Strategy] = &[Strategy::TopRated];
 
 impl Demonstrate {
     /// The strategies that are played.
@@ -80,7 +80,7 @@ impl Demonstrate {
 
     /// Tells users from the logs.
     pub(super) fn teller<'a>(&'a self, prompt: &'a Prompt, items: &'a Items) -> Result<Teller<'a>> {
-        let teller = Teller { prompt, items, settings: &self.log_history, n_favourites: self.n_liked, seed: self.seed };
+        let teller = Teller { prompt, items, settings: &self.log_history, n_top_rated: self.n_liked, seed: self.seed };
         teller.check(&self.strategies)?;
         Ok(teller)
     }

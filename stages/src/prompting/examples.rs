@@ -289,13 +289,11 @@ fn effect(with: &[Option<f64>], without: &[Option<f64>]) -> f64 {
     if gains.is_empty() { 0.0 } else { gains.iter().sum::<f64>() / gains.len() as f64 }
 }
 
+/// Effects of whole sets of examples, in the order of the sets.
+type EffectsOf<'a> = dyn FnMut(&[Vec<usize>]) -> Result<Vec<f64>> + 'a;
+
 /// The examples that are chosen of so many, and the value of the set up to each. `effects` are those of whole sets.
-fn greedy(
-    pool: usize,
-    count: usize,
-    kappa: f64,
-    effects: &mut dyn FnMut(&[Vec<usize>]) -> Result<Vec<f64>>,
-) -> Result<Vec<(usize, f64)>> {
+fn greedy(pool: usize, count: usize, kappa: f64, effects: &mut EffectsOf) -> Result<Vec<(usize, f64)>> {
     let mut chosen: Vec<(usize, f64)> = Vec::new();
     while chosen.len() < count {
         let so_far: Vec<usize> = chosen.iter().map(|&(place, _)| place).collect();

@@ -27,7 +27,7 @@ const MAX_GENRES: usize = 2;
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// The best rated items, best first, whenever they were rated.
-    Favourites,
+    TopRated,
     /// The latest items, oldest first.
     Recent,
     /// The latest items, and the last steps of them as answered questions: this history, then this item, then that one.
@@ -45,7 +45,7 @@ impl Strategy {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Favourites => "favourites",
+            Self::TopRated => "top_rated",
             Self::Recent => "recent",
             Self::Proximal => "proximal",
             Self::Global => "global",
@@ -57,7 +57,7 @@ impl Strategy {
     /// Whether another order of the log gives another prompt.
     #[must_use]
     pub fn tells_an_order(self) -> bool {
-        !matches!(self, Self::Favourites | Self::ItemOnly)
+        !matches!(self, Self::TopRated | Self::ItemOnly)
     }
 }
 
@@ -128,7 +128,7 @@ impl LogHistory {
 }
 
 /// The `count` best rated items; ties by the latest time, then the lowest number.
-pub(crate) fn favourites(rows: &[LogRow], count: usize) -> Vec<u32> {
+pub(crate) fn top_rated(rows: &[LogRow], count: usize) -> Vec<u32> {
     let mut rows = rows.to_vec();
     rows.sort_by(|a, b| {
         let rest = |row: &LogRow| (Reverse(row.timestamp), row.item);
@@ -149,8 +149,8 @@ pub(crate) struct Teller<'a> {
     pub prompt: &'a Prompt,
     pub items: &'a Items,
     pub settings: &'a LogHistory,
-    /// Number of items that `favourites` tells.
-    pub n_favourites: usize,
+    /// Number of items that `top_rated` tells.
+    pub n_top_rated: usize,
     /// Seed of the shuffled order.
     pub seed: u64,
 }
@@ -189,7 +189,7 @@ impl Teller<'_> {
             |items: &[u32]| if items.is_empty() { Ok(vec![]) } else { Ok(vec![self.prompt.history_line(items)?]) };
         match strategy {
             Strategy::ItemOnly => Ok(vec![]),
-            Strategy::Favourites => Ok(self.prompt.prefix(&favourites(rows, self.n_favourites))?.split_off(1)),
+            Strategy::TopRated => Ok(self.prompt.prefix(&top_rated(rows, self.n_top_rated))?.split_off(1)),
             Strategy::Recent => history(&latest(length)),
             Strategy::Proximal => {
                 let items = latest(length);
@@ -274,7 +274,7 @@ mod tests {
     use crate::artifact::Interactions;
 
     const ALL: [Strategy; 6] = [
-        Strategy::Favourites,
+        Strategy::TopRated,
         Strategy::Recent,
         Strategy::Proximal,
         Strategy::Global,
@@ -303,7 +303,7 @@ mod tests {
         let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
         let prompt = Prompt::new("movie", Some("Go."), &Prompts::default(), 7, &catalogue, &train).unwrap();
         let settings = LogHistory { length: 4, n_examples: 2, example_length: 2, ..LogHistory::default() };
-        let teller = Teller { prompt: &prompt, items: &catalogue, settings: &settings, n_favourites: 2, seed: 3 };
+        let teller = Teller { prompt: &prompt, items: &catalogue, settings: &settings, n_top_rated: 2, seed: 3 };
         teller.check(&ALL).unwrap();
         teller.prefix(strategy, 0, &rows(items), order, &["Example.\n".to_owned()]).unwrap().concat()
     }
@@ -313,7 +313,7 @@ mod tests {
         let of = |strategy| told(strategy, &[0, 1, 2, 3, 4, 5, 6, 7], HistoryOrder::Chronological);
         let begins = "Go.\nExample.\n";
         assert_eq!(of(Strategy::ItemOnly), begins);
-        assert_eq!(of(Strategy::Favourites), format!("{begins}The user's favourites: Ho; Go.\n"));
+        assert_eq!(of(Strategy::TopRated), format!("{begins}The user's favourites: Ho; Go.\n"));
         assert_eq!(of(Strategy::Recent), format!("{begins}The user's history, oldest first: Eo; Fo; Go; Ho.\n"));
         let steps = "Recommended movie: Go.\nRecommended movie: Ho.\n";
         assert_eq!(of(Strategy::Proximal), format!("{begins}The user's history, oldest first: Eo; Fo.\n{steps}"));
@@ -371,8 +371,8 @@ mod tests {
     fn favourites_are_rated_best_and_latest() {
         let row = |item, rating, timestamp| LogRow { item, rating, timestamp };
         let rows = [row(1, 3.0, 1), row(5, 5.0, 2), row(9, 5.0, 3), row(9, 5.0, 4), row(2, 5.0, 3)];
-        assert_eq!(favourites(&rows, 3), [9, 2, 5]);
-        assert_eq!(favourites(&rows, 0), Vec::<u32>::new());
+        assert_eq!(top_rated(&rows, 3), [9, 2, 5]);
+        assert_eq!(top_rated(&rows, 0), Vec::<u32>::new());
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
         let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
         let prompt = Prompt::new("movie", None, &Prompts::default(), 7, &bare, &train).unwrap();
         let settings = LogHistory::default();
-        let teller = Teller { prompt: &prompt, items: &bare, settings: &settings, n_favourites: 2, seed: 0 };
+        let teller = Teller { prompt: &prompt, items: &bare, settings: &settings, n_top_rated: 2, seed: 0 };
         assert!(teller.check(&[Strategy::Recent]).is_ok());
         assert!(teller.check(&[Strategy::Clusters]).unwrap_err().to_string().contains("\nhelp: "));
         assert_eq!(settings.check(), Ok(()));

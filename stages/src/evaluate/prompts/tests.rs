@@ -95,7 +95,7 @@ fn examples_that_teach_are_chosen_by_their_effect_and_no_others() {
     let select = |select| Examples { select, count: 2, length: 2, kappa: 0.0, pool: 8, windows: 6 };
     stage.examples = vec![select(Select::Random), select(Select::Effect)];
     stage.each_example = true;
-    stage.strategies = vec![Strategy::Favourites];
+    stage.strategies = vec![Strategy::TopRated];
     // Examples whose next item is even teach the model to rank the target's title first; others do nothing.
     let teaches = |request: &ChoiceRequest| {
         let text = request.context.concat();
@@ -110,17 +110,17 @@ fn examples_that_teach_are_chosen_by_their_effect_and_no_others() {
     };
     let outputs = scripted(&stage, inputs(), teaches);
     let find = |prompt: &str| outputs.summary.find(prompt, "chronological", "score_over_plain").unwrap().clone();
-    let (effect, random) = (find("favourites + effect examples"), find("favourites + random examples"));
+    let (effect, random) = (find("top_rated + effect examples"), find("top_rated + random examples"));
     assert!(effect.value > random.value && effect.low > 0.5, "{effect:?} {random:?}");
-    let singles: Vec<f64> = (0..8).map(|place| find(&format!("favourites + example {place}")).value).collect();
-    assert!(singles.iter().any(|&value| value > 0.5) && singles.iter().any(|&value| value == 0.0), "{singles:?}");
+    let singles: Vec<f64> = (0..8).map(|place| find(&format!("top_rated + example {place}")).value).collect();
+    assert!(singles.iter().any(|&value| value > 0.5) && singles.contains(&0.0), "{singles:?}");
     // Where no example does anything, none is chosen: the same requests as without.
     let inert = scripted(&stage, inputs(), |request| vec![-1.0; request.options.len()]);
     let rows = |prompt: &str| -> Vec<(u32, Vec<f32>)> {
         let rows = inert.table.0.iter().filter(|row| row.prompt == prompt);
         rows.map(|row| (row.session, row.scores.clone())).collect()
     };
-    assert_eq!(rows("favourites + effect examples"), rows("favourites"));
+    assert_eq!(rows("top_rated + effect examples"), rows("top_rated"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn equal_on_any_number_of_threads_and_with_or_without_a_held_out_log() {
     };
     let [one, four] = [1, 4].map(on);
     assert_eq!((&one.table, &one.calls), (&four.table, &four.calls));
-    // item_only, favourites, four strategies twice, and Borda twice.
+    // item_only, top_rated, four strategies twice, and Borda twice.
     assert_eq!(one.table.0.len(), 20 * 12);
     assert!(one.table.0.iter().all(|row| row.tokens.is_some_and(|tokens| tokens > 0)));
     let borda = one.table.0.iter().find(|row| row.prompt == "borda").unwrap();

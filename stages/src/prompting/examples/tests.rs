@@ -21,7 +21,7 @@ fn each_selection_in_full() {
     let train = Interactions { user: vec![0], item: vec![0], rating: vec![5.0], timestamp: vec![0] };
     let prompt = Prompt::new("movie", None, &Prompts::default(), 7, &catalogue, &train).unwrap();
     let history = LogHistory::default();
-    let teller = Teller { prompt: &prompt, items: &catalogue, settings: &history, n_favourites: 2, seed: 3 };
+    let teller = Teller { prompt: &prompt, items: &catalogue, settings: &history, n_top_rated: 2, seed: 3 };
     let train = [rows(&[0, 1, 2, 3]), rows(&[5, 4]), rows(&[1, 2, 5]), rows(&[3])];
     let told = |select| {
         let settings = Examples { select, count: 2, length: 2, ..Examples::default() };
