@@ -46,7 +46,7 @@ fn who_searches_in_the_world_that_evaluates_is_refused_before_anything_runs() {
         let oracle = teacher.replace("model: world.world", "model: evaluation.world");
         plan(&oracle).ends_with(2).says(&[
             "`teacher.demonstrations` was made with `evaluation.world`, which is `score.world`",
-            "a teacher that searches in the evaluation world knows what it answers",
+            "searches in the evaluation world knows what it answers",
             "help: let it search in a world of another family",
         ]);
         // Also in what was made from it.

@@ -291,7 +291,7 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
     same(
         faults(&told("{ a: p.policy, b: q.policy }"), &[]),
         &[
-            "toy.yaml:9:85 q.policy | `q.policy` was made with `world.world`, which is `s.world`: judge apart | another world",
+            "toy.yaml:9:72 q.policy | `q.policy` was made with `world.world`, which is `s.world`: judge apart | another world",
         ],
     );
     // One fault for all cells of a sweep.
