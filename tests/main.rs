@@ -17,6 +17,7 @@ mod names;
 mod parts;
 mod preferences;
 mod project;
+mod prompting;
 mod published;
 mod python;
 mod rate;
