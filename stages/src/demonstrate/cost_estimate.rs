@@ -46,6 +46,7 @@ impl Demonstrate {
             Actor::Rate(_) => {}
             Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
+        choices += self.examples.questions() as u64;
         if agent.plans() {
             texts.push((turns, roles.max_thought_tokens));
         }

@@ -234,7 +234,8 @@ impl Stage for EvaluatePrompts {
     fn estimate(&self, _: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let told = self.strategies.iter().map(|strategy| 1 + u64::from(strategy.tells_an_order())).sum::<u64>();
         let arms = 1 + told + self.examples.len() as u64;
-        let choices = arms * (self.sessions * self.candidate_orders) as u64;
+        let measured: usize = self.examples.iter().map(Examples::questions).sum();
+        let choices = arms * (self.sessions * self.candidate_orders) as u64 + measured as u64;
         let titles = (self.log_history.length + self.n_candidates) as u64;
         let prompt_tokens = choices * (FIXED_TOKENS + TITLE_TOKENS * titles);
         let work = Workload { choices, prompt_tokens, ..Workload::default() };
