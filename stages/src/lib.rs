@@ -38,6 +38,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::PermuteReturns>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
+        StageKind::of::<demonstrate::Search>(),
         StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),

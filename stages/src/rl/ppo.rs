@@ -149,7 +149,10 @@ impl Stage for Ppo {
         };
         train(
             &mut learner,
-            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            &self
+                .plan(self.n_iterations)
+                .after(inputs.init.as_ref(), inputs.reference.as_ref())?
+                .taught_by(inputs.demonstrations.as_ref()),
             world,
             cx,
         )

@@ -29,6 +29,7 @@ use crate::prompting::{
     Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
     Select, Strategy, Teller, Window, held_out, histories, last_of_log,
 };
+use crate::ratings::kendall;
 use arms::{Arms, PromptArm};
 
 /// The prompt that tells nothing of the user.
@@ -238,7 +239,8 @@ impl Stage for EvaluatePrompts {
         let hints = hints.map_or(0, |hints| hints.kept().count() as u64);
         let told = self.strategies.iter().map(|strategy| 1 + u64::from(strategy.tells_an_order())).sum::<u64>();
         let arms = 1 + told + self.examples.len() as u64 + hints;
-        let choices = arms * (self.sessions * self.candidate_orders) as u64;
+        let measured: usize = self.examples.iter().map(Examples::questions).sum();
+        let choices = arms * (self.sessions * self.candidate_orders) as u64 + measured as u64;
         let titles = (self.log_history.length + self.n_candidates) as u64;
         let prompt_tokens = choices * (FIXED_TOKENS + TITLE_TOKENS * titles);
         let work = Workload { choices, prompt_tokens, ..Workload::default() };
@@ -258,8 +260,13 @@ struct Session {
     candidates: Vec<u32>,
 }
 
-/// The answers of one session: one row an arm, with its calls.
-type Answers = Vec<(PromptResult, Vec<Arc<Call>>)>;
+/// The answer to one prompt in one session.
+struct Answered {
+    row: PromptResult,
+    calls: Vec<Arc<Call>>,
+    /// Kendall's τ of the ranking in the first order of the candidates and those in the others.
+    agreements: Vec<f64>,
+}
 
 impl EvaluatePrompts {
     fn evaluate(&self, llm: &dyn Llm, inputs: &PromptInputs, cx: &Context) -> Result<PromptOutputs> {
@@ -314,7 +321,7 @@ impl EvaluatePrompts {
         let arms =
             Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &advance)?;
         arms.selectors.iter().for_each(|selector| selector.note(cx));
-        let ask = |(number, session): (usize, &Session)| -> Result<Answers> {
+        let ask = |(number, session): (usize, &Session)| -> Result<Vec<Answered>> {
             let mut conversation = conversations();
             let answer = |arm: &PromptArm| {
                 let Session { window, candidates } = session;
@@ -344,20 +351,23 @@ impl EvaluatePrompts {
                     tokens,
                     calls: asked.choices.len() as u32,
                 };
-                Ok((row, asked.calls))
+                let (first, others) =
+                    asked.rankings.split_first().map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
+                let agreements = others.iter().map(|other| kendall(first, other)).collect();
+                Ok(Answered { row, calls: asked.calls, agreements })
             };
             arms.arms.iter().map(answer).collect()
         };
         let pool = cache.pool()?;
         let all = || sessions.par_iter().enumerate().with_max_len(1).map(ask).collect::<Vec<_>>();
         let answers = pool.as_ref().map_or_else(all, |pool| pool.install(all));
-        let answers: Vec<Answers> = answers.into_iter().collect::<Result<_>>()?;
+        let answers: Vec<Vec<Answered>> = answers.into_iter().collect::<Result<_>>()?;
 
         let mut seen = BTreeSet::new();
-        let used = arms.calls().chain(answers.iter().flatten().flat_map(|(_, calls)| calls));
+        let used = arms.calls().chain(answers.iter().flatten().flat_map(|answered| &answered.calls));
         let calls = Calls(used.filter(|call| seen.insert(&call.key)).map(|call| (**call).clone()).collect());
         let rows = answers.iter().flat_map(|session| {
-            let own: Vec<PromptResult> = session.iter().map(|(row, _)| row.clone()).collect();
+            let own: Vec<PromptResult> = session.iter().map(|answered| answered.row.clone()).collect();
             let made = self.aggregated(&own);
             own.into_iter().chain(made)
         });
@@ -369,6 +379,14 @@ impl EvaluatePrompts {
         let plain = self.strategies[0].name();
         let summary = summary::summarise(&table, plain, &aggregates, self.seed, self.n_resamples);
         note(&summary, cx);
+        let agreements: Vec<f64> = answers.iter().flatten().flat_map(|answered| answered.agreements.clone()).collect();
+        if !agreements.is_empty() {
+            let (mean, count) = (agreements.iter().sum::<f64>() / agreements.len() as f64, agreements.len());
+            cx.note(
+                "agreement of the orders of candidates",
+                format!("Kendall τ {mean:.2} over {count} pairs of rankings"),
+            );
+        }
         if self.each_example {
             arms.note_correlation(&summary, cx);
         }

@@ -234,7 +234,12 @@ impl Stage for Group {
             adam: self.optimizer.adam(policy.params())?,
             policy,
         };
-        train(&mut learner, &self.plan(self.n_iterations).after(start.init(), reference)?, world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(start.init(), reference)?.taught_by(inputs.demonstrations.as_ref()),
+            world,
+            cx,
+        )
     }
 }
 
