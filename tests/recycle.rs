@@ -30,14 +30,14 @@ stages:
     with: { llm: { gguf: { asset: llm } }, users: 8, n_candidates: 5, item_noun: movie }
   gated:
     use: recycle
-    inputs: { demonstrations: raw.demonstrations, world: world.world, gates: gates.world }
+    inputs: { demonstrations: raw.demonstrations, model: world.world, gates: gates.world }
   random:
     use: recycle
-    inputs: { demonstrations: raw.demonstrations, world: world.world, gates: gates.world, revisions: gated.revisions }
+    inputs: { demonstrations: raw.demonstrations, model: world.world, gates: gates.world, revisions: gated.revisions }
     with: { revise: { random: {} }, gate: none }
   second:
     use: recycle
-    inputs: { demonstrations: raw.demonstrations, world: world.world, gates: gates.world, prompts: raw.calls }
+    inputs: { demonstrations: raw.demonstrations, model: world.world, gates: gates.world, prompts: raw.calls }
     with: { revise: { llm: { max_tokens: 6 } }, gate: ifd, llm: { gguf: { asset: llm } }, item_noun: movie }
   copied:
     use: rl.bc
@@ -96,13 +96,17 @@ fn what_the_judge_gated_is_not_judged_by_it() {
         assert!(EXPERIMENT.contains(from), "{from}");
         Project::new().config(&EXPERIMENT.replacen(from, to, 1)).run(&["run", "x.yaml"]).ends_with(2).says(says);
     };
-    let gated = "world: world.world, gates: gates.world }\n  random:";
+    let gated = "model: world.world, gates: gates.world }\n  random:";
     refused(
         gated,
-        "world: world.world, gates: judge.world }\n  random:",
+        "model: world.world, gates: judge.world }\n  random:",
         &["no policy may learn from the evaluation world"],
     );
-    refused(gated, "world: world.world }\n  random:", &["gates", "help: connect worlds fitted with other seeds"]);
+    // Nor as a teacher alone.
+    let alone = EXPERIMENT.replace("      policies: { copied: copied.policy }\n", "");
+    let judged = alone.replacen(gated, "model: judge.world, gates: gates.world }\n  random:", 1);
+    Project::new().config(&judged).run(&["run", "x.yaml", "score"]).ends_with(2).says(&["a teacher that searches"]);
+    refused(gated, "model: world.world }\n  random:", &["gates", "help: connect worlds fitted with other seeds"]);
     refused(", prompts: raw.calls", "", &["prompts", "what it was told at each step"]);
     refused("gate: ifd, llm: { gguf: { asset: llm } }", "gate: ifd", &["second", "llm"]);
 }

@@ -1,17 +1,18 @@
-//! One episode: retrieve candidates, plan, choose or generate a title, step the world, criticise, reflect.
+//! One episode: retrieve candidates, plan, choose, search or generate a title, step the world, criticise, reflect.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use super::agent::Actor;
+use super::agent::{Actor, ModelSearch, SearchPrior};
+use super::lookahead::{Lookahead, Prior, Uniform, best, log_softmax, uniform};
 use super::memory::RecalledMemory;
 use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
-use crate::env::{Episodes, next_candidates};
+use crate::env::{Episodes, ImaginedEpisode, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{CachedLlm, Conversation, ConversationFactory, FailedCall, Rated, parse_integer};
+use crate::llm::{CachedLlm, Conversation, ConversationFactory, FailedCall, ParsedChoice, Rated, parse_integer};
 use crate::prompting::{Aggregate, CandidateOrders};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
@@ -22,6 +23,8 @@ pub(super) const MAX_INVALID: usize = 8;
 /// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
+    /// Where a search imagines turns.
+    pub model: Option<&'a World>,
     /// What is retrieved, or the rated catalogue.
     pub candidates: &'a Candidates,
     /// The ratings behind the catalogue, of an actor that rates.
@@ -56,11 +59,12 @@ pub(super) struct AnswerCheck {
 
 impl AnswerCheck {
     /// Counts one decision; `first` is the episode's first invalid answer.
-    fn record(&self, item: Option<u32>, first: &Arc<Call>) {
+    fn record(&self, item: Option<u32>, first: Option<&Arc<Call>>) {
         if item.is_some() {
             self.any_valid.store(true, Ordering::Relaxed);
         } else if self.invalid.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_INVALID
             && !self.any_valid.load(Ordering::Relaxed)
+            && let Some(first) = first
         {
             self.first_invalid.get_or_init(|| first.clone());
         }
@@ -90,7 +94,8 @@ struct Decision {
     item: Option<u32>,
     candidates: Vec<u32>,
     scores: Vec<f32>,
-    call: Arc<Call>,
+    /// None where no model was asked.
+    call: Option<Arc<Call>>,
 }
 
 /// One user's episode while it runs.
@@ -121,6 +126,10 @@ impl EpisodeRunner<'_> {
     ) -> Result<Option<EpisodeResult>> {
         if !recalled.reflections.is_empty() {
             let line = self.roles.prompt.reflections_line(&recalled.reflections)?;
+            prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
+        }
+        if !recalled.hints.is_empty() {
+            let line = self.roles.prompt.hint_line(&recalled.hints.join(" "))?;
             prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
         }
         let conversations = prefixes.iter().map(|_| conversations()).collect();
@@ -178,23 +187,23 @@ impl RunningEpisode<'_> {
         let first = candidates[0];
         let Decision { item, candidates, scores, call } = match runner.actor {
             Actor::Choose => self.choose(candidates)?,
+            Actor::Search(search) => self.search(search, candidates)?,
             Actor::Write(generation) => {
                 self.generate_title(&candidates, generation.max_attempts, generation.max_tokens)?
             }
             Actor::Rate(_) => self.best_rated(candidates)?,
         };
-        if item.is_none() {
+        if let (None, Some(call)) = (item, &call) {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
         }
         if let Some(check) = &runner.answer_check {
-            let first = self.result.invalid.as_ref().map_or(&call, |(first, _)| first);
-            check.record(item, first);
+            check.record(item, self.result.invalid.as_ref().map(|(first, _)| first));
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;
         let reward = *self.episodes.rewards(0).last().context("a step without a reward")?;
         self.shown.push(runner.roles.prompt.feedback_line(item, reward)?);
-        let call = call.key.clone();
+        let call = call.map_or_else(String::new, |call| call.key.clone());
         self.result.trajectory.steps.push(Step { item, reward, candidates, scores, call });
         Ok(())
     }
@@ -225,7 +234,7 @@ impl RunningEpisode<'_> {
         let item = candidates[0];
         let calls = runner.rated.and_then(|rated| rated.calls[item as usize].first());
         let call = calls.context("an actor that rates without ratings")?.clone();
-        Ok(Decision { item: Some(item), candidates, scores, call })
+        Ok(Decision { item: Some(item), candidates, scores, call: Some(call) })
     }
 
     /// Lets the model choose one of the candidates.
@@ -245,7 +254,38 @@ impl RunningEpisode<'_> {
         let index = if single { index } else { runner.aggregate.winner(&rankings) };
         // On the model's own scale, whatever rule chose.
         let scores = Aggregate::MeanScore.scores(&rankings);
-        Ok(Decision { item: index.map(|index| candidates[index]), candidates, scores, call })
+        Ok(Decision { item: index.map(|index| candidates[index]), candidates, scores, call: Some(call) })
+    }
+
+    /// Searches over imagined turns for one of the candidates. Where the model does not answer at the turn itself, none is chosen.
+    fn search(&mut self, search: &ModelSearch, candidates: Vec<u32>) -> Result<Decision> {
+        let runner = self.runner;
+        let model = runner.model.context("a search without a world at `model`")?;
+        let lookahead = Lookahead {
+            candidates: runner.candidates,
+            n_candidates: runner.n_candidates,
+            width: search.width,
+            depth: search.depth,
+            alpha: search.alpha,
+            gamma: search.gamma,
+            leaf_value: search.leaf_value,
+        };
+        let history = ImaginedEpisode::new(model, self.user, self.episodes.items(0), self.episodes.rewards(0));
+        let (values, call) = match search.prior {
+            SearchPrior::Uniform => {
+                let log_prior = uniform(candidates.len());
+                (lookahead.values(&history, &candidates, &log_prior, &mut Uniform)?, None)
+            }
+            SearchPrior::LanguageModel => {
+                let choice = self.choose(candidates.clone())?;
+                let Decision { item: Some(_), scores, call, .. } = choice else { return Ok(choice) };
+                let log_prior = log_probabilities(&scores)?;
+                (lookahead.values(&history, &candidates, &log_prior, &mut AskedPrior(self))?, call)
+            }
+        };
+        let item = Some(candidates[best(&values)]);
+        let scores = values.into_iter().map(|value| value as f32).collect();
+        Ok(Decision { item, candidates, scores, call })
     }
 
     /// Lets the model write a title, again where it matches no item that may be shown.
@@ -263,7 +303,7 @@ impl RunningEpisode<'_> {
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
             if item.is_some() || writing.draw >= max_attempts {
-                return Ok(Decision { item, candidates: vec![], scores: vec![], call });
+                return Ok(Decision { item, candidates: vec![], scores: vec![], call: Some(call) });
             }
         }
     }
@@ -318,4 +358,36 @@ impl RunningEpisode<'_> {
         self.result.calls.push(call.clone());
         Ok((text, call))
     }
+}
+
+/// Asks the model at imagined turns, which it is told as if they had happened.
+struct AskedPrior<'r, 'a>(&'r mut RunningEpisode<'a>);
+
+impl Prior for AskedPrior<'_, '_> {
+    fn log_probabilities(&mut self, imagined: &[(u32, f32)], candidates: &[u32]) -> Result<Vec<f64>> {
+        let episode = &mut *self.0;
+        let prompt = episode.runner.roles.prompt;
+        let mut shown = episode.shown.clone();
+        for &(item, reward) in imagined {
+            shown.push(prompt.feedback_line(item, reward)?);
+        }
+        let request = prompt.request(prompt.context(&episode.prefixes[0], &shown), candidates);
+        let (reading, used) = episode.runner.cache.choose(&mut *episode.conversations[0], &request)?;
+        episode.result.calls.extend(used);
+        match reading {
+            ParsedChoice { index: None, scores } if scores.is_empty() => Ok(uniform(candidates.len())),
+            ParsedChoice { scores, .. } => log_probabilities(&scores),
+        }
+    }
+}
+
+/// ln π of the options of a valid answer.
+fn log_probabilities(scores: &[f32]) -> Result<Vec<f64>> {
+    if scores.is_empty() {
+        bail!(
+            "an answer gives no probabilities of its options, which guide the search\nhelp: use a model that gives them, such as a \
+             server with `logprobs: true`, or set `prior: uniform`"
+        );
+    }
+    Ok(log_softmax(scores))
 }

@@ -2,7 +2,8 @@
 //!
 //! At each turn a retriever offers the best items that the episode has not shown. The model chooses one of them by its title, or
 //! writes a title that is matched to the catalogue, and the world answers with a reward. With `actor: { rate: {} }` the model rates
-//! every item once, before the first episode, and each turn shows the best rated one. The setting `agent` adds roles: a planner
+//! every item once, before the first episode, and each turn shows the best rated one. With `actor: { search: {} }` its
+//! probabilities guide a search over turns that are imagined in a world of their own, at `model`. The setting `agent` adds roles: a planner
 //! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
 //! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
 //! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
@@ -21,14 +22,15 @@ mod agent;
 mod cost_estimate;
 mod episode;
 mod from_log;
+mod lookahead;
 mod memory;
 mod notes;
 mod permute_returns;
 mod replay;
 mod retriever;
 mod roles;
+mod search;
 mod told;
-mod usage;
 mod user_sample;
 
 use std::path::PathBuf;
@@ -44,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall};
+use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
 use crate::prompting::{Aggregate, Examples, LogHistory, Prompt, Prompts, Strategy, histories};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
@@ -55,6 +57,7 @@ pub use permute_returns::PermuteReturns;
 pub use replay::Replay;
 pub use retriever::Retriever;
 use roles::Roles;
+pub use search::Search;
 use told::Told;
 use user_sample::{check_users, sample_users};
 
@@ -172,10 +175,14 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's candidates.
         candidates: Candidates,
-        /// Memories of an earlier stage, for example of other users; none when not connected.
+        /// Memories of an earlier stage; none when not connected. An agent that reflects recalls those of similar users, any other
+        /// agent the texts of the user itself, such as the hints that `hint_policy` chose.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// The world in which `actor: { search: {} }` imagines turns: its rewards and quit rules. The demonstrations know what it
+        /// knows, so it must not be the world that evaluates them.
+        model: Option<World>,
     }
 }
 
@@ -203,6 +210,7 @@ impl Stage for Demonstrate {
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["model"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -230,7 +238,9 @@ impl Stage for Demonstrate {
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
         self.check_told()?;
-        self.actor.check(&self.llm, self.agent).map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        self.actor
+            .check(&self.llm, self.agent, self.n_candidates)
+            .map_err(|(path, message)| (format!("actor.{path}"), message))?;
         if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() && self.embedder.is_none() {
             let wanted =
                 "texts are compared by an embedding model: set `embedder`, or name one in `llm.openai.embedding_model`";
@@ -240,15 +250,28 @@ impl Stage for Demonstrate {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.agent.reflects();
-        let idle = idle.then(|| Requirement {
-            setting: "agent",
+        let idle = matches!(self.actor, Actor::Rate(_)).then(|| Requirement {
+            setting: "actor",
             port: "memories",
             connected: false,
-            why: "an agent without reflections recalls no memories".to_owned(),
-            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
+            why: "an actor that rates the catalogue is told nothing in an episode".to_owned(),
+            help: "set `actor: choose` or `actor: { write: {} }`, or leave the input out",
         });
-        idle.into_iter().chain([self.llm.requires_calls()]).collect()
+        let searches = matches!(self.actor, Actor::Search(_));
+        let (setting, why, help) = match searches {
+            true => (
+                "actor.search",
+                "a search imagines turns in a world of its own",
+                "connect a world there, for example the training world, not the one that evaluates the demonstrations",
+            ),
+            false => (
+                "actor",
+                "only `actor: { search: {} }` imagines turns",
+                "leave the input out, or set `actor: { search: {} }`",
+            ),
+        };
+        let model = Requirement { setting, port: "model", connected: searches, why: why.to_owned(), help };
+        idle.into_iter().chain([self.llm.requires_calls(), model]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -278,7 +301,7 @@ impl Demonstrate {
 
         let start = Instant::now();
         let rated = match &self.actor {
-            Actor::Choose | Actor::Write(_) => None,
+            Actor::Choose | Actor::Search(_) | Actor::Write(_) => None,
             Actor::Rate(CatalogueRating { by, weight }) => {
                 let rating = Rating { by, item_noun: noun, min_valid_rate: self.min_valid_rate };
                 let rated = rating.rate(&inputs.items, llm, &cache, cx)?;
@@ -290,7 +313,7 @@ impl Demonstrate {
         // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
-            Actor::Choose | Actor::Rate(_) => None,
+            Actor::Choose | Actor::Search(_) | Actor::Rate(_) => None,
             Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
                 let vectors = cache.vectors(&catalogue.title).context("embed the titles")?;
@@ -306,6 +329,7 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
+            model: inputs.model.as_ref(),
             candidates: rated.as_ref().map_or(&inputs.candidates, |(_, ranked)| ranked),
             rated: rated.as_ref().map(|(rated, _)| rated),
             roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
@@ -334,7 +358,8 @@ impl Demonstrate {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
-                let played = runner.run(user, told.prefixes(user)?, &memory.recall(user), &conversations);
+                let recalled = if self.agent.reflects() { memory.recall(user) } else { memory.own(user) };
+                let played = runner.run(user, told.prefixes(user)?, &recalled, &conversations);
                 match &played {
                     // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
@@ -366,11 +391,15 @@ impl Demonstrate {
         llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.check_valid_rate(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
+        let mut demonstrations = Demonstrations::new(trajectories);
+        if let Some(model) = &inputs.model {
+            demonstrations = demonstrations.searched(Self::KIND, model);
+        }
         Ok(Outputs {
-            demonstrations: Demonstrations { trajectories },
+            demonstrations,
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            llm_usage: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage_by_user(played.iter().map(|played| (played.trajectory.user, &*played.calls)), llm)?,
         })
     }
 
@@ -382,6 +411,9 @@ impl Demonstrate {
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
         train.check_within("train", users, items)?;
+        if let Some(model) = &inputs.model {
+            lookahead::check_model(model, &inputs.world)?;
+        }
         check_users(self.users, &inputs.world)
     }
 }
@@ -390,6 +422,8 @@ impl Demonstrate {
 mod failing_tests;
 #[cfg(test)]
 mod roles_tests;
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

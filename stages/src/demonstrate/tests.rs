@@ -40,7 +40,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         filter_quit_items: false,
     };
-    Inputs { world, items, train, candidates, memories: None, calls: None }
+    Inputs { world, items, train, candidates, memories: None, calls: None, model: None }
 }
 
 pub(super) fn stage() -> Demonstrate {

@@ -229,6 +229,7 @@ impl Stage for Evaluate {
             from,
             // A world at `true_world` serves the figure of learned rewards only: nothing is learned from it.
             except: &["distances", "true_world"],
+            through: &[],
             drawn_from: None,
             why: "no policy may learn from the evaluation world",
             help: "evaluate in a world of another family from which no policy learned, or set `leakage_check: label`: the rows are then labelled as privileged",
@@ -239,6 +240,16 @@ impl Stage for Evaluate {
             }
             LeakageCheck::Label => Vec::new(),
         };
+        if self.leakage_check == LeakageCheck::Refuse {
+            rules.push(NoLeakage {
+                // A teacher plays in the evaluation world. Only what it searched in, or what revised its episodes, counts.
+                except: &["distances", "true_world"],
+                through: &["model", "gates"],
+                why: "a teacher that searches in the evaluation world, or whose episodes it revised, knows what it answers",
+                help: "let it search, or be revised, in worlds of another family (its inputs `model` and `gates`), or set `leakage_check: label`: the rows are then labelled as privileged",
+                ..rule("teacher")
+            });
+        }
         rules.push(NoLeakage {
             why: "checkpoints selected by the evaluation world look better in it than elsewhere",
             help: "select checkpoints in a world that is neither the evaluation world nor made with it",

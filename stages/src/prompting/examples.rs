@@ -88,6 +88,17 @@ impl Examples {
         self.select == Select::None
     }
 
+    /// Number of questions that select them, at most: none but of `effect`.
+    #[must_use]
+    pub fn questions(&self) -> usize {
+        if self.select != Select::Effect {
+            return 0;
+        }
+        // A set of one example is asked once; a larger one also reversed and without each of its members.
+        let sets = |size: usize| self.pool.saturating_sub(size - 1) * if size == 1 { 1 } else { size + 2 };
+        self.windows * (1 + (1..=self.count).map(sets).sum::<usize>())
+    }
+
     /// Ranges that no type expresses: the path of the first invalid setting and a message.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `recycle`: better demonstrations out of demonstrations, after Reflection-Tuning (arXiv 2310.11716) and its selective form (2402.10110).
 //!
 //! The steps of each episode are taken in order. At each one a revision is proposed: another of its recorded candidates. The episode
-//! with the revision is played again in `world`, because both the rewards and the turn at which the user leaves may change: the
+//! with the revision is played again in the world `model`, because both the rewards and the turn at which the user leaves may change: the
 //! recorded items follow as long as the user stays. A gate accepts the revision or keeps what was there. The next step
 //! is that of the episode as it is then.
 //!
@@ -10,7 +10,7 @@
 //! - `random`: another candidate, drawn; at the places of the accepted revisions of another stage, where these are connected: the control.
 //!
 //! The gate `world` accepts where mean − d · sd of ΔR̂ over the gate worlds is above 0. Stated gains add up: each is measured on the episode
-//! that the revisions before it left. What the revisions gain in `world` and in the gate worlds is no evidence, because they were chosen
+//! that the revisions before it left. What the revisions gain in `model` and in the gate worlds is no evidence, because they were chosen
 //! there: evaluate in a world that neither saw. The engine refuses a policy that descends from the world that evaluates it.
 //!
 //! Ours, not the papers': revisions of items instead of texts, the gate `world`, the kind `grounded`. Not here: rewriting prompts,
@@ -152,8 +152,9 @@ pipeline::ports! {
     pub struct Inputs {
         /// The recorded episodes.
         demonstrations: Demonstrations,
-        /// The world in which revised episodes are played again, and by which `grounded` chooses: a training world.
-        world: World,
+        /// The world in which revised episodes are played again, and by which `grounded` chooses: a training world, never the evaluation
+        /// world.
+        model: World,
         /// Worlds whose gains are stated and gate the revisions, such as the same model fitted with other seeds; never the evaluation world.
         gates: Many<World>,
         /// The calls behind the demonstrations, of which the prompts are read; for a language model only.
@@ -291,7 +292,7 @@ impl Recycle {
     }
 
     fn recycle(&self, llm: Option<&dyn Llm>, inputs: &Inputs, cx: &Context) -> Result<Outputs> {
-        let Inputs { demonstrations, world, .. } = inputs;
+        let Inputs { demonstrations, model: world, .. } = inputs;
         check_known(demonstrations, world, "the world")?;
         let mut gates = Vec::new();
         for gate in &inputs.gates {
@@ -352,7 +353,7 @@ impl Recycle {
 /// The cache of a model's answers and what makes conversations with it.
 type Asked<'r, 'm> = (&'r CachedLlm<'m>, &'r ConversationFactory<'m>);
 
-/// Revised episodes have the rewards of `world`; the others keep theirs.
+/// Revised episodes have the rewards of the world in which they are played again; the others keep theirs.
 fn warn_of_other_rewards(demonstrations: &Demonstrations, world: &World, cx: &Context) -> Result<()> {
     let mut others = 0;
     for episode in &demonstrations.trajectories {

@@ -37,7 +37,7 @@ fn inputs(trajectories: Vec<Trajectory>, gates: &[[f32; 3]]) -> Inputs {
     };
     Inputs {
         demonstrations: Demonstrations { trajectories },
-        world: world([5.0, 4.0, 3.0]),
+        model: world([5.0, 4.0, 3.0]),
         gates: gates.iter().enumerate().map(gate).collect(),
         prompts: None,
         revisions: None,
@@ -207,7 +207,7 @@ fn a_planted_gain_carries_over_and_noise_does_not() {
             |seed: u64| Named { name: format!("gate{seed}"), cell: String::new(), value: world(truth, 1.0, seed) };
         let inputs = Inputs {
             demonstrations: Demonstrations { trajectories: trajectories.clone() },
-            world: world(truth, 1.0, 10),
+            model: world(truth, 1.0, 10),
             gates: (11..15).map(gate).collect(),
             prompts: None,
             revisions,

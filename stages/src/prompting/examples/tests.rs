@@ -131,6 +131,9 @@ fn linear_attention() {
 fn settings_have_ranges() {
     let settings = Examples { select: Select::Effect, ..Examples::default() };
     assert_eq!(settings.check(), Ok(()));
+    // 8 windows of: without, 12 single ones, 11 pairs in 4 forms, 10 triples in 5.
+    assert_eq!(settings.questions(), 8 * (1 + 12 + 44 + 50));
+    assert_eq!(Examples::default().questions(), 0);
     assert!(Examples::default().is_none() && !settings.is_none());
     for (wrong, path) in [
         (Examples { count: 0, ..settings.clone() }, "count"),
