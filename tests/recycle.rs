@@ -43,15 +43,18 @@ stages:
     use: rl.bc
     inputs: { world: world.world, demonstrations: gated.demonstrations }
     with: { n_epochs: 3 }
+  raw_there: { use: demonstrate.replay, inputs: { world: judge.world, demonstrations: raw.demonstrations } }
+  gated_there: { use: demonstrate.replay, inputs: { world: judge.world, demonstrations: gated.demonstrations } }
+  random_there: { use: demonstrate.replay, inputs: { world: judge.world, demonstrations: random.demonstrations } }
   score:
     use: evaluate
     inputs:
       world: judge.world
       train: split.train
       training_world: world.world
-      teacher: { raw: raw.demonstrations, gated: gated.demonstrations, random: random.demonstrations }
+      teacher: { raw: raw_there.demonstrations, gated: gated_there.demonstrations, random: random_there.demonstrations }
       policies: { copied: copied.policy }
-    with: { baselines: { constant_reward: false, behaviour_cloning: false }, bootstrap: { n_resamples: 50 } }
+    with: { baselines: { constant_reward: false, behaviour_cloning: false }, n_resamples: 50 }
 ";
 
 #[test]

@@ -245,8 +245,8 @@ impl Stage for Evaluate {
                 // A teacher plays in the evaluation world. Only what it searched in, or what revised its episodes, counts.
                 except: &["distances", "true_world"],
                 through: &["model", "gates"],
-                why: "a teacher that searches in the evaluation world, or whose episodes it revised, knows what it answers",
-                help: "let it search, or be revised, in worlds of another family (its inputs `model` and `gates`), or set `leakage_check: label`: the rows are then labelled as privileged",
+                why: "a teacher that searches in the evaluation world knows what it answers, and so does one whose episodes were revised by it",
+                help: "let it search in a world of another family (its input `model`), or be gated by one (`gates`), or set `leakage_check: label`: the rows are then labelled as privileged",
                 ..rule("teacher")
             });
         }

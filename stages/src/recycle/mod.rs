@@ -36,7 +36,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Call, Calls, Demonstrations, Revisions, Trajectory, World};
+use crate::artifact::{Call, Calls, Demonstrations, Origin, Revisions, Trajectory, World};
 use crate::llm::{self, CachedLlm, ConversationFactory, Llm, LlmConfig, RecordedCall, Score};
 pub use critique::Critique;
 use played::{Played, check_known};
@@ -346,7 +346,25 @@ impl Recycle {
         let revisions = Revisions(recycled.iter().flat_map(|one| one.revisions.iter().cloned()).collect());
         note(&revisions, &recycled, gates.len(), cx);
         let trajectories = recycled.into_iter().map(|one| one.trajectory).collect();
-        Ok(Outputs { demonstrations: Demonstrations { trajectories }, revisions, calls })
+        let mut demonstrations =
+            Demonstrations { trajectories, searched_in: inputs.demonstrations.searched_in.clone() };
+        if revisions.0.iter().any(|revision| revision.accepted) {
+            // What chose and what gated is known to whoever shows or copies the episodes.
+            if matches!(self.revise, Revise::Grounded(_)) {
+                demonstrations = demonstrations.searched(Self::KIND, world);
+            }
+            for gate in gates.iter().filter(|_| self.gate == Gate::World) {
+                let mut origin = Origin::of(Self::KIND, gate);
+                if origin.distances_digest == world.distances_digest() {
+                    // Of distances that both have it knows no more than the world in which the episodes are played.
+                    origin.distances = Some(world.distances.clone());
+                }
+                if !demonstrations.searched_in.contains(&origin) {
+                    demonstrations.searched_in.push(origin);
+                }
+            }
+        }
+        Ok(Outputs { demonstrations, revisions, calls })
     }
 }
 

@@ -36,7 +36,7 @@ fn inputs(trajectories: Vec<Trajectory>, gates: &[[f32; 3]]) -> Inputs {
         value: world(pay),
     };
     Inputs {
-        demonstrations: Demonstrations { trajectories },
+        demonstrations: Demonstrations::new(trajectories),
         model: world([5.0, 4.0, 3.0]),
         gates: gates.iter().enumerate().map(gate).collect(),
         prompts: None,
@@ -73,7 +73,8 @@ fn a_better_candidate_replaces_a_step_and_the_episode_is_played_again() {
     // A nat a token is worth 3: the model's own choice scores 1 more, and the world's gain is 2.
     let held =
         run(json!({ "gate": "none", "revise": { "grounded": { "weight": 3.0 } } }), inputs(vec![recorded()], &[]));
-    assert!(held.revisions.0.is_empty());
+    let [revision] = &held.revisions.0[..] else { panic!("{:?}", held.revisions) };
+    assert_eq!((revision.step, revision.new_item), (1, 0), "0 is left for the step without scores");
     let dear =
         run(json!({ "gate": "none", "revise": { "grounded": { "min_gain": 2.0 } } }), inputs(vec![recorded()], &[]));
     assert!(dear.revisions.0.is_empty());
@@ -85,12 +86,14 @@ fn gate_worlds_that_agree_accept_and_others_keep_the_bytes() {
     let revision = accepted(&agree.revisions)[0];
     assert_eq!(revision.gate_gain, Some(2.5));
     assert!((revision.gate_gain_sd.unwrap() - 0.5_f64.sqrt()).abs() < 1e-12);
-    let before = Demonstrations { trajectories: vec![recorded()] };
+    let before = Demonstrations::new(vec![recorded()]);
     assert_ne!(agree.demonstrations.digest(), before.digest());
+    let known = |out: &Outputs| out.demonstrations.searched_worlds().len();
+    assert_eq!(known(&agree), 2, "the world that chose, which one gate equals, and the other gate");
     let disagree = run(json!({}), inputs(vec![recorded()], &[[5.0, 4.0, 3.0], [6.0, 4.0, 3.0], [1.0, 4.0, 3.0]]));
     assert!(disagree.revisions.0.iter().all(|revision| !revision.accepted && revision.reason.contains("lower bound")));
     assert!(!disagree.revisions.0.is_empty());
-    assert_eq!(disagree.demonstrations, before);
+    assert_eq!((&disagree.demonstrations, known(&disagree)), (&before, 0));
     assert_eq!(disagree.demonstrations.digest(), before.digest());
     // With no deviation taken off, the mean of 1 is enough.
     let mean = run(
@@ -206,7 +209,7 @@ fn a_planted_gain_carries_over_and_noise_does_not() {
         let gate =
             |seed: u64| Named { name: format!("gate{seed}"), cell: String::new(), value: world(truth, 1.0, seed) };
         let inputs = Inputs {
-            demonstrations: Demonstrations { trajectories: trajectories.clone() },
+            demonstrations: Demonstrations::new(trajectories.clone()),
             model: world(truth, 1.0, 10),
             gates: (11..15).map(gate).collect(),
             prompts: None,
@@ -232,7 +235,7 @@ fn a_planted_gain_carries_over_and_noise_does_not() {
     assert!(ungated[2] < 0.7 * ungated[0], "half of what was chosen is noise: {ungated:?}");
     assert!(random[2] < 0.5 * gated[2], "it is not the editing: {random:?}");
     let (nothing, _) = gains(0.0, json!({}), None);
-    assert!(nothing[0] > 1.0 && nothing[1] > 0.0 && nothing[2].abs() < 1e-4, "only exploited noise: {nothing:?}");
+    assert!(nothing[0] > 0.1 && nothing[1] > 0.0 && nothing[2].abs() < 1e-4, "only exploited noise: {nothing:?}");
 }
 
 /// Calls of a scripted model: log-probabilities of options, each of one token, or a text.
@@ -316,7 +319,8 @@ fn a_model_criticises_and_chooses_again() {
     let out = scripted(with, script);
     let [revision] = &out.revisions.0[..] else { panic!("{:?}", out.revisions) };
     assert_eq!((revision.old_item, revision.new_item, revision.kind.as_str()), (4, 0, "llm"));
-    assert_eq!(revision.call, key(MODEL, &second.canonical()));
+    let chosen = out.calls.0.iter().find(|call| call.request == second.canonical()).unwrap();
+    assert_eq!(revision.call, chosen.key);
     let found = &out.demonstrations.trajectories[0].steps[0];
     assert_eq!((found.item, &found.scores[..], &found.call), (0, &[-1.0, 1.0, -0.5][..], &revision.call));
     assert_eq!(out.calls.0.len(), 1 + 1 + 4, "what was recorded, the criticism, the choice and its references");

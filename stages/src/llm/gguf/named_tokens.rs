@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'t> {
+pub(super) enum TextPart<'t> {
     /// Not empty.
     Text(&'t str),
     Token(u32),
@@ -28,15 +28,15 @@ impl NamedTokens {
         Self { by_length }
     }
 
-    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<Part<'t>> {
+    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<TextPart<'t>> {
         let mut parts = Vec::new();
         if !text.is_empty() {
-            parts.push(Part::Text(text));
+            parts.push(TextPart::Text(text));
         }
         for (&length, (ids, begins)) in self.by_length.iter().rev() {
             let mut finer = Vec::with_capacity(parts.len());
             for part in parts {
-                let Part::Text(text) = part else {
+                let TextPart::Text(text) = part else {
                     finer.push(part);
                     continue;
                 };
@@ -51,14 +51,14 @@ impl NamedTokens {
                         continue;
                     };
                     if from < at {
-                        finer.push(Part::Text(&text[from..at]));
+                        finer.push(TextPart::Text(&text[from..at]));
                     }
-                    finer.push(Part::Token(id));
+                    finer.push(TextPart::Token(id));
                     at += length;
                     from = at;
                 }
                 if from < text.len() {
-                    finer.push(Part::Text(&text[from..]));
+                    finer.push(TextPart::Text(&text[from..]));
                 }
             }
             parts = finer;
@@ -76,13 +76,13 @@ mod tests {
         let tokens = ["", "\n", "\n\n", "<s>", "é<", "<s>x"].map(str::to_owned);
         let named = NamedTokens::new(tokens.iter().zip(0..));
         assert_eq!(named.split(""), []);
-        assert_eq!(named.split("plain é"), [Part::Text("plain é")]);
-        assert_eq!(named.split("\n\n\n"), [Part::Token(2), Part::Token(1)]);
+        assert_eq!(named.split("plain é"), [TextPart::Text("plain é")]);
+        assert_eq!(named.split("\n\n\n"), [TextPart::Token(2), TextPart::Token(1)]);
         assert_eq!(
             named.split("a<s>b<s>xc"),
-            [Part::Text("a"), Part::Token(3), Part::Text("b"), Part::Token(5), Part::Text("c")]
+            [TextPart::Text("a"), TextPart::Token(3), TextPart::Text("b"), TextPart::Token(5), TextPart::Text("c")]
         );
         // Of two that overlap, the longer, not the first.
-        assert_eq!(named.split("é<s>x"), [Part::Text("é"), Part::Token(5)]);
+        assert_eq!(named.split("é<s>x"), [TextPart::Text("é"), TextPart::Token(5)]);
     }
 }

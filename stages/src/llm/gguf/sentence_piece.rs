@@ -13,7 +13,7 @@ use std::collections::{BinaryHeap, HashMap};
 use anyhow::{Result, ensure};
 
 use super::metadata::Header;
-use super::named_tokens::{NamedTokens, Part};
+use super::named_tokens::{NamedTokens, TextPart};
 use super::tokenizer::{BYTE, CONTROL, UNKNOWN, USER_DEFINED, Vocabulary};
 
 /// How a vocabulary spells a space.
@@ -89,13 +89,13 @@ impl SentencePiece {
         let mut ids = Vec::new();
         for part in self.named.split(text) {
             match part {
-                Part::Token(id) => ids.push(id),
-                Part::Text(text) => {
+                TextPart::Token(id) => ids.push(id),
+                TextPart::Text(text) => {
                     let prefix = if begins && self.space_prefix { SPACE } else { "" };
                     self.merge(&format!("{prefix}{}", text.replace(' ', SPACE)), &mut ids);
                 }
             }
-            begins = matches!(part, Part::Token(_));
+            begins = matches!(part, TextPart::Token(_));
         }
         ids
     }
