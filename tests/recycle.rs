@@ -54,7 +54,7 @@ stages:
       training_world: world.world
       teacher: { raw: raw_there.demonstrations, gated: gated_there.demonstrations, random: random_there.demonstrations }
       policies: { copied: copied.policy }
-    with: { baselines: { constant_reward: false, behaviour_cloning: false }, n_resamples: 50 }
+    with: { baselines: { constant_reward: false, behaviour_cloning: false }, n_resamples: 100 }
 ";
 
 #[test]
@@ -100,16 +100,16 @@ fn what_the_judge_gated_is_not_judged_by_it() {
         Project::new().config(&EXPERIMENT.replacen(from, to, 1)).run(&["run", "x.yaml"]).ends_with(2).says(says);
     };
     let gated = "model: world.world, gates: gates.world }\n  random:";
-    refused(
-        gated,
-        "model: world.world, gates: judge.world }\n  random:",
-        &["no policy may learn from the evaluation world"],
-    );
+    refused(gated, "model: world.world, gates: judge.world }\n  random:", &["copied.policy", "no policy may learn"]);
     // Nor as a teacher alone.
     let alone = EXPERIMENT.replace("      policies: { copied: copied.policy }\n", "");
     let judged = alone.replacen(gated, "model: judge.world, gates: gates.world }\n  random:", 1);
-    Project::new().config(&judged).run(&["run", "x.yaml", "score"]).ends_with(2).says(&["a teacher that searches"]);
+    Project::new()
+        .config(&judged)
+        .run(&["run", "x.yaml", "score"])
+        .ends_with(2)
+        .says(&["gated_there.demonstrations", "knows what it answers"]);
     refused(gated, "model: world.world }\n  random:", &["gates", "help: connect worlds fitted with other seeds"]);
-    refused(", prompts: raw.calls", "", &["prompts", "what it was told at each step"]);
-    refused("gate: ifd, llm: { gguf: { asset: llm } }", "gate: ifd", &["second", "llm"]);
+    refused(", prompts: raw.calls", "", &["prompts", "the language model reads"]);
+    refused("gate: ifd, llm: { gguf: { asset: llm } }", "gate: ifd", &["a language model", "ask one"]);
 }
