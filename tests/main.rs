@@ -5,6 +5,7 @@ mod control;
 mod csv;
 mod docs;
 mod embed;
+mod hints;
 mod ids;
 mod inspect;
 mod layout;

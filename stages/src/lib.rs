@@ -7,6 +7,8 @@ pub mod env;
 pub mod evaluate;
 pub mod filter;
 pub mod ground;
+pub mod hint_policy;
+pub mod hints;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -43,6 +45,8 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<evaluate::EvaluatePrompts>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
+        StageKind::of::<hint_policy::HintPolicy>(),
+        StageKind::of::<hints::MakeHints>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::ItemScoreTable>(),

@@ -23,7 +23,7 @@ pub struct PromptResult {
     pub target: u32,
     /// The history, oldest first, in the true order whatever was told.
     pub history: Vec<u32>,
-    /// The prompt: a strategy, a strategy with examples, a hint (`hint 3`), or an aggregate.
+    /// The prompt: a strategy, a strategy with examples, a strategy with a hint (`recent + h03`), or an aggregate.
     pub prompt: String,
     /// The order in which the history was told: `chronological`, or `shuffled`, the control.
     pub order: String,

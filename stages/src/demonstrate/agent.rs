@@ -168,7 +168,7 @@ pub struct RoleSettings {
     /// Number of users per batch. All episodes of a batch recall the memory as it was before the batch; their own memories are
     /// added after it, in the order of users. The memory therefore does not depend on the order in which episodes end.
     pub memory_batch_size: usize,
-    /// Number of most similar users whose memories are recalled.
+    /// Number of most similar users whose memories an agent that reflects recalls.
     pub n_neighbors: usize,
     /// What the similarity of users is computed from.
     pub similarity: UserSimilarity,

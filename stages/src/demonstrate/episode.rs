@@ -128,6 +128,10 @@ impl EpisodeRunner<'_> {
             let line = self.roles.prompt.reflections_line(&recalled.reflections)?;
             prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
         }
+        if !recalled.hints.is_empty() {
+            let line = self.roles.prompt.hint_line(&recalled.hints.join(" "))?;
+            prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
+        }
         let conversations = prefixes.iter().map(|_| conversations()).collect();
         let episodes = Episodes::new(self.world, &[user]);
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };

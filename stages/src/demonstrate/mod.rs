@@ -31,7 +31,6 @@ mod retriever;
 mod roles;
 mod search;
 mod told;
-mod usage;
 mod user_sample;
 
 use std::path::PathBuf;
@@ -47,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall};
+use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
 use crate::prompting::{Aggregate, Examples, LogHistory, Prompt, Prompts, Strategy, histories};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
@@ -176,7 +175,8 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's candidates.
         candidates: Candidates,
-        /// Memories of an earlier stage, for example of other users; none when not connected.
+        /// Memories of an earlier stage; none when not connected. An agent that reflects recalls those of similar users, any other
+        /// agent the texts of the user itself, such as the hints that `hint_policy` chose.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
@@ -250,13 +250,12 @@ impl Stage for Demonstrate {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.agent.reflects();
-        let idle = idle.then(|| Requirement {
-            setting: "agent",
+        let idle = matches!(self.actor, Actor::Rate(_)).then(|| Requirement {
+            setting: "actor",
             port: "memories",
             connected: false,
-            why: "an agent without reflections recalls no memories".to_owned(),
-            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
+            why: "an actor that rates the catalogue is told nothing in an episode".to_owned(),
+            help: "set `actor: choose` or `actor: { write: {} }`, or leave the input out",
         });
         let searches = matches!(self.actor, Actor::Search(_));
         let (setting, why, help) = match searches {
@@ -359,7 +358,8 @@ impl Demonstrate {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
-                let played = runner.run(user, told.prefixes(user)?, &memory.recall(user), &conversations);
+                let recalled = if self.agent.reflects() { memory.recall(user) } else { memory.own(user) };
+                let played = runner.run(user, told.prefixes(user)?, &recalled, &conversations);
                 match &played {
                     // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
@@ -399,7 +399,7 @@ impl Demonstrate {
             demonstrations,
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            llm_usage: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage_by_user(played.iter().map(|played| (played.trajectory.user, &*played.calls)), llm)?,
         })
     }
 

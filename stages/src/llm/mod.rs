@@ -23,6 +23,7 @@ mod replay;
 pub(crate) mod scripted;
 pub mod sentence_encoder;
 pub(crate) mod template;
+mod usage;
 mod whole_number;
 
 use std::fmt;
@@ -41,6 +42,7 @@ pub(crate) use llm_cache::CachedLlm;
 pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
+pub(crate) use usage::usage_by_user;
 pub(crate) use whole_number::parse_integer;
 
 /// Settings below `llm` of which no answer depends: how it is asked, not what.

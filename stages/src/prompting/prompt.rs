@@ -96,6 +96,11 @@ impl Prompt {
         self.line("phases", context! { phases })
     }
 
+    /// The line about a hint; it stands last before the question, so that prompts with different hints share their beginning.
+    pub fn hint_line(&self, hint: &str) -> Result<String> {
+        self.line("hint", context! { hint })
+    }
+
     fn titles(&self, items: &[u32]) -> Value {
         items.iter().map(|&item| self.name(item).to_owned()).collect()
     }

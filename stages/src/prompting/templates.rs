@@ -33,6 +33,9 @@ pub struct Prompts {
     /// `genres`, lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phases: Option<String>,
+    /// A hint of the stage `hints`, before the question. Variable: `hint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, and `highest`, the top of the scale.
     pub feedback: Option<String>,
     /// The text that the chosen or generated title continues. Variable: `noun`.
@@ -62,7 +65,7 @@ struct Template<'a> {
 }
 
 impl Prompts {
-    fn all(&self) -> [Template<'_>; 14] {
+    fn all(&self) -> [Template<'_>; 15] {
         let (noun, titles) = ("item", ["The Piano", "Heat (1995)"]);
         let none: [&str; 0] = [];
         let template = |name, own, given, samples| Template { name, own, given, samples };
@@ -95,6 +98,12 @@ impl Prompts {
                     context! { phases => [context! { titles, genres => none }] },
                     context! { phases => [context! { titles, genres => ["Drama"] }, context! { titles, genres => none }] },
                 ],
+            ),
+            template(
+                "hint",
+                include_str!("templates/hint.j2"),
+                &self.hint,
+                vec![context! { hint => "Prefer what is old." }],
             ),
             template(
                 "feedback",
@@ -209,6 +218,7 @@ mod tests {
             other_history: own("other_history"),
             step: own("step"),
             phases: own("phases"),
+            hint: own("hint"),
             feedback: own("feedback"),
             completion_prefix: own("completion_prefix"),
             thought_prompt: own("thought_prompt"),

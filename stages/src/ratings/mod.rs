@@ -26,4 +26,5 @@ pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
 pub use negative_sampling::NegativeSampler;
 pub use rank_correlation::{kendall, spearman};
+pub use ridge::solve;
 pub use weighted_log::WeightedLog;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pipeline::Context;
 
 use super::{EvaluatePrompts, ITEM_ONLY};
-use crate::artifact::{Call, PromptSummary};
+use crate::artifact::{Call, Hints, PromptSummary};
 use crate::llm::{CachedLlm, ConversationFactory, Llm};
 use crate::prompting::{ExampleSelector, HistoryOrder, LogRow, Sampler, Select, Strategy, Teller, Window};
 use crate::ratings::spearman;
@@ -26,6 +26,8 @@ enum Added {
     Selected(usize),
     /// One example of the measured pool.
     Single(usize),
+    /// A hint.
+    Hint(String),
 }
 
 /// All prompts of a stage.
@@ -42,6 +44,7 @@ impl<'a> Arms<'a> {
         stage: &'a EvaluatePrompts,
         teller: &'a Teller<'a>,
         train: &'a [Vec<LogRow>],
+        hints: Option<&Hints>,
         llm: &dyn Llm,
         cache: &CachedLlm,
         conversations: &ConversationFactory,
@@ -65,6 +68,9 @@ impl<'a> Arms<'a> {
             arms.push(arm(name, plain, order, Added::Selected(selectors.len())));
             selectors.push(selector);
         }
+        for hint in hints.iter().flat_map(|hints| hints.kept()) {
+            arms.push(arm(hint.prompt(plain.name()), plain, order, Added::Hint(hint.text.clone())));
+        }
         let mut all = Self { arms, selectors, teller };
         if stage.each_example {
             let pool = all.measured().map_or(0, |(_, measured)| measured.pool.len());
@@ -75,15 +81,19 @@ impl<'a> Arms<'a> {
 
     /// The context of a question.
     pub fn context(&self, arm: &PromptArm, window: &Window) -> Result<Vec<String>> {
-        let examples = match arm.added {
-            Added::Nothing => vec![],
-            Added::Selected(at) => self.selectors[at].lines(window.user, &window.history)?,
+        let examples = match &arm.added {
+            Added::Nothing | Added::Hint(_) => vec![],
+            Added::Selected(at) => self.selectors[*at].lines(window.user, &window.history)?,
             Added::Single(place) => match self.measured() {
-                Some((selector, measured)) => selector.told(&measured.pool[place..=place], window.user)?,
+                Some((selector, measured)) => selector.told(&measured.pool[*place..=*place], window.user)?,
                 None => vec![],
             },
         };
-        self.teller.prefix(arm.strategy, window.user, &window.history, arm.order, &examples)
+        let mut context = self.teller.prefix(arm.strategy, window.user, &window.history, arm.order, &examples)?;
+        if let Added::Hint(hint) = &arm.added {
+            context.push(self.teller.prompt.hint_line(hint)?);
+        }
+        Ok(context)
     }
 
     /// The calls that measured the examples.

@@ -18,12 +18,12 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use pipeline::checkpointing::ValueStore;
-use pipeline::{AssetName, Context, Requirement, Stage};
+use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Call, Calls, Interactions, Items, PromptResult, PromptSummary, PromptTable};
+use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall, Workload};
 use crate::prompting::{
     Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
@@ -35,7 +35,7 @@ use arms::{Arms, PromptArm};
 /// The prompt that tells nothing of the user.
 const ITEM_ONLY: &str = "item_only";
 /// What the names of prompts with examples or a hint contain.
-const PLAIN_OF_OTHERS: [&str; 2] = [" + ", "hint "];
+const ADDED_TO_PLAIN: &str = " + ";
 /// Tokens of a prompt without titles, and of a title, in estimates.
 const FIXED_TOKENS: u64 = 90;
 const TITLE_TOKENS: u64 = 7;
@@ -143,6 +143,8 @@ pipeline::ports! {
         /// The held-out log, whose items are to be ranked first. When not connected, they are the last items of the training log, which
         /// is told without them.
         test: Option<Interactions>,
+        /// Hints, each of which is added to the first strategy and asked in every session; none when not connected.
+        hints: Option<Hints>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
     }
@@ -166,6 +168,7 @@ impl Stage for EvaluatePrompts {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "measure prompts by how a language model ranks the item that users took next";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["hints"];
     type Inputs = PromptInputs;
     type Outputs = PromptOutputs;
 
@@ -231,9 +234,11 @@ impl Stage for EvaluatePrompts {
         vec![self.llm.requires_calls()]
     }
 
-    fn estimate(&self, _: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        let hints = made("hints").map(|path| Hints::read(&path)).transpose()?;
+        let hints = hints.map_or(0, |hints| hints.kept().count() as u64);
         let told = self.strategies.iter().map(|strategy| 1 + u64::from(strategy.tells_an_order())).sum::<u64>();
-        let arms = 1 + told + self.examples.len() as u64;
+        let arms = 1 + told + self.examples.len() as u64 + hints;
         let measured: usize = self.examples.iter().map(Examples::questions).sum();
         let choices = arms * (self.sessions * self.candidate_orders) as u64 + measured as u64;
         let titles = (self.log_history.length + self.n_candidates) as u64;
@@ -313,7 +318,8 @@ impl EvaluatePrompts {
             cache.advance(&bar, start);
             cx.check_cancelled()
         };
-        let arms = Arms::new(self, &teller, &known, llm, &cache, &conversations, &sampler, &advance)?;
+        let arms =
+            Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &advance)?;
         arms.selectors.iter().for_each(|selector| selector.note(cx));
         let ask = |(number, session): (usize, &Session)| -> Result<Vec<Answered>> {
             let mut conversation = conversations();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::bootstrap::{Bootstrap, Resampling};
-use super::{ITEM_ONLY, PLAIN_OF_OTHERS};
+use super::{ADDED_TO_PLAIN, ITEM_ONLY};
 use crate::artifact::{PromptEstimate, PromptResult, PromptSummary, PromptTable};
 use crate::prompting::HistoryOrder;
 
@@ -84,7 +84,7 @@ pub(super) fn summarise(
         if arm.order == HistoryOrder::Chronological.name() {
             compare(find(arm.prompt, HistoryOrder::Shuffled), "shuffled");
         }
-        if PLAIN_OF_OTHERS.iter().any(|mark| arm.prompt.contains(mark)) {
+        if arm.prompt.contains(ADDED_TO_PLAIN) {
             compare(find(plain, HistoryOrder::Chronological), "plain");
         }
         quantities.push(("tokens".into(), arm.values(|row| row.tokens.map(|tokens| tokens as f64)), false));

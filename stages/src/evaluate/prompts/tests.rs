@@ -1,6 +1,7 @@
 //! The stage on scripted models, each also behind the replay provider.
 
 use super::*;
+use crate::artifact::{Hint, HintVerdict};
 use crate::llm::scripted::ScriptedLlm;
 use crate::llm::{ChoiceRequest, ReplayConfig, Score};
 
@@ -27,7 +28,7 @@ fn inputs() -> PromptInputs {
             timestamp: rows.iter().map(|row| row.1 as i64).collect(),
         }
     };
-    PromptInputs { items, train: log(0..6), test: Some(log(6..7)), calls: None }
+    PromptInputs { items, train: log(0..6), test: Some(log(6..7)), hints: None, calls: None }
 }
 
 fn stage() -> EvaluatePrompts {
@@ -163,4 +164,40 @@ fn settings_without_sense_are_refused() {
     let (path, said) = silent.check().unwrap_err();
     assert!(path == "llm" && said.contains("logprobs: true"), "{said}");
     assert_eq!(stage().check(), Ok(()));
+}
+
+#[test]
+fn a_hint_is_told_last_and_without_hints_the_questions_are_the_same() {
+    let hint = |id: &str, text: &str, verdict| Hint {
+        id: id.into(),
+        text: text.into(),
+        kind: "template".into(),
+        verdict,
+        origin: None,
+    };
+    let hints = Hints(vec![
+        hint("h01", "Prefer what comes next.", HintVerdict::Kept),
+        hint("h02", "Prefer T05.", HintVerdict::Leaks),
+        hint("h03", "Be bold.", HintVerdict::Kept),
+    ]);
+    // The model reads the order only where it is told to.
+    let obeys = |request: &ChoiceRequest| match request
+        .context
+        .last()
+        .is_some_and(|line| line == "Hint: Prefer what comes next.\n")
+    {
+        true => reads_the_order(&ChoiceRequest {
+            context: request.context[..request.context.len() - 1].to_vec(),
+            ..request.clone()
+        }),
+        false => request.options.iter().map(|option| -option[1..].parse::<f64>().unwrap() / 10.0).collect(),
+    };
+    let stage = EvaluatePrompts { strategies: vec![Strategy::Recent], aggregates: vec![], ..stage() };
+    let [with, none, without] = [Some(hints), Some(Hints::default()), None]
+        .map(|hints| scripted(&stage, PromptInputs { hints, ..inputs() }, obeys));
+    assert_eq!((&none.calls, &none.table), (&without.calls, &without.table));
+    let prompts: BTreeSet<&str> = with.table.0.iter().map(|row| row.prompt.as_str()).collect();
+    assert_eq!(prompts.into_iter().collect::<Vec<_>>(), ["item_only", "recent", "recent + h01", "recent + h03"]);
+    let gain = |prompt: &str| with.summary.find(prompt, "chronological", "ndcg_over_plain").unwrap();
+    assert!(gain("recent + h01").low > 0.2 && gain("recent + h03").value == 0.0, "{:?}", with.summary);
 }
