@@ -240,12 +240,12 @@ mod tests {
             priced.estimate(&work),
             "about 10 calls, 1000 tokens, 0.0019 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
         );
-        let prices = Some(Prices { input: 0.5, output: 5.0 });
+        let prices = Some(Prices { input: 0.4, output: 5.0 });
         let batched = OpenaiConfig { batch: Some(BatchConfig { prices, ..batch() }), budget_usd: None, ..priced };
         assert!(
             batched
                 .estimate(&work)
-                .starts_with("about 10 calls, 1000 tokens, 0.0010 USD at the prices of batches, more")
+                .starts_with("about 10 calls, 1000 tokens, 0.0009 USD at the prices of batches, more")
         );
     }
 }

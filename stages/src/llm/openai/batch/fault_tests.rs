@@ -57,9 +57,9 @@ fn a_server_that_is_away_for_a_while_is_waited_for() {
     let lost = || server.trouble("GET /v1/batches/", Some(response(503, "", "overloaded")));
     (0..5).for_each(|_| lost());
     let run = run(&folder, &server);
-    assert_eq!(ask(&run, &[1]).unwrap(), all_chosen(&run, &[1]));
+    assert_eq!(outcomes(&run, &[1]).unwrap(), all_chosen(&run, &[1]));
     (0..24).for_each(|_| lost());
-    let error = ask(&run, &[2]).unwrap_err();
+    let error = outcomes(&run, &[2]).unwrap_err();
     assert!(error.is::<Unreachable>() && error.to_string().contains("answered 503"), "{error:#}");
     assert_eq!(spent(&run).in_batches, 1);
 }
@@ -72,7 +72,7 @@ fn killed_behind_its_reservation_nothing_was_sent() {
     killed.llm.budget.reserve_batch("killed", &killed.llm.http.server, &[worst]).unwrap();
     assert_eq!(spent(&killed).in_batches, 1);
     let next = run(&folder, &server);
-    assert_eq!(ask(&next, &[1, 2]).unwrap(), all_chosen(&next, &[1, 2]));
+    assert_eq!(outcomes(&next, &[1, 2]).unwrap(), all_chosen(&next, &[1, 2]));
     assert_eq!((requests(&server), spent(&next).calls), (vec![2], 2));
 }
 
@@ -89,7 +89,7 @@ fn killed_before_its_upload_it_is_the_same_submission() {
     let list: Vec<String> = kept.iter().map(|kept| serde_json::to_string(kept).unwrap()).collect();
     killed.values.put_new(&submit::place("killed"), list.join("\n").as_bytes()).unwrap();
     let next = run(&folder, &server);
-    assert_eq!(ask(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
+    assert_eq!(outcomes(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
     assert_eq!(requests(&server), [2, 1]);
     assert_eq!(server.batches()[0].submission, "killed");
     assert_eq!(spent(&next).calls, 3);
@@ -99,15 +99,15 @@ fn killed_before_its_upload_it_is_the_same_submission() {
 fn killed_before_the_id_was_recorded_the_batch_is_found_and_not_submitted_again() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     server.trouble("POST /v1/batches", None);
-    let error = ask(&run_with(&folder, &server, json!({ "max_retries": 0 })), &[1, 2]).unwrap_err();
+    let error = outcomes(&run_with(&folder, &server, json!({ "max_retries": 0 })), &[1, 2]).unwrap_err();
     assert!(error.is::<Unreachable>() && error.to_string().starts_with("a batch could not be submitted"), "{error:#}");
     assert_eq!((requests(&server), spent(&run(&folder, &server)).in_batches), (vec![2], 2));
     let next = run(&folder, &server);
-    assert_eq!(ask(&next, &[1, 2]).unwrap(), all_chosen(&next, &[1, 2]));
+    assert_eq!(outcomes(&next, &[1, 2]).unwrap(), all_chosen(&next, &[1, 2]));
     assert_eq!((requests(&server), spent(&next).calls), (vec![2], 2));
     // Within one run the next attempt looks for the batch first.
     server.trouble("POST /v1/batches", None);
-    assert_eq!(ask(&next, &[3]).unwrap(), all_chosen(&next, &[3]));
+    assert_eq!(outcomes(&next, &[3]).unwrap(), all_chosen(&next, &[3]));
     assert_eq!(requests(&server), [2, 1]);
 }
 
@@ -127,7 +127,7 @@ fn killed_while_it_takes_in_the_first_answers_stay_and_are_billed_once() {
     // A connection that breaks in the middle begins again.
     server.trouble("GET /v1/files/", Some("HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n{\"custom".to_owned()));
     let next = run(&folder, &server);
-    assert_eq!(ask(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
+    assert_eq!(outcomes(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
     assert_eq!((requests(&server), spent(&next).calls, spent(&next).in_batches), (vec![3], 3, 0));
 }
 
@@ -137,7 +137,7 @@ fn two_runs_at_once_submit_nothing_twice() {
     let found = std::thread::scope(|scope| {
         let work = |numbers: &'static [usize]| {
             let (folder, server) = (&folder, &server);
-            scope.spawn(move || ask(&run(folder, server), numbers).unwrap())
+            scope.spawn(move || outcomes(&run(folder, server), numbers).unwrap())
         };
         let runs = [work(&[1, 2, 3]), work(&[2, 3, 4])];
         runs.map(|run| run.join().unwrap())
@@ -158,19 +158,19 @@ fn a_budget_splits_a_batch_and_holds_between_submission_and_intake() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     let limited = |more: Value| run_with(&folder, &server, more);
     let first = limited(json!({ "max_calls": 2, "batch": { "detach": true } }));
-    assert!(ask(&first, &[1, 2, 3]).unwrap_err().is::<Submitted>());
+    assert!(outcomes(&first, &[1, 2, 3]).unwrap_err().is::<Submitted>());
     // The limit is lowered before the intake: what is submitted is taken in, and nothing more is submitted.
-    let error = ask(&limited(json!({ "max_calls": 1 })), &[1, 2, 3]).unwrap_err();
+    let error = outcomes(&limited(json!({ "max_calls": 1 })), &[1, 2, 3]).unwrap_err();
     assert!(error.is::<BudgetExhausted>() && error.to_string().starts_with("`max_calls: 1` is used up"), "{error:#}");
     let raised = limited(json!({ "budget_usd": 1.0 }));
-    assert_eq!(ask(&raised, &[1, 2, 3]).unwrap(), all_chosen(&raised, &[1, 2, 3]));
+    assert_eq!(outcomes(&raised, &[1, 2, 3]).unwrap(), all_chosen(&raised, &[1, 2, 3]));
     assert_eq!(requests(&server), [2, 1]);
     // A reservation that leaves no room is no end while its batch is in flight: the actual cost is lower.
     let worst = raised.llm.choice(&question(4)).unwrap().worst();
     let cost = raised.llm.budget.batch_cost(worst).unwrap() as f64 / 1e9;
     let usd = spent(&raised).usd();
     let tight = limited(json!({ "budget_usd": usd + 1.9 * cost }));
-    assert_eq!(ask(&tight, &[4, 5]).unwrap(), all_chosen(&tight, &[4, 5]));
+    assert_eq!(outcomes(&tight, &[4, 5]).unwrap(), all_chosen(&tight, &[4, 5]));
     assert_eq!(requests(&server), [2, 1, 1, 1]);
 }
 
@@ -179,7 +179,7 @@ fn many_requests_are_several_batches() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     let small = run_with(&folder, &server, json!({ "batch": { "max_requests": 2 } }));
     let numbers = [1, 2, 3, 4, 5];
-    assert_eq!(ask(&small, &numbers).unwrap(), all_chosen(&small, &numbers));
+    assert_eq!(outcomes(&small, &numbers).unwrap(), all_chosen(&small, &numbers));
     assert_eq!(requests(&server), [2, 2, 1]);
 }
 
@@ -192,7 +192,7 @@ fn a_server_without_batches_says_so() {
         let server = MockServer::start(move |_, _| Some(response(status, "", body)));
         let server = BatchServer { mock: server, state: self::server().state };
         let run = run(&folder, &server);
-        let error = format!("{:#}", ask(&run, &[1]).unwrap_err());
+        let error = format!("{:#}", outcomes(&run, &[1]).unwrap_err());
         let said = format!(
             "{}/files answered {status}: {body}\nhelp: the server has no batch API of this form: leave out `llm.openai.batch`",
             server.mock.base_url
@@ -211,7 +211,7 @@ fn refusals_of_a_submission_keep_the_key_to_themselves_and_release_the_reservati
     {
         server.trouble("POST /v1/batches", Some(response(status, "", &format!("no: {secret}"))));
         let run = run(&folder, &server);
-        let error = ask(&run, &[1]).unwrap_err();
+        let error = outcomes(&run, &[1]).unwrap_err();
         let message = format!("{error:#}");
         assert!(message.contains(expected) && !message.contains(&secret), "{message}");
         assert_eq!(error.is::<BudgetExhausted>(), status == 402, "{message}");
@@ -219,7 +219,7 @@ fn refusals_of_a_submission_keep_the_key_to_themselves_and_release_the_reservati
     }
     server.trouble("POST /v1/files", Some(response(429, "", "slow down")));
     let next = run(&folder, &server);
-    assert_eq!(ask(&next, &[1]).unwrap(), all_chosen(&next, &[1]), "a pause and another attempt");
+    assert_eq!(outcomes(&next, &[1]).unwrap(), all_chosen(&next, &[1]), "a pause and another attempt");
 }
 
 #[test]
@@ -232,13 +232,13 @@ fn a_batch_that_ends_otherwise_is_taken_in_and_said() {
         let (folder, server) = (tempfile::tempdir().unwrap(), server());
         server.set_next_status(status);
         let first = run(&folder, &server);
-        let error = format!("{:#}", ask(&first, &numbers).unwrap_err());
+        let error = format!("{:#}", outcomes(&first, &numbers).unwrap_err());
         assert!(error.contains(expected), "{error}");
         let answered = if status == "failed" { 0 } else { 2 };
         assert_eq!((spent(&first).calls, spent(&first).in_batches), (answered, 0));
         server.set_next_status("completed");
         let next = run(&folder, &server);
-        assert_eq!(ask(&next, &numbers).unwrap(), all_chosen(&next, &numbers));
+        assert_eq!(outcomes(&next, &numbers).unwrap(), all_chosen(&next, &numbers));
         assert_eq!(requests(&server), if status == "failed" { vec![2, 2] } else { vec![2] });
     }
     // What expires is asked again in the next batch, as often as `max_retries` says.
@@ -246,7 +246,7 @@ fn a_batch_that_ends_otherwise_is_taken_in_and_said() {
     let server = BatchServer::start(|_| Line::Expired, |_| response(500, "", ""));
     server.set_next_status("expired");
     let run = run(&folder, &server);
-    let found = ask(&run, &numbers).unwrap();
+    let found = outcomes(&run, &numbers).unwrap();
     assert!(
         found.iter().all(|found| found
             .as_ref()
@@ -305,7 +305,7 @@ fn when_every_request_of_the_first_batch_fails_it_is_not_the_requests() {
         let answer = body.clone();
         let server = BatchServer::start(move |_| Line::Refusal(status, answer.clone()), |_| response(500, "", ""));
         let run = run(&folder, &server);
-        let error = format!("{:#}", ask(&run, &[1, 2, 3, 4, 5, 6]).unwrap_err());
+        let error = format!("{:#}", outcomes(&run, &[1, 2, 3, 4, 5, 6]).unwrap_err());
         assert!(error.contains(expected), "{error}");
         if body["error"]["param"] == "max_tokens" {
             assert!(error.contains("help: the server rejects `max_tokens`: set `max_tokens_field"), "{error}");
@@ -326,7 +326,7 @@ fn results_without_sense_are_left_out() {
         |_| response(500, "", ""),
     );
     let run = run(&folder, &server);
-    let found = ask(&run, &[1, 2, 3]).unwrap();
+    let found = outcomes(&run, &[1, 2, 3]).unwrap();
     assert!(found.iter().all(Result::is_ok), "{found:?}");
     assert_eq!(requests(&server), [3, 2]);
     // Of a completed batch, what has no line counts at its highest cost.
@@ -338,7 +338,7 @@ fn ids_that_are_no_ids_go_into_no_path() {
     let server = MockServer::start(|_, _| Some(response(200, "", r#"{"id":"../../admin?x","status":"completed"}"#)));
     let server = BatchServer { mock: server, state: self::server().state };
     let folder = tempfile::tempdir().unwrap();
-    let error = format!("{:#}", ask(&run(&folder, &server), &[1]).unwrap_err());
+    let error = format!("{:#}", outcomes(&run(&folder, &server), &[1]).unwrap_err());
     assert!(error.contains("names a file or a batch `../../admin?x`, which is no id"), "{error}");
     assert_eq!(server.mock.received().len(), 1);
 }
@@ -348,9 +348,9 @@ fn a_batch_is_cancelled_or_given_up() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     server.set_next_status("in_progress");
     let detached = || run_with(&folder, &server, json!({ "batch": { "detach": true } }));
-    assert!(ask(&detached(), &[1, 2]).unwrap_err().is::<Submitted>());
+    assert!(outcomes(&detached(), &[1, 2]).unwrap_err().is::<Submitted>());
     let cancel = |numbers: &[usize]| {
-        ask(&run_with(&folder, &server, json!({ "batch": { "cancel": true } })), numbers).unwrap_err().to_string()
+        outcomes(&run_with(&folder, &server, json!({ "batch": { "cancel": true } })), numbers).unwrap_err().to_string()
     };
     let error = cancel(&[1, 2, 3]);
     assert!(error.contains(" any more: 1 were cancelled") && error.contains("help: set `cancel: false`"), "{error}");
@@ -358,14 +358,14 @@ fn a_batch_is_cancelled_or_given_up() {
     let next = run(&folder, &server);
     assert_eq!((spent(&next).calls, spent(&next).in_batches), (2, 0));
     server.set_next_status("completed");
-    assert_eq!(ask(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
+    assert_eq!(outcomes(&next, &[1, 2, 3]).unwrap(), all_chosen(&next, &[1, 2, 3]));
     assert_eq!(requests(&server), [2, 1], "what the cancelled batch had answered is kept");
     // One that the server has forgotten.
-    assert!(ask(&detached(), &[4]).unwrap_err().is::<Submitted>());
+    assert!(outcomes(&detached(), &[4]).unwrap_err().is::<Submitted>());
     server.state.lock().unwrap().batches.pop();
-    let error = format!("{:#}", ask(&detached(), &[4]).unwrap_err());
+    let error = format!("{:#}", outcomes(&detached(), &[4]).unwrap_err());
     assert!(error.contains("does not know the batch `batch_2`") && error.contains("cancel: true"), "{error}");
     assert!(cancel(&[4]).contains(" 1 were cancelled"));
     assert_eq!((spent(&next).calls, spent(&next).in_batches), (4, 0), "it counts");
-    assert_eq!(ask(&next, &[4]).unwrap(), all_chosen(&next, &[4]));
+    assert_eq!(outcomes(&next, &[4]).unwrap(), all_chosen(&next, &[4]));
 }

@@ -59,7 +59,7 @@ impl OpenaiLlm {
             }
         }
         while !rest.is_empty() {
-            let (submitted, lines) = self.written(&rest)?;
+            let (submitted, lines) = self.prepared(&rest)?;
             let worst: Vec<TokenCount> = submitted.iter().map(|request| request.worst).collect();
             let submission = new_submission();
             let (of, count) = match self.budget.reserve_batch(&submission, &self.http.server, &worst)? {
@@ -82,7 +82,7 @@ impl OpenaiLlm {
     }
 
     /// The first of `rest` as they are kept, and their lines: as many as a batch holds.
-    fn written(&self, rest: &[&BatchRequest]) -> Result<(Vec<SubmittedRequest>, Vec<String>)> {
+    fn prepared(&self, rest: &[&BatchRequest]) -> Result<(Vec<SubmittedRequest>, Vec<String>)> {
         let most = self.config.batch.as_ref().map_or(1, |batch| batch.max_requests);
         let (mut submitted, mut lines, mut bytes) = (Vec::new(), Vec::new(), 0);
         for request in rest.iter().take(most) {

@@ -60,7 +60,7 @@ pub(super) fn question(number: usize) -> ChoiceRequest {
 }
 
 /// Asks these questions, each for itself: the options that are chosen, and those that fail with their reasons.
-pub(super) fn ask(run: &Run, numbers: &[usize]) -> Result<Vec<Result<usize, String>>> {
+pub(super) fn outcomes(run: &Run, numbers: &[usize]) -> Result<Vec<Result<usize, String>>> {
     let cache = CachedLlm::new(&run.llm, run.values.clone());
     cache.ask_all(numbers, &run.cx, |&number| {
         let conversations = run.llm.conversations("")?;
@@ -99,7 +99,7 @@ fn all_questions_are_one_batch_which_is_paid_once() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     let first = run(&folder, &server);
     let numbers = [1, 2, 3, 4, 5];
-    assert_eq!(ask(&first, &numbers).unwrap(), all_chosen(&first, &numbers));
+    assert_eq!(outcomes(&first, &numbers).unwrap(), all_chosen(&first, &numbers));
     assert_eq!(requests(&server), [5]);
     assert_eq!(
         paths(&server),
@@ -117,7 +117,7 @@ fn all_questions_are_one_batch_which_is_paid_once() {
     assert_eq!(sum.nano_usd, 2000 * billed as u64 + 4000 * 5);
     // Everything is in the store.
     let again = run(&folder, &server);
-    assert_eq!(ask(&again, &numbers).unwrap(), all_chosen(&first, &numbers));
+    assert_eq!(outcomes(&again, &numbers).unwrap(), all_chosen(&first, &numbers));
     assert_eq!((requests(&server), paths(&server).len()), (vec![5], 4));
     assert_eq!(spent(&again), sum);
 }
@@ -129,7 +129,7 @@ fn the_stored_answers_are_those_of_direct_requests() {
     let answers = |more: Value| {
         let folder = tempfile::tempdir().unwrap();
         let run = run_with(&folder, &server, more);
-        let found = ask(&run, &[1, 2, 7]).unwrap();
+        let found = outcomes(&run, &[1, 2, 7]).unwrap();
         let stored =
             [1, 2, 7].map(|number| run.values.get(&question(number).key(&run.llm.identity())).unwrap().unwrap());
         (found, stored, run.llm.identity())
@@ -169,7 +169,7 @@ fn work_goes_on_in_rounds_and_independent_questions_share_one() {
 fn a_detached_run_submits_and_later_ones_look_once() {
     let (folder, server) = (tempfile::tempdir().unwrap(), server());
     let detached = json!({ "batch": { "detach": true, "prices": { "input": 1.0, "output": 2.0 } } });
-    let attempt = |numbers: &[usize]| ask(&run_with(&folder, &server, detached.clone()), numbers);
+    let attempt = |numbers: &[usize]| outcomes(&run_with(&folder, &server, detached.clone()), numbers);
     let message = |result: Result<Vec<Result<usize, String>>>| {
         let error = result.unwrap_err();
         assert!(error.is::<Submitted>(), "{error:#}");
@@ -199,7 +199,7 @@ fn a_detached_run_submits_and_later_ones_look_once() {
     assert_eq!(spent(&run(&folder, &server)).in_batches, 3);
     server.set_next_status("completed");
     let last = run_with(&folder, &server, detached.clone());
-    assert_eq!(ask(&last, &[1, 2, 3]).unwrap(), all_chosen(&last, &[1, 2, 3]));
+    assert_eq!(outcomes(&last, &[1, 2, 3]).unwrap(), all_chosen(&last, &[1, 2, 3]));
     assert_eq!((requests(&server), spent(&last).calls, spent(&last).in_batches), (vec![2, 1], 3, 0));
 }
 
@@ -218,7 +218,7 @@ fn after_first(
         |_| response(500, "", "asked directly"),
     );
     let run = run_with(&folder, &server, more);
-    let found = ask(&run, &[1, 2, 3]);
+    let found = outcomes(&run, &[1, 2, 3]);
     (found, run, server)
 }
 
