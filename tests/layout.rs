@@ -14,7 +14,7 @@ const NOUNS: [(&str, &[&str]); 8] = [
     ("inspect", &["artifact"]),
     ("llm", &["artifact", "nn"]),
     ("nn", &["artifact"]),
-    ("prompting", &["artifact", "llm"]),
+    ("prompting", &["artifact", "llm", "nn"]),
     ("env", &["artifact", "nn"]),
     ("ratings", &["artifact", "nn"]),
 ];

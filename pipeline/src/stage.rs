@@ -29,6 +29,8 @@ pub struct NoLeakage {
     pub from: &'static str,
     /// Input ports, of any stage, through which they may after all (`distances`).
     pub except: &'static [&'static str],
+    /// Input ports, of any stage, one of which the way must take to count (`model`); any way counts where there are none.
+    pub through: &'static [&'static str],
     /// The kind of artifact of which `port` holds a part: what it was drawn from is out of sight too, except through the stages
     /// that drew it, for what they kept back they kept back from the other parts. None where it is no part of anything.
     pub drawn_from: Option<&'static str>,

@@ -7,6 +7,8 @@ pub mod env;
 pub mod evaluate;
 pub mod filter;
 pub mod ground;
+pub mod hint_policy;
+pub mod hints;
 pub mod ingest;
 pub mod inspect;
 pub mod irl;
@@ -36,11 +38,15 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<demonstrate::PermuteReturns>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
+        StageKind::of::<demonstrate::Search>(),
         StageKind::of::<embed::Embed>(),
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
+        StageKind::of::<evaluate::EvaluatePrompts>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
+        StageKind::of::<hint_policy::HintPolicy>(),
+        StageKind::of::<hints::MakeHints>(),
         StageKind::of::<ingest::Amazon>(),
         StageKind::of::<ingest::Coat>(),
         StageKind::of::<ingest::ItemScoreTable>(),

@@ -3,13 +3,16 @@
     pip install xllamacpp gguf
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf > tests/data/llama_cpp_smollm2.json
     TOYS=/tmp cargo test --release --lib -- the_toys_agree    # writes them there
-    python tests/data/record_llama_cpp.py /tmp/toy.gguf > tests/data/llama_cpp_toy.json    # and toy_qwen2
-    python tests/data/record_llama_cpp.py /tmp/toy_gpt_2.gguf --texts > tests/data/llama_cpp_toy_gpt_2.json    # and llama_bpe
+    python tests/data/record_llama_cpp.py /tmp/toy.gguf > tests/data/llama_cpp_toy.json    # and toy_qwen2, toy_sentence_piece
+    python tests/data/record_llama_cpp.py /tmp/toy_llama_3.gguf --prompts 2 > tests/data/llama_cpp_toy_llama_3.json
+    python tests/data/record_llama_cpp.py /tmp/toy_gpt_2.gguf --texts > tests/data/llama_cpp_toy_gpt_2.json
     python tests/data/record_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf --titles ml-100k.item > tests/data/llama_cpp_titles.json
+    python tests/data/record_llama_cpp.py /tmp/mistral.gguf --titles ml-100k.item --texts > tests/data/llama_cpp_mistral_vocabulary.json
     python tests/data/record_llama_cpp.py qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --prompts 1 > tests/data/llama_cpp_qwen.json
 
 With `--texts` only token ids are recorded; with `--titles` those of the first 500 titles of RecBole's `ml-100k.item`, by row
-and without the titles themselves. `--prompts` takes only so many prompts: a large model takes minutes for each.
+and without the titles themselves. The vocabularies of `vocabulary_tests.rs` are recorded with both, from the toys that its tests
+leave in `TOYS`, and Gemma's from its own file. `--prompts` takes only so many prompts: a large model takes minutes for each.
 
 Each number is recorded twice. `as_is` is the file itself: for quantised weights llama.cpp then also rounds the
 activations to 8 bits, which we do not, so our numbers differ a little. `f32` is the same file with its weights
@@ -61,6 +64,24 @@ TEXTS = [
     "broken <|im_start| and<|im_end|>glued<|endoftext|> x",
 ]
 
+# What is special to SentencePiece: its space, its byte tokens, tokens named in a text, line breaks.
+SENTENCE_PIECES = [
+    "<s>[INST] Toy Story [/INST] Heat</s><s>[INST] and then? [/INST]",
+    "</s>Toy Story",
+    "</s> Toy Story",
+    "<bos><start_of_turn>user\nToy Story<end_of_turn>\n<start_of_turn>model\n",
+    "\u2581already\u2581escaped \u2581 both",
+    "<0x0A> spelled <0xE9>, not meant",
+    "one\n\ntwo\n\n\nthree\n\n\n\n",
+    "\t\ttabs     spaces                                  many",
+    "<unk> ab aba baba thsthe",
+    "i",
+    " ",
+    "Å Å \u212b \ufb01 ½ ＡＢＣ",
+    "नमस्ते दुनिया กรุงเทพ مرحبا",
+    "👩‍👩‍👧 🇫🇷 \U0001f9ff",
+]
+
 CHAT = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
 MOVIES = "You recommend movies. Answer with one title."
 PROMPTS = [
@@ -106,8 +127,8 @@ class Server:
         request = urllib.request.Request(self.server.listening_address + path, data, headers)
         return json.load(urllib.request.urlopen(request))
 
-    def ids(self, text):
-        return self.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
+    def ids(self, text, start=False):
+        return self.post("/tokenize", {"content": text, "add_special": start, "parse_special": True})["tokens"]
 
     def logprobs(self, ids, vocabulary, wanted=()):
         """Log-probability after `ids` of the tokens `wanted` and of all that are likely, as a dict by token id."""
@@ -154,7 +175,7 @@ def record(server, vocabulary):
     answers = []
     options = [server.ids(option) for option in OPTIONS]
     for prompt in prompts():
-        ids = server.ids(prompt)
+        ids = server.ids(prompt, start=True)
         first = server.logprobs(ids, vocabulary, {tokens[0] for tokens in options})
         sums = []
         for tokens in options:
@@ -189,13 +210,23 @@ def recorded(path):
     }
 
 
+def texts(path, server):
+    """Ids of the texts, with those that are special to the file's tokenizer."""
+    model = gguf.GGUFReader(path).fields["tokenizer.ggml.model"].contents()
+    chosen = TEXTS + (SENTENCE_PIECES if model == "llama" or "--titles" in sys.argv else [])
+    return [{"text": text, "ids": server.ids(text)} for text in chosen]
+
+
 def only_ids(path):
     """Token ids and nothing else."""
     server = Server(path)
+    found = {"recorded": recorded(path)}
     if "--texts" in sys.argv:
-        return {"recorded": recorded(path), "texts": [{"text": text, "ids": server.ids(text)} for text in TEXTS]}
-    rows = pathlib.Path(sys.argv[3]).read_text(encoding="utf-8").splitlines()[1 : 1 + TITLES]
-    return {"recorded": recorded(path), "titles": [server.ids(row.split("\t")[1]) for row in rows]}
+        found["texts"] = texts(path, server)
+    if "--titles" in sys.argv:
+        rows = pathlib.Path(sys.argv[sys.argv.index("--titles") + 1]).read_text(encoding="utf-8").splitlines()[1 : 1 + TITLES]
+        found["titles"] = [server.ids(row.split("\t")[1]) for row in rows]
+    return found
 
 
 def main():
@@ -207,9 +238,9 @@ def main():
         f32 = pathlib.Path(folder) / "f32.gguf"
         vocabulary = expanded(path, f32)
         server = Server(path)
-        texts = [{"text": text, "ids": server.ids(text)} for text in TEXTS]
+        spelled = texts(path, server)
         counts = [len(server.ids(option)) for option in OPTIONS]
-        lengths = [len(server.ids(prompt)) for prompt in prompts()]
+        lengths = [len(server.ids(prompt, start=True)) for prompt in prompts()]
         quantised = record(server, vocabulary)
         exact = record(Server(f32), vocabulary)
     answers = []
@@ -221,7 +252,7 @@ def main():
             for o, n, q, f in zip(OPTIONS, counts, sums_q, sums_f)
         ]
         answers.append({"prompt": prompt, "tokens": length, "reply": reply, "first_token": first, "options": options})
-    print(laid_out({"recorded": recorded(path), "texts": texts, "prompts": answers}))
+    print(laid_out({"recorded": recorded(path), "texts": spelled, "prompts": answers}))
 
 
 if __name__ == "__main__":

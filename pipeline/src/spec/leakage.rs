@@ -64,16 +64,21 @@ impl<'a> Hidden<'a> {
 
     /// The first of these outputs among what an artifact was made with, itself included.
     fn meets(&self, edge: &Edge, rule: &NoLeakage, above: &'a [Node]) -> Option<(usize, &'a str)> {
-        let mut open = vec![(edge.node, edge.port)];
+        let mut open = vec![(edge.node, edge.port, rule.through.is_empty())];
         let mut seen = BTreeSet::new();
-        while let Some(at) = open.pop() {
-            if self.own.contains(&at) || self.whole.contains(&at) {
+        while let Some((node, port, counts)) = open.pop() {
+            let at = (node, port);
+            if counts && (self.own.contains(&at) || self.whole.contains(&at)) {
                 return Some(at);
             }
             // Another output of a node that was seen has the same ancestors; what is above a node that drew is met on its way.
-            if !self.drew.contains(&at.0) && seen.insert(at.0) {
-                let ports = above[at.0].inputs.iter().filter(|(port, _)| !rule.except.contains(&port.as_str()));
-                open.extend(ports.flat_map(|(_, edges)| edges).map(|edge| (edge.node, edge.port)));
+            if !self.drew.contains(&node) && seen.insert((node, counts)) {
+                for (name, edges) in &above[node].inputs {
+                    if !rule.except.contains(&name.as_str()) {
+                        let counts = counts || rule.through.contains(&name.as_str());
+                        open.extend(edges.iter().map(|edge| (edge.node, edge.port, counts)));
+                    }
+                }
             }
         }
         None

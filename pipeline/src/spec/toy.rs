@@ -162,6 +162,8 @@ pub struct Score {
     apart: bool,
     /// Whether the log that the world was made from is out of sight too.
     drawn: bool,
+    /// Whether policies may be made with the world, but not by what was measured in it.
+    told: bool,
     /// Whether only settled learners are scored.
     settled: bool,
     /// How to clip the policies that are connected.
@@ -186,7 +188,8 @@ impl Stage for Score {
         let rule = NoLeakage {
             port: "world",
             from: "policies",
-            except: &["metrics"],
+            except: if self.told { &[] } else { &["metrics"] },
+            through: if self.told { &["metrics"] } else { &[] },
             drawn_from: self.drawn.then_some("interactions"),
             why: "judge apart",
             help: "another world",

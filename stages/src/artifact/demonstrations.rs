@@ -12,7 +12,10 @@ use arrow::array::{
 };
 use pipeline::{Artifact, IdSpaces};
 
-use super::frame;
+use super::{Origin, World, frame};
+
+/// The column that demonstrations of a search have.
+const SEARCHED_IN: &str = "searched_in";
 
 /// Why an episode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +70,8 @@ pub struct Step {
     pub reward: f32,
     /// The candidates that the model chose from.
     pub candidates: Vec<u32>,
-    /// The model's score of each candidate (natural-log probability a token), empty where the provider has none.
+    /// The model's score of each candidate (natural-log probability a token), empty where the provider has none. Of a search: the value
+    /// of the best path that begins with each candidate, −∞ where none was followed.
     pub scores: Vec<f32>,
     /// The key of the call behind it, see [`Calls`].
     pub call: String,
@@ -108,14 +112,39 @@ impl Trajectory {
 /// Arrow IPC, one row a step, ordered by trajectory and step: `trajectory: u32`, `user: u32`, `step: u32`, `item: u32`,
 /// `reward: f32`, `end: utf8` (of the trajectory: `similar`, `low_reward`, `category`, `stopped` or `horizon`), `candidates:
 /// list<u32>`,
-/// `scores: list<f32>`, `call: utf8`.
+/// `scores: list<f32>`, `call: utf8`; of demonstrations that were searched for also `searched_in: utf8`, the same in every row: a JSON
+/// list of the [origins](Origin).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demonstrations {
     /// The episodes.
     pub trajectories: Vec<Trajectory>,
+    /// The worlds in which they were searched for: whoever shows or copies them knows what these know, as if it had learned there.
+    pub searched_in: Vec<Origin>,
 }
 
 impl Demonstrations {
+    /// Episodes that were not searched for.
+    #[must_use]
+    pub fn new(trajectories: Vec<Trajectory>) -> Self {
+        Self { trajectories, searched_in: Vec::new() }
+    }
+
+    /// The same, searched for in `model` by a stage of the kind `stage`.
+    #[must_use]
+    pub fn searched(mut self, stage: &str, model: &World) -> Self {
+        let origin = Origin::of(stage, model);
+        if !self.searched_in.contains(&origin) {
+            self.searched_in.push(origin);
+        }
+        self
+    }
+
+    /// [`World::rewards_digest`] of the worlds behind a search.
+    #[must_use]
+    pub fn searched_worlds(&self) -> Vec<String> {
+        self.searched_in.iter().map(|origin| origin.learned_in.clone()).collect()
+    }
+
     /// All steps in file order with the trajectory and step they belong to.
     pub fn steps(&self) -> impl Iterator<Item = (usize, usize, &Step)> {
         self.trajectories
@@ -167,6 +196,11 @@ impl Demonstrations {
         let (end, call) = (frame::column::<StringArray>(batch, "end")?, frame::column::<StringArray>(batch, "call")?);
         let candidates = frame::column::<ListArray>(batch, "candidates")?;
         let scores = frame::column::<ListArray>(batch, "scores")?;
+        if batch.schema().column_with_name(SEARCHED_IN).is_some() && batch.num_rows() > 0 {
+            let searched = frame::column::<StringArray>(batch, SEARCHED_IN)?;
+            self.searched_in =
+                serde_json::from_str(searched.value(0)).context("where it was searched cannot be read")?;
+        }
         for row in 0..batch.num_rows() {
             let (t, s) = (trajectory.value(row) as usize, step.value(row) as usize);
             if s == 0 {
@@ -217,23 +251,23 @@ impl Artifact for Demonstrations {
             scores.append(true);
         }
         let of = |t: usize| &self.trajectories[t];
-        let batch = frame::batch_within(
-            Self::KIND,
-            Self::FORMAT,
-            spaces,
-            vec![
-                ("trajectory", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| t as u32)))),
-                ("user", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| of(t).user)))),
-                ("step", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, s, _)| s as u32)))),
-                ("item", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, _, c)| c.item)))),
-                ("reward", Arc::new(Float32Array::from_iter_values(self.steps().map(|(_, _, c)| c.reward)))),
-                ("end", Arc::new(StringArray::from_iter_values(self.steps().map(|(t, _, _)| of(t).end.name())))),
-                ("candidates", Arc::new(candidates.finish())),
-                ("scores", Arc::new(scores.finish())),
-                ("call", Arc::new(StringArray::from_iter_values(self.steps().map(|(_, _, c)| &c.call)))),
-            ],
-        )?;
-        frame::write_arrow(path, &batch)
+        let searched = (!self.searched_in.is_empty()).then(|| serde_json::to_string(&self.searched_in)).transpose()?;
+        let mut columns: Vec<(&str, Arc<dyn Array>)> = vec![
+            ("trajectory", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| t as u32)))),
+            ("user", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(t, _, _)| of(t).user)))),
+            ("step", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, s, _)| s as u32)))),
+            ("item", Arc::new(UInt32Array::from_iter_values(self.steps().map(|(_, _, c)| c.item)))),
+            ("reward", Arc::new(Float32Array::from_iter_values(self.steps().map(|(_, _, c)| c.reward)))),
+            ("end", Arc::new(StringArray::from_iter_values(self.steps().map(|(t, _, _)| of(t).end.name())))),
+            ("candidates", Arc::new(candidates.finish())),
+            ("scores", Arc::new(scores.finish())),
+            ("call", Arc::new(StringArray::from_iter_values(self.steps().map(|(_, _, c)| &c.call)))),
+        ];
+        // Only where there is something to say: other files stay as they were.
+        if let Some(searched) = searched {
+            columns.push((SEARCHED_IN, Arc::new(StringArray::from_iter_values(self.steps().map(|_| &searched)))));
+        }
+        frame::write_arrow(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
     }
 
     fn read(path: &Path) -> Result<Self> {
@@ -361,7 +395,7 @@ mod tests {
     fn a_digest_tells_apart_what_is_learned_from_and_nothing_else() {
         let step = |item, reward| Step { item, reward, candidates: vec![1, 2], scores: vec![], call: "a".to_owned() };
         let first = Trajectory { user: 3, steps: vec![step(1, 2.0), step(2, 1.0)], end: Termination::Horizon };
-        let one = Demonstrations { trajectories: vec![first] };
+        let one = Demonstrations::new(vec![first]);
         let changed = |change: fn(&mut Trajectory)| {
             let mut other = one.clone();
             change(&mut other.trajectories[0]);
@@ -377,10 +411,29 @@ mod tests {
             changed(|t| t.steps[0].candidates.truncate(1)),
             changed(|t| t.steps[1].scores = vec![0.5, 0.5]),
             changed(|t| t.steps.truncate(1)),
-            Demonstrations { trajectories: [&one.trajectories[..], &one.trajectories[..]].concat() }.digest(),
+            Demonstrations::new([&one.trajectories[..], &one.trajectories[..]].concat()).digest(),
             one.digest(),
         ];
         assert_eq!(BTreeSet::from(others).len(), 10);
+    }
+
+    #[test]
+    fn where_it_was_searched_stands_in_the_file_and_only_then() {
+        let step =
+            Step { item: 1, reward: 2.0, candidates: vec![1], scores: vec![f32::NEG_INFINITY], call: String::new() };
+        let plain = Demonstrations::new(vec![Trajectory { user: 0, steps: vec![step], end: Termination::Stopped }]);
+        let world = crate::env::cluster_world(&[1.0, 2.0], 1, 1, 3, 1);
+        let searched = plain.clone().searched("demonstrate.search", &world).searched("demonstrate.search", &world);
+        assert_eq!(searched.searched_worlds(), [world.rewards_digest()]);
+        let folder = tempfile::tempdir().unwrap();
+        let columns = |name: &str, demonstrations: &Demonstrations| {
+            let path = folder.path().join(name);
+            demonstrations.write(&path).unwrap();
+            assert_eq!(Demonstrations::read(&path).unwrap(), *demonstrations);
+            assert_eq!(Demonstrations::one(&path, 0).unwrap().as_ref(), demonstrations.trajectories.first());
+            frame::read_arrow(&path, Demonstrations::KIND, Demonstrations::FORMAT).unwrap().num_columns()
+        };
+        assert_eq!((columns("plain", &plain), columns("searched", &searched)), (9, 10));
     }
 
     #[test]

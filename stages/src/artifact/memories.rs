@@ -12,11 +12,11 @@ use super::frame;
 /// One thing remembered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Memory {
-    /// What the reflector wrote after an episode.
+    /// What the reflector wrote after an episode, or the hint that `hint_policy` chose.
     Reflection {
         /// The episode's user.
         user: u32,
-        /// What the episode returned.
+        /// What the episode returned; of a hint NDCG@10 in the user's session.
         total: f32,
         /// The words.
         text: String,
@@ -47,7 +47,7 @@ impl Memory {
 }
 
 /// Parquet, one row a memory, oldest first: `kind: utf8` (`reflection` or `action`), `user: u32`, `step: u32?`, `item: u32?`,
-/// `value: f32` (the critic's value, of a reflection the episode's return), `advantage: f32?`, `text: utf8?`.
+/// `value: f32` (the critic's value, of a reflection the episode's return, of a hint NDCG@10), `advantage: f32?`, `text: utf8?`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memories(pub Vec<Memory>);
 

@@ -44,6 +44,9 @@ pub struct Metric {
     /// - `untrained`: the share of the row's policies that have the parameters they began with; only where there is one.
     /// - `missing`: no number (all are 0). A baseline that could not be made; the remark says what to connect.
     ///
+    /// - `ndcg` (NDCG@10), `gain` (less that of the reference prompt), `gain_corrected` (of the oracle, less what luck gives it),
+    ///   `lead_over_random`, `lead_over_best_fixed`, `lead_over_states_exchanged`, `detectable_gain` and `detectable_lead` (the smallest
+    ///   that are found with a power of 80 %): only of `hint_policy`, means over sessions.
     /// - `calls`, `prompt_tokens`, `completion_tokens`: requests and tokens of a language model per episode, see
     ///   [`EpisodeUsage`](super::EpisodeUsage); only where that is connected and all its episodes know it.
     ///

@@ -32,7 +32,8 @@ pub struct Origin {
     /// The source of those distances: it decides whether equal ones are a privilege. Absent in policies of earlier versions.
     #[serde(default)]
     pub distances: Option<DistancesFrom>,
-    /// [`World::rewards_digest`] of the worlds that the policies behind it learned in: what it began from, and what it was held near.
+    /// [`World::rewards_digest`] of the worlds that the policies behind it learned in: what it began from, and what it was held near;
+    /// and of the worlds in which its demonstrations were searched for.
     #[serde(default)]
     pub learned_in_before: Vec<String>,
     /// Whether items may be recommended again there: the policy is evaluated and served in the same way.

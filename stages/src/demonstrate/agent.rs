@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lookahead::{self, LeafValue};
 use crate::ground::MatchSettings;
 use crate::llm::{LlmConfig, RateBy};
 
@@ -45,9 +46,75 @@ pub enum Actor {
     Choose,
     /// It writes a title, which is matched to the catalogue.
     Write(TitleGeneration),
+    /// It chooses one of the retriever's candidates by a search over imagined turns in the world at `model` (SLINVIT, arXiv
+    /// 2402.16181). Each imagined turn is told to the model as if it had happened, with the imagined reward. A step's scores are the
+    /// values of the best paths that begin with its candidates; −∞ of candidates that were not followed. Needs `agent: act_only`.
+    Search(ModelSearch),
     /// It rates each item of the catalogue once, for no user in particular, as the stage `rate` does. Each turn recommends the
     /// best item of the whole catalogue that the episode has not shown, without a call. Needs `agent: act_only`.
     Rate(CatalogueRating),
+}
+
+/// How an actor searches. A path of d imagined turns is worth Σ_{t<d} γ^t·(r̂_t + α·ln π_t) + γ^d·V(leaf), with the reward r̂ of the
+/// world at `model` and the probability π that the language model gives the candidate; the first item of the best path is recommended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSearch {
+    /// Number of candidates that are followed from each imagined turn, at least 1: those with the highest r̂ + α·ln π + γ·V. 2 by
+    /// default, as in the authors' code for ALFWorld.
+    pub width: usize,
+    /// Number of imagined turns, at least 1; fewer where the imagined user leaves. 2 by default, from the same place. A turn of
+    /// the episode costs up to 1 + `width` + `width`² + … calls, `depth` terms.
+    pub depth: usize,
+    /// Weight α of ln π against rewards, 0 or more. 0.1 by default, from the same place; it has the unit of a reward. ln π is at most 0,
+    /// so that each further turn costs a little.
+    pub alpha: f64,
+    /// Discount γ of imagined turns, above 0, at most 1. 1 by default, as the returns of the evaluation are not discounted.
+    pub gamma: f64,
+    /// The value of an imagined turn at which the search ends.
+    pub leaf_value: LeafValue,
+    /// Where π comes from.
+    pub prior: SearchPrior,
+}
+
+/// Where the prior of a search comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchPrior {
+    /// The softmax of the scores by which the language model chooses. The candidates of an imagined turn without an answer are
+    /// equally likely.
+    #[default]
+    LanguageModel,
+    /// All candidates are equally likely, and the model is asked nothing: the control.
+    Uniform,
+}
+
+impl Default for ModelSearch {
+    fn default() -> Self {
+        Self {
+            width: 2,
+            depth: 2,
+            alpha: 0.1,
+            gamma: 1.0,
+            leaf_value: LeafValue::default(),
+            prior: SearchPrior::default(),
+        }
+    }
+}
+
+impl ModelSearch {
+    fn check(&self, llm: &LlmConfig, n_candidates: usize) -> Result<(), (String, String)> {
+        lookahead::check(self.width, self.depth, n_candidates, self.gamma)?;
+        if !(self.alpha >= 0.0 && self.alpha.is_finite()) {
+            return Err(("alpha".into(), "a weight of 0 or more".into()));
+        }
+        match llm.lacks_logprobs() {
+            Some(why) if self.prior == SearchPrior::LanguageModel => {
+                Err(("prior".into(), format!("`language_model` needs log-probabilities: {why}; `uniform` needs none")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How the catalogue is rated and ranked.
@@ -101,7 +168,7 @@ pub struct RoleSettings {
     /// Number of users per batch. All episodes of a batch recall the memory as it was before the batch; their own memories are
     /// added after it, in the order of users. The memory therefore does not depend on the order in which episodes end.
     pub memory_batch_size: usize,
-    /// Number of most similar users whose memories are recalled.
+    /// Number of most similar users whose memories an agent that reflects recalls.
     pub n_neighbors: usize,
     /// What the similarity of users is computed from.
     pub similarity: UserSimilarity,
@@ -164,7 +231,7 @@ impl RoleSettings {
 
 impl Actor {
     /// Ranges that no type expresses, and what the model and the other roles must be.
-    pub fn check(&self, llm: &LlmConfig, agent: Agent) -> Result<(), (String, String)> {
+    pub fn check(&self, llm: &LlmConfig, agent: Agent, n_candidates: usize) -> Result<(), (String, String)> {
         let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
         match self {
             Self::Choose => Ok(()),
@@ -176,6 +243,12 @@ impl Actor {
                     return wrong("write.max_tokens", "at least one token");
                 }
                 generation.ground.check().map_err(|(path, wanted)| (format!("write.ground.{path}"), wanted))
+            }
+            Self::Search(search) => {
+                if agent != Agent::ActOnly {
+                    return wrong("search", "an actor that imagines turns plays no other role: `agent: act_only`");
+                }
+                search.check(llm, n_candidates).map_err(|(path, wanted)| (format!("search.{path}"), wanted))
             }
             Self::Rate(rating) => {
                 if agent != Agent::ActOnly {
@@ -211,7 +284,7 @@ mod tests {
         assert_eq!(refused(|s| s.memory_batch_size = 0), "memory_batch_size");
         assert_eq!(refused(|s| s.min_similarity = 2.0), "min_similarity");
         let llm = serde_json::from_value(serde_json::json!({ "gguf": { "asset": "toy" } })).unwrap();
-        let refused_actor = |actor: &Actor, agent| actor.check(&llm, agent).unwrap_err().0;
+        let refused_actor = |actor: &Actor, agent| actor.check(&llm, agent, 10).unwrap_err().0;
         let generation = |change: fn(&mut TitleGeneration)| {
             let mut generation = TitleGeneration::default();
             change(&mut generation);
@@ -225,7 +298,25 @@ mod tests {
         assert_eq!(refused_actor(&rating(1.1), Agent::ActOnly), "rate.weight");
         let empty = CatalogueRating { by: RateBy::Contrasts(Default::default()), weight: 1.0 };
         assert_eq!(refused_actor(&Actor::Rate(empty), Agent::ActOnly), "rate.by.contrasts");
-        assert!(rating(0.5).check(&llm, Agent::ActOnly).is_ok());
-        assert!(Actor::default().check(&llm, Agent::Full).is_ok() && RoleSettings::default().check().is_ok());
+        assert!(rating(0.5).check(&llm, Agent::ActOnly, 10).is_ok());
+        let search = |change: fn(&mut ModelSearch)| {
+            let mut search = ModelSearch::default();
+            change(&mut search);
+            Actor::Search(search)
+        };
+        let refused_search = |change| refused_actor(&search(change), Agent::ActOnly);
+        assert_eq!(refused_actor(&search(|_| ()), Agent::React), "search");
+        assert_eq!(refused_search(|s| s.width = 0), "search.width");
+        assert_eq!(refused_search(|s| s.depth = 0), "search.depth");
+        assert_eq!(refused_search(|s| (s.width, s.depth) = (10, 4)), "search.depth", "1111 calls a turn");
+        assert_eq!(refused_search(|s| s.alpha = -0.1), "search.alpha");
+        assert_eq!(refused_search(|s| s.gamma = 0.0), "search.gamma");
+        assert!(search(|s| s.depth = 9).check(&llm, Agent::ActOnly, 10).is_ok());
+        let server = serde_json::json!({ "openai": { "model": "m" } });
+        let server = serde_json::from_value(server).unwrap();
+        let refused = search(|_| ()).check(&server, Agent::ActOnly, 10).unwrap_err();
+        assert!(refused.0 == "search.prior" && refused.1.contains("logprobs: true"), "{refused:?}");
+        assert!(search(|s| s.prior = SearchPrior::Uniform).check(&server, Agent::ActOnly, 10).is_ok());
+        assert!(Actor::default().check(&llm, Agent::Full, 10).is_ok() && RoleSettings::default().check().is_ok());
     }
 }

@@ -6,10 +6,12 @@ use anyhow::Result;
 use pipeline::Artifact as _;
 
 use super::Demonstrate;
-use super::agent::Actor;
+use super::agent::{Actor, SearchPrior};
+use super::lookahead::nodes;
 use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
 use crate::llm::Workload;
+use crate::prompting::Strategy;
 
 /// Tokens of the fixed text: default instructions, the format of the answer, the chat template.
 const FIXED_TOKENS: f64 = 90.0;
@@ -22,7 +24,7 @@ const TITLE_TOKENS: f64 = 7.0;
 
 impl Demonstrate {
     /// The calls of every role at every turn of each user, with prompts of average length. It is an upper estimate: stored answers
-    /// cost nothing, users may leave early, and most titles match at the first attempt.
+    /// cost nothing, users may leave early, also imagined ones, and most titles match at the first attempt.
     pub(super) fn cost(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
         let items = made("items").map(|items| Items::read(&items)).transpose()?;
         if let Actor::Rate(rating) = &self.actor {
@@ -36,10 +38,15 @@ impl Demonstrate {
         let mut texts = Vec::new();
         let mut choices = 0;
         match &self.actor {
-            Actor::Choose => choices = turns,
+            Actor::Choose => choices = turns * self.rankings() as u64,
+            Actor::Search(search) => {
+                let asks = search.prior == SearchPrior::LanguageModel;
+                choices = if asks { turns * nodes(search.width, search.depth, self.n_candidates) } else { 0 };
+            }
             Actor::Rate(_) => {}
             Actor::Write(generation) => texts.push((turns, generation.max_tokens)),
         }
+        choices += self.examples.questions() as u64;
         if agent.plans() {
             texts.push((turns, roles.max_thought_tokens));
         }
@@ -75,6 +82,21 @@ impl Demonstrate {
         format!(" in {rounds} {} of batches", if rounds == 1 { "round" } else { "rounds" })
     }
 
+    /// Items that the beginning of a prompt names, on average over the strategies.
+    fn told_items(&self) -> f64 {
+        let history = &self.log_history;
+        let of = |strategy: &Strategy| match strategy {
+            Strategy::ItemOnly => 0,
+            Strategy::TopRated => self.n_liked,
+            Strategy::Recent | Strategy::Proximal | Strategy::Clusters => history.length,
+            Strategy::Global => history.length + history.n_examples * (history.example_length + 1),
+        };
+        let strategies = self.played_strategies();
+        let told = strategies.iter().map(of).sum::<usize>() as f64 / strategies.len() as f64;
+        let examples = &self.examples;
+        told + if examples.is_none() { 0.0 } else { (examples.count * (examples.length + 1)) as f64 }
+    }
+
     /// Tokens of a prompt on average.
     fn prompt_tokens(&self, horizon: Option<usize>, items: Option<&Items>) -> f64 {
         let bytes = |items: &Items| {
@@ -88,7 +110,7 @@ impl Demonstrate {
         let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
         FIXED_TOKENS
             + own
-            + (title + 1.0) * self.n_liked as f64
+            + (title + 1.0) * self.told_items()
             + (title + FEEDBACK_TOKENS) * shown
             + (title + 3.0) * self.n_candidates as f64
     }
@@ -118,6 +140,16 @@ mod tests {
         let said = full.cost(&|_| None).unwrap().unwrap();
         // Four texts of 24, 32, 8 and 64 tokens for each of four users.
         assert!(said.contains("about 16 calls, 3888 tokens"), "{said}");
+        let searching = |search| {
+            let search = serde_json::from_value(search).unwrap();
+            let searching = Demonstrate { actor: Actor::Search(search), ..stage.clone() };
+            searching.cost(&|_| None).unwrap().unwrap()
+        };
+        // 1 + 3 + 9 nodes at each of four turns.
+        let said = searching(serde_json::json!({ "width": 3, "depth": 3 }));
+        assert!(said.contains("about 52 calls"), "{said}");
+        let said = searching(serde_json::json!({ "prior": "uniform" }));
+        assert!(said.contains("about 0 calls"), "{said}");
         let rating = serde_json::from_value(serde_json::json!({ "by": { "grade": {} } })).unwrap();
         let rating = Demonstrate { actor: Actor::Rate(rating), ..stage.clone() };
         let said = rating.cost(&|_| None).unwrap().unwrap();

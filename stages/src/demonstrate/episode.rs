@@ -1,18 +1,22 @@
-//! One episode: retrieve candidates, plan, choose or generate a title, step the world, criticise, reflect.
+//! One episode: retrieve candidates, plan, choose, search or generate a title, step the world, criticise, reflect.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use super::agent::Actor;
+use super::agent::{Actor, ModelSearch, SearchPrior};
+use super::lookahead::{Lookahead, Prior, Uniform, best, log_softmax, uniform};
 use super::memory::RecalledMemory;
 use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
-use crate::env::{Episodes, next_candidates};
+use crate::env::{Episodes, ImaginedEpisode, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{AwaitsBatch, CachedLlm, Conversation, FailedCall, Rated, parse_integer};
+use crate::llm::{
+    AwaitsBatch, CachedLlm, Conversation, ConversationFactory, FailedCall, ParsedChoice, Rated, parse_integer,
+};
+use crate::prompting::{Aggregate, CandidateOrders};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
 const MAX_ADVISED: usize = 3;
@@ -22,6 +26,8 @@ pub(super) const MAX_INVALID: usize = 8;
 /// Runs episodes; shared by all episodes of a stage.
 pub(super) struct EpisodeRunner<'a> {
     pub world: &'a World,
+    /// Where a search imagines turns.
+    pub model: Option<&'a World>,
     /// What is retrieved, or the rated catalogue.
     pub candidates: &'a Candidates,
     /// The ratings behind the catalogue, of an actor that rates.
@@ -33,6 +39,10 @@ pub(super) struct EpisodeRunner<'a> {
     pub cache: &'a CachedLlm<'a>,
     /// Number of candidates that the model sees.
     pub n_candidates: usize,
+    /// The orders in which they are offered.
+    pub orders: CandidateOrders,
+    /// How several rankings become one.
+    pub aggregate: Aggregate,
     /// Called before each decision; `false` where another episode failed and this one stops, too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
     /// Called after each decision with its user and turn; again where an episode is replayed behind a batch.
@@ -70,10 +80,13 @@ pub(super) struct AnswerCheck {
 
 impl AnswerCheck {
     /// Counts the decision about a user at a turn; `first` is the episode's first invalid answer.
-    fn record(&self, (user, turn): (u32, usize), item: Option<u32>, first: &Arc<Call>) {
+    fn record(&self, (user, turn): (u32, usize), item: Option<u32>, first: Option<&Arc<Call>>) {
         if item.is_some() {
             self.any_valid.store(true, Ordering::Relaxed);
-        } else if self.invalid.add(user, turn) >= MAX_INVALID && !self.any_valid.load(Ordering::Relaxed) {
+        } else if self.invalid.add(user, turn) >= MAX_INVALID
+            && !self.any_valid.load(Ordering::Relaxed)
+            && let Some(first) = first
+        {
             self.first_invalid.get_or_init(|| first.clone());
         }
     }
@@ -102,17 +115,20 @@ struct Decision {
     item: Option<u32>,
     candidates: Vec<u32>,
     scores: Vec<f32>,
-    call: Arc<Call>,
+    /// None where no model was asked.
+    call: Option<Arc<Call>>,
 }
 
 /// One user's episode while it runs.
 struct RunningEpisode<'a> {
     runner: &'a EpisodeRunner<'a>,
     user: u32,
-    conversation: &'a mut dyn Conversation,
+    /// One for each beginning, so that each is evaluated once.
+    conversations: Vec<Box<dyn Conversation + 'a>>,
     episodes: Episodes<'a>,
     recalled: &'a RecalledMemory,
-    prefix: Vec<String>,
+    /// What is told before the episode, one beginning a strategy; the first is that of the other roles.
+    prefixes: Vec<Vec<String>>,
     shown: Vec<String>,
     /// The critic's last value; 0 before the first turn.
     value: f32,
@@ -120,24 +136,29 @@ struct RunningEpisode<'a> {
 }
 
 impl EpisodeRunner<'_> {
-    /// Runs the whole episode of `user`. `liked` are the items that the prompt names as favourites, `recalled` are the recalled
-    /// memories. `None` where the episode was stopped.
+    /// Runs the whole episode of `user`. `prefixes` are the beginnings of its prompts, `recalled` are the recalled memories. `None`
+    /// where the episode was stopped.
     pub fn run(
         &self,
         user: u32,
-        liked: &[u32],
+        mut prefixes: Vec<Vec<String>>,
         recalled: &RecalledMemory,
-        conversation: &mut dyn Conversation,
+        conversations: &ConversationFactory,
     ) -> Result<Option<EpisodeResult>> {
-        let mut prefix = self.roles.prompt.prefix(liked)?;
         if !recalled.reflections.is_empty() {
-            prefix.push(self.roles.prompt.reflections_line(&recalled.reflections)?);
+            let line = self.roles.prompt.reflections_line(&recalled.reflections)?;
+            prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
         }
+        if !recalled.hints.is_empty() {
+            let line = self.roles.prompt.hint_line(&recalled.hints.join(" "))?;
+            prefixes.iter_mut().for_each(|prefix| prefix.push(line.clone()));
+        }
+        let conversations = prefixes.iter().map(|_| conversations()).collect();
         let episodes = Episodes::new(self.world, &[user]);
         let trajectory = Trajectory { user, steps: vec![], end: crate::artifact::Termination::Horizon };
         let result = EpisodeResult { trajectory, calls: vec![], invalid: None, unparsed_values: 0, memories: vec![] };
         let (runner, shown, value) = (self, vec![], 0.0);
-        RunningEpisode { runner, user, conversation, episodes, recalled, prefix, shown, value, result }.run()
+        RunningEpisode { runner, user, conversations, episodes, recalled, prefixes, shown, value, result }.run()
     }
 
     /// The item of a title: by its letters, else, where the provider has an embedding model, by its embedding.
@@ -195,39 +216,41 @@ impl RunningEpisode<'_> {
         let first = candidates[0];
         let Decision { item, candidates, scores, call } = match runner.actor {
             Actor::Choose => self.choose(candidates)?,
+            Actor::Search(search) => self.search(search, candidates)?,
             Actor::Write(generation) => {
                 self.generate_title(&candidates, generation.max_attempts, generation.max_tokens)?
             }
             Actor::Rate(_) => self.best_rated(candidates)?,
         };
-        if item.is_none() {
+        if let (None, Some(call)) = (item, &call) {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
         }
         if let Some(check) = &runner.answer_check {
-            let first = self.result.invalid.as_ref().map_or(&call, |(first, _)| first);
-            check.record((self.user, self.shown.len()), item, first);
+            check.record((self.user, self.shown.len()), item, self.result.invalid.as_ref().map(|(first, _)| first));
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;
         let reward = *self.episodes.rewards(0).last().context("a step without a reward")?;
         self.shown.push(runner.roles.prompt.feedback_line(item, reward)?);
-        let call = call.key.clone();
+        let call = call.map_or_else(String::new, |call| call.key.clone());
         self.result.trajectory.steps.push(Step { item, reward, candidates, scores, call });
         Ok(())
     }
 
-    /// The context of a decision about these candidates, with the planner's thought.
-    fn context(&mut self, candidates: &[u32]) -> Result<Vec<String>> {
+    /// The contexts of a decision about these candidates, one a beginning, with the planner's thought.
+    fn contexts(&mut self, candidates: &[u32]) -> Result<Vec<Vec<String>>> {
         let roles = &self.runner.roles;
-        let mut context = roles.prompt.context(&self.prefix, &self.shown);
-        context.extend(self.advice(candidates)?);
+        let advice = self.advice(candidates)?;
+        let of = |prefix: &Vec<String>| roles.prompt.context(prefix, &self.shown).into_iter().chain(advice.clone());
+        let mut contexts: Vec<Vec<String>> = self.prefixes.iter().map(|prefix| of(prefix).collect()).collect();
         if roles.agent.plans() {
-            let thought = first_line(&self.write(&roles.thought(&context)?)?.0);
+            let thought = first_line(&self.write(&roles.thought(&contexts[0])?)?.0);
             if !thought.is_empty() {
-                context.push(roles.prompt.thought_line(&thought)?);
+                let line = roles.prompt.thought_line(&thought)?;
+                contexts.iter_mut().for_each(|context| context.push(line.clone()));
             }
         }
-        Ok(context)
+        Ok(contexts)
     }
 
     /// The best of the rated catalogue, with the scores of the next ones.
@@ -240,22 +263,63 @@ impl RunningEpisode<'_> {
         let item = candidates[0];
         let calls = runner.rated.and_then(|rated| rated.calls[item as usize].first());
         let call = calls.context("an actor that rates without ratings")?.clone();
-        Ok(Decision { item: Some(item), candidates, scores, call })
+        Ok(Decision { item: Some(item), candidates, scores, call: Some(call) })
     }
 
     /// Lets the model choose one of the candidates.
     fn choose(&mut self, candidates: Vec<u32>) -> Result<Decision> {
-        let context = self.context(&candidates)?;
-        let request = self.runner.roles.prompt.request(context, &candidates);
-        let (reading, used) = self.runner.cache.choose(self.conversation, &request)?;
-        let call = used[0].clone();
-        self.result.calls.extend(used);
-        Ok(Decision { item: reading.index.map(|index| candidates[index]), candidates, scores: reading.scores, call })
+        let runner = self.runner;
+        let (mut first, mut rankings) = (None, Vec::new());
+        for (at, context) in self.contexts(&candidates)?.iter().enumerate() {
+            let conversation = &mut *self.conversations[at];
+            let asked = runner.orders.ask(runner.cache, conversation, runner.roles.prompt, context, &candidates)?;
+            first.get_or_insert((asked.index, asked.choices[0].clone()));
+            rankings.extend(asked.rankings);
+            self.result.calls.extend(asked.calls);
+        }
+        let (index, call) = first.context("a decision without a prompt")?;
+        // Of a single ranking the provider's own choice counts: it may choose without scores.
+        let single = self.prefixes.len() * runner.orders.orders == 1;
+        let index = if single { index } else { runner.aggregate.winner(&rankings) };
+        // On the model's own scale, whatever rule chose.
+        let scores = Aggregate::MeanScore.scores(&rankings);
+        Ok(Decision { item: index.map(|index| candidates[index]), candidates, scores, call: Some(call) })
+    }
+
+    /// Searches over imagined turns for one of the candidates. Where the model does not answer at the turn itself, none is chosen.
+    fn search(&mut self, search: &ModelSearch, candidates: Vec<u32>) -> Result<Decision> {
+        let runner = self.runner;
+        let model = runner.model.context("a search without a world at `model`")?;
+        let lookahead = Lookahead {
+            candidates: runner.candidates,
+            n_candidates: runner.n_candidates,
+            width: search.width,
+            depth: search.depth,
+            alpha: search.alpha,
+            gamma: search.gamma,
+            leaf_value: search.leaf_value,
+        };
+        let history = ImaginedEpisode::new(model, self.user, self.episodes.items(0), self.episodes.rewards(0));
+        let (values, call) = match search.prior {
+            SearchPrior::Uniform => {
+                let log_prior = uniform(candidates.len());
+                (lookahead.values(&history, &candidates, &log_prior, &mut Uniform)?, None)
+            }
+            SearchPrior::LanguageModel => {
+                let choice = self.choose(candidates.clone())?;
+                let Decision { item: Some(_), scores, call, .. } = choice else { return Ok(choice) };
+                let log_prior = log_probabilities(&scores)?;
+                (lookahead.values(&history, &candidates, &log_prior, &mut AskedPrior(self))?, call)
+            }
+        };
+        let item = Some(candidates[best(&values)]);
+        let scores = values.into_iter().map(|value| value as f32).collect();
+        Ok(Decision { item, candidates, scores, call })
     }
 
     /// Lets the model write a title, again where it matches no item that may be shown.
     fn generate_title(&mut self, candidates: &[u32], max_attempts: u64, max_tokens: u32) -> Result<Decision> {
-        let context = &self.context(candidates)?;
+        let context = &self.contexts(candidates)?.swap_remove(0);
         let roles = &self.runner.roles;
         let grounder = self.runner.grounder.context("an actor that writes titles without a catalogue")?;
         let mut writing = roles.line(context, roles.prompt.completion_prefix().to_owned(), max_tokens);
@@ -268,7 +332,7 @@ impl RunningEpisode<'_> {
             let item = item.filter(|&item| self.episodes.episode(0).allowed(item));
             writing.draw += 1;
             if item.is_some() || writing.draw >= max_attempts {
-                return Ok(Decision { item, candidates: vec![], scores: vec![], call });
+                return Ok(Decision { item, candidates: vec![], scores: vec![], call: Some(call) });
             }
         }
     }
@@ -291,7 +355,7 @@ impl RunningEpisode<'_> {
         let (item, reward) = (step.item, step.reward);
         let mut value = Some(0.0);
         if self.episodes.end(0).is_none() {
-            let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
+            let context = self.runner.roles.prompt.context(&self.prefixes[0], &self.shown);
             let answer = self.write(&self.runner.roles.critique(&context)?)?.0;
             value = parse_integer(&answer, CRITIC_SCALE).map(|number| number as f32);
         }
@@ -309,7 +373,7 @@ impl RunningEpisode<'_> {
     /// Remembers the reflection on the episode.
     fn reflect(&mut self) -> Result<()> {
         let (turns, left) = (self.shown.len(), self.result.trajectory.end.terminal());
-        let context = self.runner.roles.prompt.context(&self.prefix, &self.shown);
+        let context = self.runner.roles.prompt.context(&self.prefixes[0], &self.shown);
         let text = first_line(&self.write(&self.runner.roles.reflection(&context, turns, left)?)?.0);
         if !text.is_empty() {
             let (user, total) = (self.user, self.result.trajectory.total() as f32);
@@ -319,8 +383,40 @@ impl RunningEpisode<'_> {
     }
 
     fn write(&mut self, writing: &crate::llm::CompletionRequest) -> Result<(String, Arc<Call>)> {
-        let (text, call) = self.runner.cache.write(self.conversation, writing)?;
+        let (text, call) = self.runner.cache.write(&mut *self.conversations[0], writing)?;
         self.result.calls.push(call.clone());
         Ok((text, call))
     }
+}
+
+/// Asks the model at imagined turns, which it is told as if they had happened.
+struct AskedPrior<'r, 'a>(&'r mut RunningEpisode<'a>);
+
+impl Prior for AskedPrior<'_, '_> {
+    fn log_probabilities(&mut self, imagined: &[(u32, f32)], candidates: &[u32]) -> Result<Vec<f64>> {
+        let episode = &mut *self.0;
+        let prompt = episode.runner.roles.prompt;
+        let mut shown = episode.shown.clone();
+        for &(item, reward) in imagined {
+            shown.push(prompt.feedback_line(item, reward)?);
+        }
+        let request = prompt.request(prompt.context(&episode.prefixes[0], &shown), candidates);
+        let (reading, used) = episode.runner.cache.choose(&mut *episode.conversations[0], &request)?;
+        episode.result.calls.extend(used);
+        match reading {
+            ParsedChoice { index: None, scores } if scores.is_empty() => Ok(uniform(candidates.len())),
+            ParsedChoice { scores, .. } => log_probabilities(&scores),
+        }
+    }
+}
+
+/// ln π of the options of a valid answer.
+fn log_probabilities(scores: &[f32]) -> Result<Vec<f64>> {
+    if scores.is_empty() {
+        bail!(
+            "an answer gives no probabilities of its options, which guide the search\nhelp: use a model that gives them, such as a \
+             server with `logprobs: true`, or set `prior: uniform`"
+        );
+    }
+    Ok(log_softmax(scores))
 }

@@ -105,7 +105,7 @@ impl Stage for FromLog {
         if timeless > 0 {
             cx.note("users without an order of time", format!("{timeless}; their interactions are shuffled"));
         }
-        Ok(Outputs { demonstrations: Demonstrations { trajectories } })
+        Ok(Outputs { demonstrations: Demonstrations::new(trajectories) })
     }
 }
 

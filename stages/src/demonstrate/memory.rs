@@ -1,5 +1,6 @@
 //! The agent's memory: reflections and advantages of earlier episodes, recalled for a user from the most similar users. The search
-//! is exact, over the world's user vectors or over embeddings of the users' profiles.
+//! is exact, over the world's user vectors or over embeddings of the users' profiles. An agent without a reflector recalls the texts
+//! of the user itself, which `hint_policy` chose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,8 @@ pub(super) struct RecalledMemory {
     pub reflections: Vec<String>,
     /// Sum of the advantages of each item with these users.
     pub advantages: BTreeMap<u32, f32>,
+    /// Texts of the user itself, oldest first.
+    pub hints: Vec<String>,
 }
 
 impl<'a> MemoryStore<'a> {
@@ -93,6 +96,15 @@ impl<'a> MemoryStore<'a> {
         recalled
     }
 
+    /// The texts that are remembered of `user` itself, oldest first, as hints: what an agent without a reflector recalls.
+    pub fn own(&self, user: u32) -> RecalledMemory {
+        let text = |memory: &Memory| match memory {
+            Memory::Reflection { user: own, text, .. } if *own == user => Some(text.clone()),
+            _ => None,
+        };
+        RecalledMemory { hints: self.memories.iter().filter_map(text).collect(), ..RecalledMemory::default() }
+    }
+
     /// The cosine of two users' vectors; 0 where one has none, such as a user of another world.
     fn similarity(&self, a: u32, b: u32) -> f64 {
         let row = |user: u32| match &self.text_vectors {
@@ -144,12 +156,17 @@ mod tests {
             let settings = RoleSettings { n_neighbors, min_similarity, ..RoleSettings::default() };
             MemoryStore::new(&settings, &world, Some(&before)).recall(0)
         };
-        assert_eq!(of(1, -1.0), RecalledMemory { reflections: vec!["of 1".into()], advantages: [(1, 1.5)].into() });
-        assert_eq!(
-            of(9, 0.0),
-            RecalledMemory { reflections: vec!["of 1".into(), "of 2".into()], advantages: [(1, -1.5)].into() }
-        );
+        let recalled = |texts: &[&str], advantage: f32| RecalledMemory {
+            reflections: texts.iter().map(|&text| text.to_owned()).collect(),
+            advantages: [(1, advantage)].into(),
+            hints: vec![],
+        };
+        assert_eq!(of(1, -1.0), recalled(&["of 1"], 1.5));
+        assert_eq!(of(9, 0.0), recalled(&["of 1", "of 2"], -1.5));
         assert_eq!(of(0, -1.0), RecalledMemory::default());
+        let store = MemoryStore::new(&RoleSettings::default(), &world, Some(&before));
+        let hints = RecalledMemory { hints: vec!["of 2".into()], ..RecalledMemory::default() };
+        assert_eq!((store.own(2), store.own(0)), (hints, RecalledMemory::default()), "of no neighbour, and no action");
         assert_eq!(of(9, 0.999).reflections, Vec::<String>::new());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! At each turn a retriever offers the best items that the episode has not shown. The model chooses one of them by its title, or
 //! writes a title that is matched to the catalogue, and the world answers with a reward. With `actor: { rate: {} }` the model rates
-//! every item once, before the first episode, and each turn shows the best rated one. The setting `agent` adds roles: a planner
+//! every item once, before the first episode, and each turn shows the best rated one. With `actor: { search: {} }` its
+//! probabilities guide a search over turns that are imagined in a world of their own, at `model`. The setting `agent` adds roles: a planner
 //! writes a thought first, a critic estimates the value of each state, a reflector writes what to change. Their texts are
 //! remembered and recalled for similar users. The prompt holds the user's best rated items of the training log and the ratings of
 //! the last recommendations. The model never sees a reward before it chose. It knows the distances behind the quit rules only
@@ -24,18 +25,18 @@ mod agent;
 mod cost_estimate;
 mod episode;
 mod from_log;
+mod lookahead;
 mod memory;
+mod notes;
 mod permute_returns;
 mod replay;
 mod retriever;
 mod roles;
-mod usage;
+mod search;
+mod told;
 mod user_sample;
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -45,19 +46,21 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Call, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
-use crate::env::ItemRanking;
+use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{self, AwaitsBatch, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rated, Rating, RecordedCall};
-use crate::prompting::{Prompt, Prompts};
+use crate::llm::{self, AwaitsBatch, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
+use crate::prompting::{Aggregate, Examples, LogHistory, Prompt, Prompts, Strategy, histories};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
 use episode::{AnswerCheck, Decided, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
 use memory::MemoryStore;
+use notes::{note_agreement, note_summary, ranked_catalogue, unique_calls};
 pub use permute_returns::PermuteReturns;
 pub use replay::Replay;
 pub use retriever::Retriever;
 use roles::Roles;
+pub use search::Search;
+use told::Told;
 use user_sample::{check_users, sample_users};
 
 /// `demonstrate`.
@@ -78,6 +81,23 @@ pub struct Demonstrate {
     /// Number of the user's best rated items of the training log that the prompt names.
     #[serde(default = "Demonstrate::five")]
     pub n_liked: usize,
+    /// How the prompt tells the user's log. By default the best rated items alone (`top_rated`). Each of several strategies is a prompt of its own, and
+    /// their rankings of the candidates become one (`aggregate`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strategies: Vec<Strategy>,
+    /// How the rankings of several `strategies` and `candidate_orders` become one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aggregate: Aggregate,
+    /// Number of orders in which each prompt offers the candidates: the retriever's, then random ones. Only of servers: an embedded
+    /// model scores each candidate by itself.
+    #[serde(default = "Demonstrate::one", skip_serializing_if = "is_one")]
+    pub candidate_orders: usize,
+    /// How much of the log the `strategies` tell, and in which order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_history: LogHistory,
+    /// In-context examples before what is told of the user.
+    #[serde(default, skip_serializing_if = "Examples::is_none")]
+    pub examples: Examples,
     /// Minimum number of the episode's last items in the prompt. The maximum is one less than twice this number: the window moves
     /// in whole blocks, so that the beginning of the prompt, which is evaluated already, changes seldom.
     #[serde(default = "Demonstrate::seven")]
@@ -122,6 +142,9 @@ impl Demonstrate {
     fn five() -> usize {
         5
     }
+    fn one() -> usize {
+        1
+    }
     /// IL-Rec's window of similar items.
     fn seven() -> usize {
         7
@@ -132,6 +155,15 @@ impl Demonstrate {
     fn half() -> f64 {
         0.5
     }
+}
+
+/// Whether a setting is left out of the serialised experiment, so that it changes no key of before.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 pipeline::ports! {
@@ -145,10 +177,14 @@ pipeline::ports! {
         train: Interactions,
         /// The retriever's candidates.
         candidates: Candidates,
-        /// Memories of an earlier stage, for example of other users; none when not connected.
+        /// Memories of an earlier stage; none when not connected. An agent that reflects recalls those of similar users, any other
+        /// agent the texts of the user itself, such as the hints that `hint_policy` chose.
         memories: Option<Memories>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// The world in which `actor: { search: {} }` imagines turns: its rewards and quit rules. The demonstrations know what it
+        /// knows, so it must not be the world that evaluates them.
+        model: Option<World>,
     }
 }
 
@@ -176,6 +212,7 @@ impl Stage for Demonstrate {
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["model"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -202,7 +239,10 @@ impl Stage for Demonstrate {
             return wrong("min_valid_rate", "a share lies between 0 and 1");
         }
         self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))?;
-        self.actor.check(&self.llm, self.agent).map_err(|(path, message)| (format!("actor.{path}"), message))?;
+        self.check_told()?;
+        self.actor
+            .check(&self.llm, self.agent, self.n_candidates)
+            .map_err(|(path, message)| (format!("actor.{path}"), message))?;
         if self.roles.similarity == UserSimilarity::Texts && !self.llm.embeds() && self.embedder.is_none() {
             let wanted =
                 "texts are compared by an embedding model: set `embedder`, or name one in `llm.openai.embedding_model`";
@@ -212,15 +252,28 @@ impl Stage for Demonstrate {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = !self.agent.reflects();
-        let idle = idle.then(|| Requirement {
-            setting: "agent",
+        let idle = matches!(self.actor, Actor::Rate(_)).then(|| Requirement {
+            setting: "actor",
             port: "memories",
             connected: false,
-            why: "an agent without reflections recalls no memories".to_owned(),
-            help: "set `agent: reflexion` or `agent: full`, or leave the input out",
+            why: "an actor that rates the catalogue is told nothing in an episode".to_owned(),
+            help: "set `actor: choose` or `actor: { write: {} }`, or leave the input out",
         });
-        idle.into_iter().chain([self.llm.requires_calls()]).collect()
+        let searches = matches!(self.actor, Actor::Search(_));
+        let (setting, why, help) = match searches {
+            true => (
+                "actor.search",
+                "a search imagines turns in a world of its own",
+                "connect a world there, for example the training world, not the one that evaluates the demonstrations",
+            ),
+            false => (
+                "actor",
+                "only `actor: { search: {} }` imagines turns",
+                "leave the input out, or set `actor: { search: {} }`",
+            ),
+        };
+        let model = Requirement { setting, port: "model", connected: searches, why: why.to_owned(), help };
+        idle.into_iter().chain([self.llm.requires_calls(), model]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -242,12 +295,15 @@ impl Demonstrate {
         let embedder = self.embedder.as_ref().map(|embedder| embedder.open(cx)).transpose()?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?).embedding_with(embedder.as_deref());
         let users = sample_users(self.users, self.seed, world);
-        let top_rated = top_rated(&inputs.train, world.users(), self.n_liked);
+        let logs = histories(&inputs.train, world.users());
         let conversations = llm.conversations(&prompt.preamble)?;
+        let teller = self.teller(&prompt, &inputs.items)?;
+        let selector = self.examples(&teller, &logs, llm, &cache, &conversations, cx)?;
+        let told = Told { stage: self, teller: &teller, selector, logs: &logs };
 
         let start = Instant::now();
         let rated = match &self.actor {
-            Actor::Choose | Actor::Write(_) => None,
+            Actor::Choose | Actor::Search(_) | Actor::Write(_) => None,
             Actor::Rate(CatalogueRating { by, weight }) => {
                 let rating = Rating { by, item_noun: noun, min_valid_rate: self.min_valid_rate };
                 let rated = rating.rate(&inputs.items, llm, &cache, cx)?;
@@ -260,7 +316,7 @@ impl Demonstrate {
         // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
-            Actor::Choose | Actor::Rate(_) => None,
+            Actor::Choose | Actor::Search(_) | Actor::Rate(_) => None,
             Actor::Write(generation) => {
                 let catalogue = prompt.catalogue(&inputs.items);
                 let vectors = cache.vectors(&catalogue.title).context("embed the titles")?;
@@ -276,6 +332,7 @@ impl Demonstrate {
         };
         let runner = EpisodeRunner {
             world,
+            model: inputs.model.as_ref(),
             candidates: rated.as_ref().map_or(&inputs.candidates, |(_, ranked)| ranked),
             rated: rated.as_ref().map(|(rated, _)| rated),
             roles: Roles { agent: self.agent, settings: &self.roles, prompt: &prompt },
@@ -283,6 +340,8 @@ impl Demonstrate {
             grounder: generation.as_ref(),
             cache: &cache,
             n_candidates: self.n_candidates,
+            orders: self.orders(),
+            aggregate: self.aggregate,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
             on_decision: &|user, turn| {
                 if decided.is_first(user, turn) {
@@ -295,7 +354,7 @@ impl Demonstrate {
         // Without memories no episode waits for another one.
         let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
-        let beginning = |user: u32| prompt.profile(top_rated.get(user as usize).map_or(&[][..], Vec::as_slice));
+        let beginning = |user: u32| told.profile(user);
         let vectors = |texts: &[String]| {
             let found = cache.vectors(texts).context("embed the profiles of the users")?;
             found.context("`roles.similarity: texts` needs an embedding model, and this provider has none")
@@ -305,7 +364,8 @@ impl Demonstrate {
                 memory.embed_users(batch, &beginning, &vectors)?;
             }
             let play = |&user: &u32| -> Result<Option<EpisodeResult>> {
-                let played = runner.run(user, &top_rated[user as usize], &memory.recall(user), &mut *conversations());
+                let recalled = if self.agent.reflects() { memory.recall(user) } else { memory.own(user) };
+                let played = runner.run(user, told.prefixes(user)?, &recalled, &conversations);
                 match &played {
                     // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
@@ -326,6 +386,9 @@ impl Demonstrate {
             // The ratings serve all episodes: like every shared call they count with the first.
             first.calls = rated.calls.iter().flatten().cloned().collect();
         }
+        if let Some(first) = played.first_mut() {
+            first.calls.splice(0..0, told.calls().cloned());
+        }
         note_summary(&played, &cache, !self.llm.replays(), start, cx);
         if rated.is_none() {
             note_agreement(&played, cx);
@@ -333,11 +396,15 @@ impl Demonstrate {
         llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         self.check_valid_rate(&played)?;
         let trajectories = played.iter().map(|played| played.trajectory.clone()).collect();
+        let mut demonstrations = Demonstrations::new(trajectories);
+        if let Some(model) = &inputs.model {
+            demonstrations = demonstrations.searched(Self::KIND, model);
+        }
         Ok(Outputs {
-            demonstrations: Demonstrations { trajectories },
+            demonstrations,
             calls: unique_calls(&played),
             memories: memory.into_memories(),
-            llm_usage: usage::usage_by_episode(&played, llm)?,
+            llm_usage: usage_by_user(played.iter().map(|played| (played.trajectory.user, &*played.calls)), llm)?,
         })
     }
 
@@ -349,119 +416,11 @@ impl Demonstrate {
         let train = &inputs.train;
         ensure!(!train.is_empty(), "the training log is empty");
         train.check_within("train", users, items)?;
+        if let Some(model) = &inputs.model {
+            lookahead::check_model(model, &inputs.world)?;
+        }
         check_users(self.users, &inputs.world)
     }
-
-    /// Fails where fewer than `min_valid_rate` of the answers name an item: such episodes demonstrate the retriever.
-    fn check_valid_rate(&self, played: &[EpisodeResult]) -> Result<()> {
-        let decisions: usize = played.iter().map(|played| played.trajectory.steps.len()).sum();
-        let mut silent = played.iter().filter_map(|played| played.invalid.as_ref());
-        let Some((example, first)) = silent.next() else { return Ok(()) };
-        let count = first + silent.map(|(_, count)| count).sum::<usize>();
-        ensure!(
-            (decisions - count) as f64 >= self.min_valid_rate * decisions as f64,
-            "{count} of {decisions} answers {}",
-            self.invalid_answers(example)
-        );
-        Ok(())
-    }
-
-    /// The end of the message about invalid answers: an example and a help line.
-    fn invalid_answers(&self, example: &Call) -> String {
-        let shown = example.told();
-        let help = match (shown.contains("\nhelp: "), &example.failure) {
-            (true, _) => String::new(),
-            (false, Some(_)) => format!(
-                "\nhelp: fix the error that the server reports and run again; only failed calls are repeated. Or lower `min_valid_rate` \
-                 from {}",
-                self.min_valid_rate
-            ),
-            (false, None) => format!(
-                "\nhelp: use a larger model, allow more tokens, or lower `min_valid_rate` from {}",
-                self.min_valid_rate
-            ),
-        };
-        format!("name no item that may be shown; the first of them is: {shown}{help}")
-    }
-}
-
-/// For each user the `count` best rated items; ties by the latest time, then the lowest number.
-fn top_rated(train: &Interactions, users: usize, count: usize) -> Vec<Vec<u32>> {
-    let mut rows: Vec<Vec<usize>> = vec![Vec::new(); users];
-    for (row, &user) in train.user.iter().enumerate() {
-        rows[user as usize].push(row);
-    }
-    let best = |rows: &mut Vec<usize>| {
-        rows.sort_by(|&a, &b| {
-            let rest = |row: usize| (Reverse(train.timestamp[row]), train.item[row]);
-            train.rating[b].total_cmp(&train.rating[a]).then_with(|| rest(a).cmp(&rest(b)))
-        });
-        let mut items: Vec<u32> = Vec::new();
-        for &row in &*rows {
-            // A log may hold a pair twice.
-            if items.len() < count && !items.contains(&train.item[row]) {
-                items.push(train.item[row]);
-            }
-        }
-        items
-    };
-    rows.iter_mut().map(best).collect()
-}
-
-/// Notes how often the model agrees with its retriever.
-fn note_agreement(played: &[EpisodeResult], cx: &Context) {
-    let steps = || played.iter().flat_map(|played| &played.trajectory.steps);
-    let decisions = steps().count();
-    let first = steps().filter(|step| step.candidates.first() == Some(&step.item)).count();
-    cx.note(
-        "agreement with the retriever",
-        format!("{:.0} % of the decisions are its first candidate", 100.0 * first as f64 / decisions.max(1) as f64),
-    );
-}
-
-/// The whole catalogue for each of `users`, by the model's scores and, with a `weight` below 1, the retriever's.
-fn ranked_catalogue(rated: &Rated, candidates: &Candidates, weight: f64, users: &[u32]) -> Result<Candidates> {
-    let ranking = ItemRanking::new(&rated.scores, Some(candidates), weight)?;
-    let mut ranked = Candidates {
-        items: vec![Vec::new(); candidates.items.len()],
-        scores: vec![Vec::new(); candidates.items.len()],
-        filter_quit_items: candidates.filter_quit_items,
-    };
-    for &user in users {
-        let user = user as usize;
-        (ranked.items[user], ranked.scores[user]) = ranking.of(user, usize::MAX);
-    }
-    Ok(ranked)
-}
-
-/// Notes the counts of the run; `retryable`: whether another run may get the answers that this one did not get.
-fn note_summary(played: &[EpisodeResult], cache: &CachedLlm, retryable: bool, start: Instant, cx: &Context) {
-    let decisions = played.iter().map(|played| played.trajectory.steps.len()).sum::<usize>();
-    cx.note("decisions", format!("{decisions} in {} episodes", played.len()));
-    cache.note_calls(retryable, start, cx);
-    let invalid: usize = played.iter().filter_map(|played| played.invalid.as_ref()).map(|(_, count)| count).sum();
-    if invalid > 0 {
-        cx.note("answers without an item", format!("{invalid}; replaced by the retriever's first candidate"));
-        cx.warn(format!(
-            "{invalid} of {decisions} decisions are the retriever's first candidate, because the language model's answers name no \
-             item"
-        ));
-    }
-    let unparsed_values: usize = played.iter().map(|played| played.unparsed_values).sum();
-    if unparsed_values > 0 {
-        cx.note("values that are no number", format!("{unparsed_values}; these actions are not remembered"));
-    }
-    let memories: usize = played.iter().map(|played| played.memories.len()).sum();
-    if memories > 0 {
-        cx.note("remembered", format!("{memories} actions and reflections"));
-    }
-}
-
-fn unique_calls(played: &[EpisodeResult]) -> Calls {
-    let mut seen = BTreeSet::new();
-    let used = played.iter().flat_map(|played| &played.calls);
-    let distinct = used.filter(|call| seen.insert(&call.key));
-    Calls(distinct.map(|call: &Arc<Call>| Call::clone(call)).collect())
 }
 
 #[cfg(test)]
@@ -469,4 +428,8 @@ mod failing_tests;
 #[cfg(test)]
 mod roles_tests;
 #[cfg(test)]
+mod search_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;

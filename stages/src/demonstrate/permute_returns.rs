@@ -101,7 +101,7 @@ mod tests {
 
     fn permuted(seed: u64, trajectories: Vec<Trajectory>) -> Result<Vec<Trajectory>> {
         let folder = tempfile::tempdir().unwrap();
-        let inputs = Inputs { demonstrations: Demonstrations { trajectories } };
+        let inputs = Inputs { demonstrations: Demonstrations::new(trajectories) };
         Ok(PermuteReturns { seed }.run(inputs, &Context::detached(folder.path()))?.demonstrations.trajectories)
     }
 

@@ -89,7 +89,7 @@ impl Stage for Replay {
                 format!("{ran_out} episodes, whose returns are therefore lower bounds"),
             );
         }
-        Ok(Outputs { demonstrations: Demonstrations { trajectories } })
+        Ok(Outputs { demonstrations: Demonstrations { trajectories, ..inputs.demonstrations } })
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
             // Clusters {0, 1} and {2, 3} pay 5 and 4; the last item is remembered.
             let inputs = Inputs {
                 world: cluster_world(&[5.0, 4.0], 2, 1, 9, 2),
-                demonstrations: Demonstrations { trajectories },
+                demonstrations: Demonstrations::new(trajectories),
             };
             Replay { max_episodes_per_user }.run(inputs, &Context::detached(folder.path()))
         };
@@ -159,7 +159,7 @@ mod tests {
         let mut world = cluster_world(&[5.0, 4.0], 2, 1, 9, 2);
         world.rules.repeats = crate::artifact::Repeats::Masked;
         let trajectories = vec![recorded(0, &[0, 2]), recorded(1, &[0, 2, 0])];
-        let inputs = Inputs { world, demonstrations: Demonstrations { trajectories } };
+        let inputs = Inputs { world, demonstrations: Demonstrations::new(trajectories) };
         let folder = tempfile::tempdir().unwrap();
         let error = Replay::default().run(inputs, &Context::detached(folder.path())).err().unwrap();
         let error = format!("{error:#}");

@@ -93,7 +93,7 @@ impl Stage for Retriever {
         let trajectories: Vec<Trajectory> = played.into_iter().collect::<Result<_>>()?;
         let decisions: usize = trajectories.iter().map(|played| played.steps.len()).sum();
         cx.note("decisions", format!("{decisions} in {} episodes", trajectories.len()));
-        Ok(Outputs { demonstrations: Demonstrations { trajectories } })
+        Ok(Outputs { demonstrations: Demonstrations::new(trajectories) })
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
             Trajectory { user, steps: vec![step; steps], end: Termination::Stopped }
         };
         let control = |trajectories| {
-            let demonstrations = Some(Demonstrations { trajectories });
+            let demonstrations = Some(Demonstrations::new(trajectories));
             let inputs = Inputs { world: world.clone(), candidates: candidates.clone(), demonstrations };
             let folder = tempfile::tempdir().unwrap();
             Retriever::default().run(inputs, &Context::detached(folder.path()))

@@ -1,5 +1,6 @@
 //! Planner, critic, reflector and an actor that writes, by a model whose answers are scripted.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::agent::TitleGeneration;
@@ -154,6 +155,33 @@ fn what_a_batch_leaves_comes_to_mind_in_the_next_and_not_within_it() {
     let again = play(&stage, &Scripted::new(fluent), &more).unwrap().memories;
     assert_eq!(again.0[..outputs.memories.0.len()], outputs.memories.0[..]);
     assert!(again.0.len() > outputs.memories.0.len());
+}
+
+#[test]
+fn an_agent_that_does_not_reflect_is_told_the_hints_of_its_user_alone() {
+    for agent in [Agent::ActOnly, Agent::React] {
+        let stage = Demonstrate { agent, ..stage() };
+        let asked = |memories: Option<Memories>| {
+            let llm = Scripted::new(fluent);
+            let outputs = play(&stage, &llm, &Inputs { memories, ..inputs() }).unwrap();
+            let users: Vec<u32> = outputs.demonstrations.trajectories.iter().map(|t| t.user).collect();
+            (users, outputs.memories, llm.chosen.into_inner().unwrap())
+        };
+        let (users, memories, without) = asked(None);
+        assert_eq!(memories, Memories::default());
+        // No hint for anybody: the same requests.
+        assert_eq!(asked(Some(Memories::default())).2, without);
+        let hint = |user: u32, text: &str| Memory::Reflection { user, total: 0.5, text: text.into() };
+        let of_others =
+            Memories((0..USERS as u32).filter(|user| *user != users[0]).map(|user| hint(user, "No.")).collect());
+        let hints = Memories([vec![hint(users[0], "Be old."), hint(users[0], "Be slow.")], of_others.0].concat());
+        let (_, left, with) = asked(Some(hints.clone()));
+        assert_eq!(left, hints, "hints are passed on");
+        let told = |line: &str| with.iter().filter(|request| request.context.iter().any(|piece| piece == line)).count();
+        let own = told("Hint: Be old. Be slow.\n");
+        assert!(own > 0 && own + told("Hint: No.\n") == with.len(), "{own} of {}", with.len());
+        assert!(with.iter().all(|request| !request.context.iter().any(|piece| piece.contains("people like"))));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The stage as a whole, on a toy model and on models that fail.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 
@@ -39,7 +40,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         filter_quit_items: false,
     };
-    Inputs { world, items, train, candidates, memories: None, calls: None }
+    Inputs { world, items, train, candidates, memories: None, calls: None, model: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -50,6 +51,11 @@ pub(super) fn stage() -> Demonstrate {
         seed: 1,
         n_candidates: 4,
         n_liked: 2,
+        strategies: vec![],
+        aggregate: Aggregate::default(),
+        candidate_orders: 1,
+        log_history: LogHistory::default(),
+        examples: Examples::default(),
         history_length: 2,
         item_noun: "thing".into(),
         instructions: None,
@@ -327,14 +333,6 @@ fn inputs_that_do_not_belong_together_are_refused() {
     refused(|inputs, _| inputs.train.user[0] = 5, "row 0 of the log at `train` is of user 5");
     refused(|inputs, _| inputs.train = Interactions::default(), "the training log is empty");
     refused(|_, stage| stage.users = 6, "help: lower `users`");
-}
-
-#[test]
-fn top_rated_items_are_the_best_then_the_latest() {
-    let mut train = inputs().train;
-    assert_eq!(top_rated(&train, 4, 2), [vec![5, 9], vec![3], vec![0, 11], vec![]]);
-    train.timestamp[5] = 6;
-    assert_eq!(top_rated(&train, 3, 2)[2], [11, 0]);
 }
 
 #[test]

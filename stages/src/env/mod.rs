@@ -5,6 +5,7 @@ mod baselines;
 mod episode;
 mod episodes;
 mod fixed_ranking;
+mod imagined_episode;
 mod item_ranking;
 mod learned_reward;
 mod next_candidates;
@@ -25,6 +26,7 @@ pub use episodes::Episodes;
 #[cfg(test)]
 pub(crate) use episodes::tests::cluster_world;
 pub use fixed_ranking::FixedRanking;
+pub use imagined_episode::ImaginedEpisode;
 pub use item_ranking::ItemRanking;
 pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use next_candidates::next_candidates;

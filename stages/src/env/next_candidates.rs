@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
-use super::Episodes;
+use super::{Episode, Episodes};
 use crate::artifact::Candidates;
 
 /// The first `count` items of the user's list of candidates that episode `e` has not shown; where the candidates say so, without those
@@ -14,8 +14,21 @@ use crate::artifact::Candidates;
 /// When the list holds nothing new.
 pub fn next_candidates(episodes: &Episodes, e: usize, candidates: &Candidates, count: usize) -> Result<Vec<u32>> {
     let (episode, user) = (episodes.episode(e), episodes.user(e));
-    let seen: BTreeSet<u32> = episodes.items(e).iter().copied().collect();
-    let list = &candidates.items[user as usize];
+    let offered = offered(&episode, candidates, count);
+    ensure!(
+        !offered.is_empty(),
+        "user {user} was shown all {} items of the list and the episode goes on\nhelp: set `top_k` of the retrieve stage \
+         above the horizon of {}",
+        candidates.items[user as usize].len(),
+        episodes.world().rules.horizon
+    );
+    Ok(offered)
+}
+
+/// The same of any episode; none where the list holds nothing new.
+pub(super) fn offered(episode: &Episode, candidates: &Candidates, count: usize) -> Vec<u32> {
+    let seen: BTreeSet<u32> = episode.items.iter().copied().collect();
+    let list = &candidates.items[episode.user as usize];
     let fresh = || list.iter().copied().filter(|item| !seen.contains(item));
     let mut offered: Vec<u32> = Vec::new();
     if candidates.filter_quit_items {
@@ -24,14 +37,7 @@ pub fn next_candidates(episodes: &Episodes, e: usize, candidates: &Candidates, c
     if offered.is_empty() {
         offered = fresh().take(count).collect();
     }
-    ensure!(
-        !offered.is_empty(),
-        "user {user} was shown all {} items of the list and the episode goes on\nhelp: set `top_k` of the retrieve stage \
-         above the horizon of {}",
-        list.len(),
-        episodes.world().rules.horizon
-    );
-    Ok(offered)
+    offered
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) fn of_evaluated_users(teacher: &Demonstrations, eval_users: Option<&[
          `users`, or leave `eval_users` or `teacher` out",
         teacher.trajectories.len()
     );
-    Ok(Demonstrations { trajectories })
+    Ok(Demonstrations { trajectories, searched_in: teacher.searched_in.clone() })
 }
 
 #[cfg(test)]
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn the_teacher_is_left_with_the_judged_ones() {
-        let teacher = Demonstrations {
-            trajectories: [3, 0].map(|user| Trajectory { user, steps: Vec::new(), end: Termination::Horizon }).into(),
-        };
+        let teacher = Demonstrations::new(
+            [3, 0].map(|user| Trajectory { user, steps: Vec::new(), end: Termination::Horizon }).into(),
+        );
         assert_eq!(of_evaluated_users(&teacher, None).unwrap(), teacher);
         let left = of_evaluated_users(&teacher, Some(&[0, 2])).unwrap();
         assert_eq!(left.trajectories.iter().map(|t| t.user).collect::<Vec<_>>(), [0]);

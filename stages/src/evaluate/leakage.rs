@@ -13,12 +13,15 @@ const HELP_VALIDATION: &str = "help: select checkpoints in a separate world; tho
 const HELP_PLANNED: &str =
     "help: the row `planning oracle` plans in the evaluation world; connect worlds of another family here";
 
+const HELP_SEARCHED: &str = "help: let it search in a world of another family (its input `model`), or set `leakage_check: label`: its row is then labelled as privileged";
+
 const LEARNED_HERE: &str = "privileged: learned in the world that evaluates it";
 const NOT_KEPT_APART: &str =
     "privileged: under `leakage_check: label` its training data may include the evaluation world";
 const HAD_DISTANCES: &str = "privileged: trained with the distances of the evaluation world";
 const FROM_A_THIRD: &str = "privileged: its training world and the evaluation world have their distances from a third world, so training knew when users quit";
 const NOT_SAID: &str = "privileged as far as is known: trained with the distances of the evaluation world, whose origin its file does not record; connect its world to `training_world`, or train it again";
+const SEARCHED: &str = "searched for its recommendations in a world of its own";
 const SHARES_DISTANCES: &str =
     "the evaluation world has the distances of its training world, so both share the quit rule";
 const OF_THE_CATALOGUE: &str =
@@ -119,6 +122,16 @@ impl LeakageAudit {
                 bail!("{} learned from the rewards of the evaluation world\n{HELP}", policy_label(policy));
             }
         }
+        for teacher in &inputs.teacher {
+            if teacher.value.searched_in.iter().any(|origin| self.learned_from_its_evaluation(origin)) {
+                let name = input_label("teacher", teacher);
+                bail!("{name} searched in a world with the rewards of the evaluation world\n{HELP_SEARCHED}");
+            }
+        }
+        let demonstrations = inputs.demonstrations.iter().flat_map(|shown| &shown.searched_in);
+        if demonstrations.into_iter().any(|origin| self.learned_from_its_evaluation(origin)) {
+            bail!("the `demonstrations` were searched for in a world with the rewards of the evaluation world\n{HELP}");
+        }
         Ok(())
     }
 
@@ -157,6 +170,16 @@ impl LeakageAudit {
             (DistancesFrom::Shared { .. }, Some(_)) => DistanceKnowledge::OfAThird,
             (DistancesFrom::Shared { .. }, None) => DistanceKnowledge::NotSaid,
         }
+    }
+
+    /// The same of the worlds in which a teacher searched, in which it counts as trained.
+    pub fn remarks_of_search(&self, origins: &[Origin]) -> (bool, Vec<String>) {
+        if origins.is_empty() {
+            return (false, Vec::new());
+        }
+        let (privileged, remarks) = self.remarks_of(origins);
+        let remarks = remarks.into_iter().map(|remark| format!("its search counts as training: {remark}"));
+        (privileged, std::iter::once(SEARCHED.to_owned()).chain(remarks).collect())
     }
 
     /// Whether policies of these origins are privileged, and the remarks on that.

@@ -25,7 +25,36 @@ fn nobody_is_judged_by_what_it_learned_from() {
     );
     // The same distances: a privilege where they are the evaluation world's own, and to be known where it borrowed them.
     let rules = Stage::no_leakage(&Evaluate::default());
-    assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 5);
+    assert!(rules.iter().all(|rule| rule.port == "world" && rule.except.contains(&"distances")) && rules.len() == 6);
+}
+
+/// A teacher that searches has learned where it searched, and what learns from it as well.
+#[test]
+fn a_teacher_that_searched_where_it_is_evaluated_is_an_oracle() {
+    let of = |judge, model: &World| {
+        let mut inputs = inputs();
+        for teacher in &mut inputs.teacher {
+            teacher.value = teacher.value.clone().searched("demonstrate.search", model);
+        }
+        run(&Evaluate { leakage_check: judge, ..quick() }, inputs)
+    };
+    let row = |metrics: &Metrics| {
+        let found = metrics.0.iter().find(|row| row.policy.starts_with("teacher") && row.metric == "return_inclusive");
+        let found = found.unwrap();
+        (found.privileged, found.remark.clone())
+    };
+    let error = format!("{:#}", of(LeakageCheck::Refuse, &world()).err().unwrap());
+    assert!(error.contains("searched in a world with the rewards of the evaluation world\nhelp: let it"), "{error}");
+    let (privileged, remark) = row(&of(LeakageCheck::Label, &world()).unwrap().metrics);
+    assert!(privileged && remark.contains("privileged: learned in the world that evaluates it"), "{remark}");
+    let (privileged, remark) = row(&of(LeakageCheck::Refuse, &elsewhere()).unwrap().metrics);
+    assert!(!privileged && remark.contains("searched for its recommendations in a world of its own"), "{remark}");
+    let unsearched = row(&run(&quick(), inputs()).unwrap().metrics);
+    assert!(!unsearched.0 && !unsearched.1.contains("search"), "{}", unsearched.1);
+
+    let shown = inputs().teacher.remove(0).value.searched("demonstrate.search", &world());
+    let error = run(&quick(), Inputs { demonstrations: Some(shown), ..inputs() }).err().unwrap().to_string();
+    assert!(error.starts_with("the `demonstrations` were searched for in a world with the rewards of"), "{error}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod model_selection;
 mod offpolicy;
 mod pairwise;
 mod planning;
+mod prompts;
 mod results;
 mod table;
 mod table_rows;
@@ -50,6 +51,7 @@ use bootstrap::Bootstrap;
 pub use bootstrap::Resampling;
 use leakage::LeakageAudit;
 pub use offpolicy::OffPolicy;
+pub use prompts::EvaluatePrompts;
 use results::{Measures, Row};
 use table_rows::Evaluator;
 pub use trained_baselines::Baselines;
@@ -227,6 +229,7 @@ impl Stage for Evaluate {
             from,
             // A world at `true_world` serves the figure of learned rewards only: nothing is learned from it.
             except: &["distances", "true_world"],
+            through: &[],
             drawn_from: None,
             why: "no policy may learn from the evaluation world",
             help: "evaluate in a world of another family from which no policy learned, or set `leakage_check: label`: the rows are then labelled as privileged",
@@ -237,6 +240,16 @@ impl Stage for Evaluate {
             }
             LeakageCheck::Label => Vec::new(),
         };
+        if self.leakage_check == LeakageCheck::Refuse {
+            rules.push(NoLeakage {
+                // A teacher plays in the evaluation world. Only what it searched in counts.
+                except: &["distances", "true_world"],
+                through: &["model"],
+                why: "a teacher that searches in the evaluation world knows what it answers",
+                help: "let it search in a world of another family (its input `model`), or set `leakage_check: label`: the rows are then labelled as privileged",
+                ..rule("teacher")
+            });
+        }
         rules.push(NoLeakage {
             why: "checkpoints selected by the evaluation world look better in it than elsewhere",
             help: "select checkpoints in a world that is neither the evaluation world nor made with it",

@@ -138,6 +138,7 @@ impl Stage for OffPolicy {
             from,
             // Propensities tell how often was rated, not what.
             except: &["holdout", "propensities"],
+            through: &[],
             drawn_from: Some(Interactions::KIND),
             why: "a policy that learned from a log looks better in it than elsewhere",
             help: "estimate from held-out interactions, such as `split.test`",

@@ -283,11 +283,14 @@ impl Evaluator<'_> {
         for (episode, usage) in cell.episodes.iter_mut().zip(teacher.usage.iter().flatten()) {
             episode.usage = Some(*usage);
         }
+        let (knows, remarks) = self.origins.remarks_of_search(&teacher.searched_in);
+        let offered = self.inputs.candidates.as_ref().is_some_and(|candidates| candidates.filter_quit_items);
+        let remarks = std::iter::once(self.teacher_remark(teacher)).chain(remarks);
         Row {
             name: teacher.row.clone(),
             baseline: false,
-            privileged: self.inputs.candidates.as_ref().is_some_and(|candidates| candidates.filter_quit_items),
-            remark: self.teacher_remark(teacher),
+            privileged: knows || offered,
+            remark: remarks.collect::<Vec<_>>().join("; "),
             seed_results: vec![cell],
             teacher_coverage: Some(teacher.teacher_coverage.clone()),
             extra: Vec::new(),

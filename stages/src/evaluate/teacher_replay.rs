@@ -108,12 +108,10 @@ mod tests {
     #[test]
     fn episodes_are_played_again_and_a_shorter_cut_is_seen() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
-        let recorded = Demonstrations {
-            trajectories: vec![
-                trajectory(2, &[(0, 5.0), (1, 5.0)], Termination::Similar),
-                trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon),
-            ],
-        };
+        let recorded = Demonstrations::new(vec![
+            trajectory(2, &[(0, 5.0), (1, 5.0)], Termination::Similar),
+            trajectory(0, &[(0, 5.0), (2, 4.0), (0, 5.0)], Termination::Horizon),
+        ]);
         let episodes = replay(&world, &recorded).unwrap();
         assert_eq!((episodes.end(0), episodes.end(1)), (Some(Termination::Similar), None));
         assert_eq!(turns(&episodes), TurnLimits { most: 3, fewer: BTreeMap::new() });
@@ -122,13 +120,11 @@ mod tests {
     #[test]
     fn a_user_whose_items_ran_out_is_compared_over_as_many_turns() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 3, 3);
-        let mut recorded = Demonstrations {
-            trajectories: vec![
-                trajectory(2, &[(0, 5.0), (2, 4.0)], Termination::Horizon),
-                trajectory(1, &[(0, 5.0)], Termination::Horizon),
-                trajectory(0, &[(0, 5.0), (1, 5.0)], Termination::Similar),
-            ],
-        };
+        let mut recorded = Demonstrations::new(vec![
+            trajectory(2, &[(0, 5.0), (2, 4.0)], Termination::Horizon),
+            trajectory(1, &[(0, 5.0)], Termination::Horizon),
+            trajectory(0, &[(0, 5.0), (1, 5.0)], Termination::Similar),
+        ]);
         let given = |recorded: &Demonstrations| {
             let turns = turns(&replay(&world, recorded).unwrap());
             [2, 1, 0].map(|user| turns.with(user))
@@ -141,7 +137,7 @@ mod tests {
     #[test]
     fn what_another_world_answered_is_refused() {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 4, 3);
-        let error = |trajectories| replay(&world, &Demonstrations { trajectories }).err().unwrap().to_string();
+        let error = |trajectories| replay(&world, &Demonstrations::new(trajectories)).err().unwrap().to_string();
         let cases = [
             (trajectory(0, &[(0, 3.0)], Termination::Horizon), "step 0 of episode 0 has reward 3, this world gives 5"),
             (trajectory(3, &[(0, 5.0)], Termination::Horizon), "episode 0 is of user 3"),

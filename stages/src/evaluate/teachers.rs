@@ -13,7 +13,7 @@ use super::bootstrap::ScoreMatrix;
 use super::eval_users;
 use super::results::Row;
 use super::teacher_replay::{TurnLimits, replay, turns};
-use crate::artifact::{Demonstrations, EpisodeUsage, LlmUsage, World};
+use crate::artifact::{Demonstrations, EpisodeUsage, LlmUsage, Origin, World};
 use crate::env::Episodes;
 
 /// The row of a teacher that is the only one, and of one that is missing.
@@ -27,6 +27,8 @@ pub(super) struct Teacher<'w> {
     /// Its usage, one entry per episode; `None` where that is not connected.
     pub usage: Option<Vec<EpisodeUsage>>,
     pub teacher_coverage: TeacherCoverage,
+    /// The worlds in which it searched.
+    pub searched_in: Vec<Origin>,
 }
 
 /// The users and the turn limits of a teacher.
@@ -65,7 +67,8 @@ pub(super) fn teachers<'w>(
         let own: Vec<u32> = (0..episodes.len()).map(|e| episodes.user(e)).collect();
         let evaluated = own.iter().all(|user| users.binary_search(user).is_ok());
         let teacher_coverage = TeacherCoverage { users: own, turns: turns(&episodes), evaluated };
-        Ok(Teacher { row, episodes, usage, teacher_coverage })
+        let searched_in = named.value.searched_in.clone();
+        Ok(Teacher { row, episodes, usage, teacher_coverage, searched_in })
     };
     names(demonstrations)?.into_iter().zip(demonstrations).map(teacher).collect()
 }

@@ -13,7 +13,7 @@ fn two() -> Inputs {
     inputs.teacher[0].name = "small".into();
     let trajectories =
         vec![trajectory(0, &[0, 2, 4, 0], Termination::Horizon), trajectory(5, &[4, 5], Termination::Similar)];
-    inputs.teacher.push(react(Demonstrations { trajectories }));
+    inputs.teacher.push(react(Demonstrations::new(trajectories)));
     let episode =
         |user, calls, prompt_tokens, completion_tokens| EpisodeUsage { user, calls, prompt_tokens, completion_tokens };
     let usage = LlmUsage(vec![episode(5, 3, Some(50), None), episode(0, 7, Some(100), Some(8))]);

@@ -49,7 +49,7 @@ pub(super) fn trajectory(user: u32, items: &[u32], end: Termination) -> Trajecto
 }
 
 fn teacher(name: &str, cell: &str, trajectories: Vec<Trajectory>) -> Named<Demonstrations> {
-    Named { name: name.into(), cell: cell.into(), value: Demonstrations { trajectories } }
+    Named { name: name.into(), cell: cell.into(), value: Demonstrations::new(trajectories) }
 }
 
 pub(super) fn inputs() -> Inputs {

@@ -28,7 +28,7 @@ impl Folder {
             Trajectory { user: 3, steps: vec![step(0, "a")], end: Termination::Horizon },
             Trajectory { user: 9, steps: vec![step(1, "b"), step(0, "c")], end: Termination::Similar },
         ];
-        Demonstrations { trajectories }.write(&folder.path().join("demonstrations")).unwrap();
+        Demonstrations::new(trajectories).write(&folder.path().join("demonstrations")).unwrap();
         let items = Items {
             id: vec!["x".into(), "y".into()],
             title: vec!["Heat".into(), "Fargo\u{1b}[2J".into()],

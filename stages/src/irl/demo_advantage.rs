@@ -124,7 +124,7 @@ mod tests {
             log_policy: None,
         };
         let trajectories = (0..40).map(|k| trajectory(&[steps[k % 2].0], steps[k % 2].1)).collect();
-        let found = advantages(&rows, &Demonstrations { trajectories }, &QuitRules::default(), 0.5, 1).unwrap();
+        let found = advantages(&rows, &Demonstrations::new(trajectories), &QuitRules::default(), 0.5, 1).unwrap();
         [found[0], found[1]]
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn returns_are_discounted_within_each_trajectory() {
         let trajectories =
             vec![trajectory(&[1.0, 2.0, 4.0], Termination::Similar), trajectory(&[8.0], Termination::Horizon)];
-        let demonstrations = Demonstrations { trajectories };
+        let demonstrations = Demonstrations::new(trajectories);
         let of = |penalty| {
             returns(&demonstrations, &QuitRules { quit_penalty: penalty, ..QuitRules::default() }, 0.5, &[0.0, 6.0])
         };

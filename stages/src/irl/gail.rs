@@ -129,7 +129,7 @@ pub(super) mod tests {
             call: String::new(),
         };
         let trajectory = |user| Trajectory { user, steps: (0..6).map(step).collect(), end: Termination::Horizon };
-        let demonstrations = Demonstrations { trajectories: (0..3).map(trajectory).collect() };
+        let demonstrations = Demonstrations::new((0..3).map(trajectory).collect());
         Inputs { world, demonstrations, items: None, item_vectors: None, true_world: None }
     }
 

@@ -118,7 +118,7 @@ mod tests {
             trajectory(&[0, 2, 4], Termination::Horizon),
             trajectory(&[1, 0], Termination::Similar),
         ];
-        let demonstrations = Demonstrations { trajectories };
+        let demonstrations = Demonstrations::new(trajectories);
         let pairs = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
         let steps = Transitions::demonstrated(&pairs, &demonstrations, &world);
         assert_eq!(steps.terminal, [false, false, false, false, true, false, true]);

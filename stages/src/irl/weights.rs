@@ -128,9 +128,7 @@ mod tests {
     fn three() -> Demonstrations {
         let scored = Step { candidates: vec![7, 1], scores: vec![3.0_f32.ln(), 0.0], ..step(1, 1.0) };
         let first = Trajectory { user: 0, steps: vec![step(0, 1.0), scored], end: Termination::Horizon };
-        Demonstrations {
-            trajectories: vec![first, Trajectory { user: 1, steps: vec![step(0, 4.0)], end: Termination::Horizon }],
-        }
+        Demonstrations::new(vec![first, Trajectory { user: 1, steps: vec![step(0, 4.0)], end: Termination::Horizon }])
     }
 
     fn weight(scheme: Scheme) -> Vec<f32> {
@@ -184,7 +182,7 @@ mod tests {
             });
             Trajectory { user: 0, steps: steps.collect(), end: Termination::Horizon }
         };
-        let demonstrations = Demonstrations { trajectories: (0..12).map(|k| trajectory(k % 2 == 0)).collect() };
+        let demonstrations = Demonstrations::new((0..12).map(|k| trajectory(k % 2 == 0)).collect());
         let pairs = BcDataset::new(&demonstrations, None, &world, 1).unwrap();
         let features = Features::new(&world);
         let steps = Transitions::demonstrated(&pairs, &demonstrations, &world);

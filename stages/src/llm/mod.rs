@@ -22,8 +22,11 @@ mod llm_cache;
 mod openai;
 mod option_scorer;
 mod replay;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod sentence_encoder;
 pub(crate) mod template;
+mod usage;
 mod whole_number;
 
 use std::fmt;
@@ -44,6 +47,7 @@ pub(crate) use llm_cache::CachedLlm;
 pub use openai::{BatchConfig, MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
+pub(crate) use usage::usage_by_user;
 pub(crate) use whole_number::parse_integer;
 
 /// Settings below `llm` of which no answer depends: how it is asked, not what.
@@ -235,6 +239,10 @@ pub trait Llm: Sync {
     /// When the answer is not in this provider's form.
     fn option_logprobs(&self, _request: &ChoiceRequest, _answer: &str) -> Result<Option<Vec<f64>>> {
         Ok(None)
+    }
+    /// Whether the score of an option depends on the prompt and that option alone, not on the other options or their order.
+    fn scores_options_alone(&self) -> bool {
+        false
     }
     /// The text in an answer to a [`CompletionRequest`], without surrounding white space or reasoning.
     ///

@@ -132,6 +132,10 @@ impl Llm for OptionScorer {
         option_logprobs(request, answer)
     }
 
+    fn scores_options_alone(&self) -> bool {
+        true
+    }
+
     fn completion_text(&self, answer: &str) -> Result<String> {
         completion_text(answer)
     }
@@ -139,9 +143,11 @@ impl Llm for OptionScorer {
     /// Counted by the file's tokenizer, segment by segment as they are evaluated, without the text of a chat template. The last
     /// token of an option is predicted but not evaluated.
     fn count_tokens(&self, request: &str, answer: &str) -> Result<Option<super::TokenUsage>> {
-        let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize(text)?.len() as u64) };
+        let count = |text: &str| -> Result<u64> { Ok(self.model.tokenize_continuation(text)?.len() as u64) };
         let prompt = |context: &[String], completion_prefix: &str| -> Result<u64> {
-            context.iter().try_fold(count(completion_prefix)?, |sum, text| Ok(sum + count(text)?))
+            let mut pieces = context.iter().map(String::as_str).chain([completion_prefix]);
+            let first = pieces.next().map_or(Ok(Vec::new()), |piece| self.model.tokenize(piece))?;
+            pieces.try_fold(first.len() as u64, |sum, piece| Ok(sum + count(piece)?))
         };
         if let Ok(request) = serde_json::from_str::<ChoiceRequest>(request) {
             let options = RawScores::parse(answer, request.options.len())?.tokens;

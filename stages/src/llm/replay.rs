@@ -146,6 +146,10 @@ impl Llm for ReplayLlm {
         }
     }
 
+    fn scores_options_alone(&self) -> bool {
+        matches!(self.reader, Reader::Gguf(_))
+    }
+
     fn completion_text(&self, answer: &str) -> Result<String> {
         match self.reader {
             Reader::Gguf(_) => option_scorer::completion_text(answer),

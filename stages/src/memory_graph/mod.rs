@@ -203,7 +203,7 @@ mod tests {
 
     fn run(stage: &BuildMemoryGraph, trajectories: Vec<Trajectory>, items: Option<Items>) -> Result<MemoryGraph> {
         let world = cluster_world(&[5.0, 4.0, 3.0], 1, 1, 6, 2);
-        let inputs = Inputs { demonstrations: Demonstrations { trajectories }, world, items };
+        let inputs = Inputs { demonstrations: Demonstrations::new(trajectories), world, items };
         Ok(stage.run(inputs, &Context::detached(std::path::Path::new("unused")))?.memory)
     }
 

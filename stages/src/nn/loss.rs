@@ -21,6 +21,14 @@ pub fn value_loss(values: &Tensor, targets: &Tensor) -> Result<Tensor> {
     (values - targets)?.sqr()?.mean_all()
 }
 
+/// −mean(min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)): `change [S]` = log ρ, `advantage [S]` → scalar; Schulman et al. 2017 (arXiv 1707.06347),
+/// eq. 7.
+pub fn clipped_loss(change: &Tensor, advantage: &Tensor, clip_ratio: f64) -> Result<Tensor> {
+    let ratio = change.exp()?;
+    let clipped = ratio.clamp(1.0 - clip_ratio, 1.0 + clip_ratio)?;
+    (ratio * advantage)?.minimum(&(clipped * advantage)?)?.mean_all()?.neg()
+}
+
 /// Huber's loss of each difference, any shape: x²/2 up to |x| = 1, |x| − ½ beyond (Huber 1964), so that an outlier does
 /// not dominate the others.
 pub fn huber(x: &Tensor) -> Result<Tensor> {
@@ -66,6 +74,16 @@ mod tests {
         assert!((loss - 8.5).abs() < 1e-12, "((−4)² + (−1)²)/2 = 8.5, found {loss}");
         let loss = huber(&tensor(&[0.0, 0.5, -0.5, 1.0, -3.0])).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(loss, [0.0, 0.125, 0.125, 0.5, 2.5]);
+    }
+
+    #[test]
+    fn the_clipped_loss_agrees_with_hand_computed_values_and_finite_differences() {
+        let change = tensor(&[1.5_f64, 1.5, 0.5, 0.5, 1.1].map(f64::ln));
+        let advantage = tensor(&[2.0, -2.0, 2.0, -2.0, 1.0]);
+        // min(3, 2.4), min(−3, −2.4), min(1, 1.6), min(−1, −1.6), 1.1: −(2.4 − 3 + 1 − 1.6 + 1.1)/5.
+        let loss = clipped_loss(&change, &advantage, 0.2).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 0.02).abs() < 1e-12, "{loss}");
+        assert_finite_differences(&change, |x| clipped_loss(x, &advantage, 0.2));
     }
 
     #[test]

@@ -65,15 +65,44 @@ impl Prompt {
     pub fn prefix(&self, liked: &[u32]) -> Result<Vec<String>> {
         let mut context = vec![self.preamble.clone()];
         if !liked.is_empty() {
-            let titles: Value = liked.iter().map(|&item| self.name(item).to_owned()).collect();
-            context.push(self.line("liked", context! { titles })?);
+            context.push(self.line("liked", context! { titles => self.titles(liked) })?);
         }
         Ok(context)
     }
 
-    /// The user's profile: the part of the beginning that differs between users; empty where there is none.
-    pub fn profile(&self, liked: &[u32]) -> Result<String> {
-        Ok(self.prefix(liked)?.get(1..).unwrap_or_default().concat().trim().to_owned())
+    /// The line about the user's log; `items` oldest first.
+    pub fn history_line(&self, items: &[u32]) -> Result<String> {
+        self.line("history", context! { titles => self.titles(items) })
+    }
+
+    /// The line about another user's log; `items` oldest first.
+    pub fn other_history_line(&self, items: &[u32]) -> Result<String> {
+        self.line("other_history", context! { titles => self.titles(items) })
+    }
+
+    /// The line about the item that was taken next.
+    pub fn step_line(&self, item: u32) -> Result<String> {
+        let completion_prefix = self.completion_prefix.as_str();
+        self.line("step", context! { completion_prefix, title => self.name(item) })
+    }
+
+    /// The line about the user's log in phases, oldest first: the items of each and its genres.
+    pub fn phases_line(&self, phases: &[(Vec<u32>, Vec<String>)]) -> Result<String> {
+        let phase = |(items, genres): &(Vec<u32>, Vec<String>)| {
+            let genres: Value = genres.iter().cloned().collect();
+            context! { titles => self.titles(items), genres }
+        };
+        let phases: Value = phases.iter().map(phase).collect();
+        self.line("phases", context! { phases })
+    }
+
+    /// The line about a hint; it stands last before the question, so that prompts with different hints share their beginning.
+    pub fn hint_line(&self, hint: &str) -> Result<String> {
+        self.line("hint", context! { hint })
+    }
+
+    fn titles(&self, items: &[u32]) -> Value {
+        items.iter().map(|&item| self.name(item).to_owned()).collect()
     }
 
     /// The line about one shown item.
@@ -116,8 +145,7 @@ impl Prompt {
 
     /// The line about items that went well and badly before; at least one of the two is not empty.
     pub fn advice_line(&self, good: &[u32], bad: &[u32]) -> Result<String> {
-        let names = |items: &[u32]| -> Value { items.iter().map(|&item| self.name(item).to_owned()).collect() };
-        self.line("advice", context! { good => names(good), bad => names(bad) })
+        self.line("advice", context! { good => self.titles(good), bad => self.titles(bad) })
     }
 
     /// The text that the critic continues.

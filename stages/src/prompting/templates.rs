@@ -20,6 +20,22 @@ pub struct Prompts {
     pub preamble: Option<String>,
     /// The items that the user liked. Variable: `titles`, a list, best first.
     pub liked: Option<String>,
+    /// The user's log, for the strategies that tell it. Variable: `titles`, a list, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    /// The log of another user, in an example. Variable: `titles`, a list, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_history: Option<String>,
+    /// The item that was taken after a history, as it is told in an example. Variables: `completion_prefix`, `title`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The user's log in phases, for the strategy `clusters`. Variable: `phases`, a list, oldest first, each with `titles` and
+    /// `genres`, lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phases: Option<String>,
+    /// A hint of the stage `hints`, before the question. Variable: `hint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, and `highest`, the top of the scale.
     pub feedback: Option<String>,
     /// The text that the chosen or generated title continues. Variable: `noun`.
@@ -49,7 +65,7 @@ struct Template<'a> {
 }
 
 impl Prompts {
-    fn all(&self) -> [Template<'_>; 10] {
+    fn all(&self) -> [Template<'_>; 15] {
         let (noun, titles) = ("item", ["The Piano", "Heat (1995)"]);
         let none: [&str; 0] = [];
         let template = |name, own, given, samples| Template { name, own, given, samples };
@@ -61,6 +77,34 @@ impl Prompts {
                 vec![context! { noun, instructions => Value::from(()) }, context! { noun, instructions => "Be bold." }],
             ),
             template("liked", include_str!("templates/liked.j2"), &self.liked, vec![context! { titles }]),
+            template("history", include_str!("templates/history.j2"), &self.history, vec![context! { titles }]),
+            template(
+                "other_history",
+                include_str!("templates/other_history.j2"),
+                &self.other_history,
+                vec![context! { titles }],
+            ),
+            template(
+                "step",
+                include_str!("templates/step.j2"),
+                &self.step,
+                vec![context! { completion_prefix => "Recommended item:", title => titles[0] }],
+            ),
+            template(
+                "phases",
+                include_str!("templates/phases.j2"),
+                &self.phases,
+                vec![
+                    context! { phases => [context! { titles, genres => none }] },
+                    context! { phases => [context! { titles, genres => ["Drama"] }, context! { titles, genres => none }] },
+                ],
+            ),
+            template(
+                "hint",
+                include_str!("templates/hint.j2"),
+                &self.hint,
+                vec![context! { hint => "Prefer what is old." }],
+            ),
             template(
                 "feedback",
                 include_str!("templates/feedback.j2"),
@@ -170,6 +214,11 @@ mod tests {
         let all = Prompts {
             preamble: own("preamble"),
             liked: own("liked"),
+            history: own("history"),
+            other_history: own("other_history"),
+            step: own("step"),
+            phases: own("phases"),
+            hint: own("hint"),
             feedback: own("feedback"),
             completion_prefix: own("completion_prefix"),
             thought_prompt: own("thought_prompt"),

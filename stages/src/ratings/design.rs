@@ -85,6 +85,12 @@ impl Design {
         Self { rows: from.iter().map(|&item| self.rows[item].clone()).collect(), ..*self }
     }
 
+    /// The features of each item, `[I][D]`.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<f64>] {
+        &self.rows
+    }
+
     /// The values of λ that a learner averages over.
     #[must_use]
     pub fn ridges(&self) -> &'static [f64] {

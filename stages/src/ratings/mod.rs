@@ -15,6 +15,7 @@ mod design;
 mod factors;
 mod learner;
 mod negative_sampling;
+mod rank_correlation;
 mod ridge;
 mod weighted_log;
 
@@ -24,4 +25,6 @@ pub use design::{Design, Equations};
 pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
 pub use negative_sampling::NegativeSampler;
+pub use rank_correlation::{kendall, spearman};
+pub use ridge::solve;
 pub use weighted_log::WeightedLog;

@@ -4,7 +4,8 @@
 ///
 /// # Panics
 /// When `a` is not positive definite: with a ridge above 0 it always is.
-pub(super) fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
+#[must_use]
+pub fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
     let d = b.len();
     assert_eq!(a.len(), d * d, "a square matrix of the size of b");
     for row in 0..d {

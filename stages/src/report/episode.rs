@@ -71,18 +71,18 @@ mod tests {
 
     #[test]
     fn the_median_and_the_lowest_are_shown() {
-        let demonstrations = Demonstrations { trajectories: vec![play(7, 0, 5.0), play(8, 1, 1.0), play(9, 7, 3.0)] };
+        let demonstrations = Demonstrations::new(vec![play(7, 0, 5.0), play(8, 1, 1.0), play(9, 7, 3.0)]);
         let shown = examples(&demonstrations, &items());
         let seen: Vec<_> = shown.iter().map(|e| (e.why.as_str(), e.told.user, e.told.total)).collect();
         assert_eq!(seen, [("median return", 9, 3.0), ("lowest return", 8, 1.0)]);
         assert_eq!(shown[0].told.steps[0].title, "item 7, not in the catalogue");
-        assert_eq!(examples(&Demonstrations { trajectories: vec![play(7, 0, 5.0)] }, &items()).len(), 1);
+        assert_eq!(examples(&Demonstrations::new(vec![play(7, 0, 5.0)]), &items()).len(), 1);
         assert!(examples(&Demonstrations::default(), &items()).is_empty());
     }
 
     #[test]
     fn taking_the_first_is_held_against_chance() {
-        let demonstrations = Demonstrations { trajectories: vec![play(7, 0, 5.0), play(8, 1, 1.0)] };
+        let demonstrations = Demonstrations::new(vec![play(7, 0, 5.0), play(8, 1, 1.0)]);
         let taken = first_taken(&demonstrations).expect("two choices");
         assert_eq!((taken.share, taken.by_chance, taken.choices), (0.5, 0.5, 2));
         assert_eq!(first_taken(&Demonstrations::default()), None);

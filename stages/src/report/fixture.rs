@@ -236,7 +236,7 @@ fn demonstrations() -> Demonstrations {
             end: if user.is_multiple_of(3) { Termination::Horizon } else { Termination::Similar },
         }
     };
-    Demonstrations { trajectories: (0..16).map(trajectory).collect() }
+    Demonstrations::new((0..16).map(trajectory).collect())
 }
 
 fn comparisons() -> Comparisons {

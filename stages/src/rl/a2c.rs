@@ -127,7 +127,10 @@ impl Stage for A2c {
         let mut learner = Trainer { learner, world, demonstrated, reward };
         train(
             &mut learner,
-            &self.plan(self.n_iterations).after(inputs.init.as_ref(), inputs.reference.as_ref())?,
+            &self
+                .plan(self.n_iterations)
+                .after(inputs.init.as_ref(), inputs.reference.as_ref())?
+                .taught_by(inputs.demonstrations.as_ref()),
             world,
             cx,
         )

@@ -126,7 +126,12 @@ impl Stage for BehaviourCloning {
             }
         };
         let mut learner = Learner { config: self, pairs, network, adam, sample };
-        train(&mut learner, &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?, world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?.taught_by(Some(&inputs.demonstrations)),
+            world,
+            cx,
+        )
     }
 }
 

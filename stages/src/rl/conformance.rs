@@ -71,7 +71,7 @@ pub fn demonstrated_cycles(world: &World, cycles: &[&[u32]]) -> Demonstrations {
             trajectories.push(Trajectory { user, steps, end: episodes.end(0).unwrap_or(Termination::Horizon) });
         }
     }
-    Demonstrations { trajectories }
+    Demonstrations::new(trajectories)
 }
 
 fn solution(world: &World) -> Demonstrations {
@@ -132,7 +132,7 @@ pub fn beside_worse_sessions(world: &World, demonstrations: Demonstrations) -> (
         }
         trajectories.push(worse);
     }
-    let both = Demonstrations { trajectories };
+    let both = Demonstrations::new(trajectories);
     let mut copied = copied(world, &both);
     copied.tell_untrained().unwrap();
     (both, copied)

@@ -89,7 +89,15 @@ impl Stage for Cql {
             adam: self.optimizer.adam(values.network.params())?,
             values,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
+        train(
+            &mut learner,
+            &self
+                .plan(self.n_gradient_steps)
+                .after(inputs.init.as_ref(), None)?
+                .taught_by(Some(&inputs.demonstrations)),
+            world,
+            cx,
+        )
     }
 }
 

@@ -133,7 +133,15 @@ impl Stage for Crr {
             policy,
             values,
         };
-        train(&mut learner, &self.plan(self.n_gradient_steps).after(inputs.init.as_ref(), None)?, world, cx)
+        train(
+            &mut learner,
+            &self
+                .plan(self.n_gradient_steps)
+                .after(inputs.init.as_ref(), None)?
+                .taught_by(Some(&inputs.demonstrations)),
+            world,
+            cx,
+        )
     }
 }
 

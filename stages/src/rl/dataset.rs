@@ -95,7 +95,7 @@ mod tests {
 
     fn demonstrated(user: u32, items: &[u32], end: Termination) -> Demonstrations {
         let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
-        Demonstrations { trajectories: vec![Trajectory { user, steps: items.iter().map(step).collect(), end }] }
+        Demonstrations::new(vec![Trajectory { user, steps: items.iter().map(step).collect(), end }])
     }
 
     #[test]

@@ -129,7 +129,12 @@ impl Stage for DecisionTransformer {
             transformer_adam: self.optimizer.adam(transformer)?,
             network,
         };
-        train(&mut learner, &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?, world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?.taught_by(Some(&inputs.demonstrations)),
+            world,
+            cx,
+        )
     }
 }
 
@@ -300,13 +305,11 @@ mod tests {
             };
             Trajectory { user: 0, steps: (0..).zip(rewards).map(step).collect(), end }
         };
-        let demonstrations = Demonstrations {
-            trajectories: vec![
-                episode(&[1.0, 2.0, 3.0], Termination::Horizon),
-                episode(&[4.0, 5.0], Termination::Similar),
-                episode(&[8.0], Termination::Horizon),
-            ],
-        };
+        let demonstrations = Demonstrations::new(vec![
+            episode(&[1.0, 2.0, 3.0], Termination::Horizon),
+            episode(&[4.0, 5.0], Termination::Similar),
+            episode(&[8.0], Termination::Horizon),
+        ]);
         let log = ReturnsToGo::of(&demonstrations, &world).unwrap();
         // The user of the second left: its last reward is the penalty.
         assert_eq!(log.returns, [6.0, 5.0, 3.0, 2.0, -2.0, 8.0]);

@@ -174,7 +174,8 @@ impl Stage for IlRec {
         let world = &inputs.world;
         let device = device::of(cx)?;
         let mut learner = Learner::new(self, &inputs, &device)?;
-        train(&mut learner, &self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?, world, cx)
+        let plan = self.plan(self.n_iterations).after(inputs.init.as_ref(), None)?;
+        train(&mut learner, &plan.taught_by(Some(&inputs.demonstrations)), world, cx)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pipeline::Context;
 
 use super::Outputs;
-use crate::artifact::{Array, Curves, PolicyFile, TensorFile, World};
+use crate::artifact::{Array, Curves, Demonstrations, PolicyFile, TensorFile, World};
 use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState};
 
 /// Metrics of one update, by the name of their curve. The progress bar shows the first.
@@ -48,7 +48,8 @@ pub struct TrainingPlan {
     pub unit: &'static str,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// [`World::rewards_digest`](World::rewards_digest) of the worlds in which the policies at `init` and `reference` learned.
+    /// [`World::rewards_digest`](World::rewards_digest) of the worlds in which the policies at `init` and `reference` learned,
+    /// and of those in which its demonstrations were searched for.
     pub learned_in_before: Vec<String>,
     /// Whether it begins from a trained policy.
     pub warm: bool,
@@ -65,6 +66,14 @@ impl TrainingPlan {
         self.learned_in_before = worlds.into_iter().collect();
         self.warm = init.map(PolicyFile::origin).transpose()?.is_some_and(|origin| !origin.untrained);
         Ok(self)
+    }
+
+    /// The same, learning from these demonstrations: where they were searched for, it counts as having learned.
+    pub fn taught_by(mut self, demonstrations: Option<&Demonstrations>) -> Self {
+        self.learned_in_before.extend(demonstrations.into_iter().flat_map(Demonstrations::searched_worlds));
+        self.learned_in_before.sort_unstable();
+        self.learned_in_before.dedup();
+        self
     }
 }
 

@@ -242,7 +242,7 @@ mod tests {
     fn demonstrated(items: &[u32], world: &World) -> ReplayBuffer {
         let step = |&item: &u32| Step { item, reward: 4.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory = Trajectory { user: 3, steps: items.iter().map(step).collect(), end: Termination::Horizon };
-        ReplayBuffer::from_demonstrations(&Demonstrations { trajectories: vec![trajectory] }, 2, world).unwrap()
+        ReplayBuffer::from_demonstrations(&Demonstrations::new(vec![trajectory]), 2, world).unwrap()
     }
 
     #[test]

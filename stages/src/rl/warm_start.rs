@@ -268,6 +268,15 @@ mod tests {
         let alone = run(&refined(1), OnlineWithDemos::new(other)).unwrap().policy;
         assert!(alone.origin().unwrap().learned_in_before.is_empty());
         assert!(!alone.0.about.contains("learned_in_before"), "a file without a warm start is as before");
+        // Also those in which what it copies was searched for.
+        let third = cluster_world(&[2.0, 2.5, 3.0], 2, 2, 30, 4);
+        let shown = demonstrated_cycles(&world(), &[&[0, 2, 4]]).searched("demonstrate.search", &third);
+        let stage = BehaviourCloning { n_epochs: 1, network: small_network(), ..BehaviourCloning::default() };
+        let inputs = bc::Inputs { init: Some(copied()), ..bc::Inputs::new(world(), shown) };
+        let mut before = run(&stage, inputs).unwrap().policy.origin().unwrap().learned_in_before;
+        let mut expected = vec![world().rewards_digest(), third.rewards_digest()];
+        (before.sort(), expected.sort());
+        assert_eq!(before, expected);
     }
 
     #[test]

@@ -72,16 +72,14 @@ mod tests {
         let step = |&item: &u32| Step { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
         let trajectory =
             |items: &[u32]| Trajectory { user: 0, steps: items.iter().map(step).collect(), end: Termination::Horizon };
-        let log = Demonstrations {
-            trajectories: vec![
-                trajectory(&[0, 1, 2]),
-                trajectory(&[1, 0, 2]),
-                trajectory(&[0, 1, 3]),
-                trajectory(&[1, 0, 3]),
-                trajectory(&[2, 2]),
-                trajectory(&[2, 2]),
-            ],
-        };
+        let log = Demonstrations::new(vec![
+            trajectory(&[0, 1, 2]),
+            trajectory(&[1, 0, 2]),
+            trajectory(&[0, 1, 3]),
+            trajectory(&[1, 0, 3]),
+            trajectory(&[2, 2]),
+            trajectory(&[2, 2]),
+        ]);
         let open = openness(&log, 4).unwrap();
         let at = |last: usize, before: usize| open.row(last)[before];
         let close = |found: f32, wanted: f64| assert!((f64::from(found) - wanted).abs() < 1e-6, "{found} for {wanted}");

@@ -304,7 +304,7 @@ mod tests {
     fn logged(items: &[u32]) -> Demonstrations {
         let step = |&item: &u32| Step { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
         let steps = items.iter().map(step).collect();
-        Demonstrations { trajectories: vec![Trajectory { user: 0, steps, end: Termination::Horizon }] }
+        Demonstrations::new(vec![Trajectory { user: 0, steps, end: Termination::Horizon }])
     }
 
     #[test]

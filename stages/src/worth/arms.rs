@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 
 use crate::artifact::Items;
 use crate::nn::rng;
-use crate::ratings::{Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
+use crate::ratings::{Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog, spearman};
 
 use super::contenders::Contender;
 
@@ -135,28 +135,6 @@ impl FittedArms {
     }
 }
 
-/// Spearman's rank correlation; equal values share their mean rank. 0 where one side does not vary.
-pub(super) fn spearman(x: &[f64], y: &[f64]) -> f64 {
-    let (x, y) = (ranks(x), ranks(y));
-    let mean = (x.len() as f64 - 1.0) / 2.0;
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
-    let scale = (dot(&x, &x) * dot(&y, &y)).sqrt();
-    if scale > 0.0 { dot(&x, &y) / scale } else { 0.0 }
-}
-
-fn ranks(x: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..x.len()).collect();
-    order.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
-    let mut ranks = vec![0.0; x.len()];
-    let mut from = 0;
-    while from < order.len() {
-        let to = (from..order.len()).find(|&at| x[order[at]] > x[order[from]]).unwrap_or(order.len());
-        order[from..to].iter().for_each(|&row| ranks[row] = (from + to - 1) as f64 / 2.0);
-        from = to;
-    }
-    ranks
-}
-
 #[cfg(test)]
 mod tests {
     use rand::RngExt as _;
@@ -189,13 +167,6 @@ mod tests {
         assert_eq!(sorted(&within, 0..3), [0.0, 1.0, 2.0], "those of the nineties stay among themselves");
         assert!(shuffled.values != scores.values && within.name == "llm shuffled within genre and decade");
         assert_ne!(shuffled, scores.with_controls(&[0, 1, 2, 3, 4, 5], &items(), 4)[1]);
-    }
-
-    #[test]
-    fn rank_correlation_by_hand() {
-        assert_eq!(ranks(&[3.0, 1.0, 3.0]), [1.5, 0.0, 1.5]);
-        assert!((spearman(&[1.0, 2.0, 3.0], &[10.0, 30.0, 20.0]) - 0.5).abs() < 1e-12);
-        assert_eq!(spearman(&[1.0, 1.0], &[0.0, 5.0]), 0.0);
     }
 
     #[test]

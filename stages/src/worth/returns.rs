@@ -136,6 +136,7 @@ impl Stage for EvaluateReturns {
             from,
             // A hold-out is measured, never fitted.
             except: &["distances", "holdout"],
+            through: &[],
             drawn_from: Some(Interactions::KIND),
             why,
             help: "split the log once (`split` with halves): fit `worlds` to the one part, and connect the other one to `interactions`",

@@ -285,6 +285,15 @@ fn what_is_kept_apart_may_not_be_made_with_each_other() {
             "toy.yaml:10:54 r.policy | `r.policy` was made with `log.interactions`, of which `s.world` is a part: judge apart | another world",
         ],
     );
+    // Where a way must take a port to count, others are free, and the same stage is met on both.
+    let told = |policies: &str| judged("world", policies, true).replace("apart: true", "apart: true, told: true");
+    assert!(loads(&told("p.policy")), "made in the world, which is allowed");
+    same(
+        faults(&told("{ a: p.policy, b: q.policy }"), &[]),
+        &[
+            "toy.yaml:9:72 q.policy | `q.policy` was made with `world.world`, which is `s.world`: judge apart | another world",
+        ],
+    );
     // One fault for all cells of a sweep.
     same(
         faults(&judged("world", "{ b: q.policy, a: p.policy }", true), &[]),

@@ -1,11 +1,12 @@
 //! The chat template of a model's file, in Jinja.
 //!
-//! The template is rendered strictly and has access to the messages only; an unknown variable is an error. Not here: Python's
-//! string methods (`.strip()`), tools, dates.
+//! The template is rendered strictly and has access to the messages only; an unknown variable is an error. Of Python's string methods
+//! it has those that templates of published models use most. Not here: the others, tools, dates.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
+use minijinja::value::{Value, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, context};
 
 use super::metadata::Header;
 
@@ -62,6 +63,7 @@ impl Chat {
         jinja.set_fuel(Some(1_000_000));
         let refuse = |why: String| Err::<String, _>(Error::new(ErrorKind::InvalidOperation, why));
         jinja.add_function("raise_exception", refuse);
+        jinja.set_unknown_method_callback(string_method);
         let message = |role: &str, content: &str| context! { role => role, content => content };
         let mut messages = vec![message("system", system), message("user", user)];
         if system.is_empty() {
@@ -77,6 +79,29 @@ impl Chat {
                 self.place
             )
         })
+    }
+}
+
+/// Python's methods of strings, without arguments where Python needs none.
+fn string_method(_: &mut State<'_, '_>, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let unknown = || Error::new(ErrorKind::UnknownMethod, format!("no method `{method}`"));
+    let text = value.as_str().ok_or_else(unknown)?;
+    match method {
+        "strip" | "lstrip" | "rstrip" | "upper" | "lower" => {
+            let () = from_args(arguments)?;
+            Ok(match method {
+                "strip" => text.trim().into(),
+                "lstrip" => text.trim_start().into(),
+                "rstrip" => text.trim_end().into(),
+                "upper" => text.to_uppercase().into(),
+                _ => text.to_lowercase().into(),
+            })
+        }
+        "startswith" | "endswith" => {
+            let (part,): (&str,) = from_args(arguments)?;
+            Ok((if method == "startswith" { text.starts_with(part) } else { text.ends_with(part) }).into())
+        }
+        _ => Err(unknown()),
     }
 }
 
@@ -110,6 +135,21 @@ mod tests {
         // What a user says is no template.
         let hostile = chat(CHATML).segments(&texts(&["", "{{ messages }}{% raw %}\n"]), "?").unwrap();
         assert_eq!(hostile[1], "{{ messages }}{% raw %}\n");
+    }
+
+    #[test]
+    fn methods_of_strings_are_pythons() {
+        // The form of Llama 2's template.
+        let llama_2 = "{% for m in messages %}{% if m.role.startswith('user') %}[INST] {{ m.content.strip() }} [/INST]\
+                       {% elif not m['role'].endswith('r') %}<<SYS>>{{ m.content.rstrip().upper() }}<</SYS>>{% endif %}{% endfor %}";
+        let found = chat(llama_2).segments(&texts(&["Be brief.\n", "Alien: 5\n"]), "Thought: ").unwrap();
+        assert_eq!(found, ["<<SYS>>BE BRIEF.<</SYS>>[INST] ", "Alien: 5\n", "Thought: [/INST]"]);
+        for template in
+            ["{{ messages[0].content.strip(1, 2) }}", "{{ messages[0].content.zfill(3) }}", "{{ 'a'.endswith() }}"]
+        {
+            let error = format!("{:#}", chat(template).segments(&[], "x").unwrap_err());
+            assert!(error.contains("help: "), "{error}");
+        }
     }
 
     #[test]

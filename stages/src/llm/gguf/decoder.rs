@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::attention::{KeyValues, attention};
 use super::crew::{Crew, ForwardPass};
@@ -71,6 +71,8 @@ pub(super) struct Decoder {
     embedding: Arc<Packed>,
     layers: Vec<Layer>,
     norm: Vec<f32>,
+    /// Divisors of the frequencies of [`Rope`], which Llama 3.1 and later have; else ones.
+    rope_factors: Vec<f32>,
     /// `[vocabulary, width]`; the embedding itself when the file has no `output.weight`.
     output: Arc<Packed>,
 }
@@ -81,6 +83,7 @@ impl Decoder {
     pub(super) fn load(header: &mut Header, config: ModelConfig, threads: usize) -> Result<Self> {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
+        let scaled = left.contains("rope_freqs.weight");
         let ModelConfig { width, hidden, vocabulary, qkv_bias, .. } = config;
         let (q, kv) = (config.heads * config.head, config.kv_heads * config.head);
         // Not with capacity for `config.layers`: a damaged file may announce more than there is memory for.
@@ -119,6 +122,15 @@ impl Decoder {
             true => Arc::clone(&embedding),
             false => Arc::new(header.weights(name("output.weight"), vocabulary, width)?),
         };
+        let mut rope_factors = vec![1.0; config.head / 2];
+        if scaled {
+            rope_factors = header.floats(name("rope_freqs.weight"), config.head / 2)?;
+            ensure!(
+                rope_factors.iter().all(|factor| factor.is_finite() && *factor > 0.0),
+                "{}: tensor `rope_freqs.weight` holds a number that is not above 0\nhelp: fetch the file again; it may be damaged",
+                header.place()
+            );
+        }
         if let Some(name) = left.first() {
             bail!(
                 "{}: {} tensors are not supported by this decoder; the first is `{name}`\nhelp: use a plain llama or Qwen2 \
@@ -127,15 +139,15 @@ impl Decoder {
                 left.len()
             );
         }
-        Ok(Self { config, crew: Crew::new(threads), embedding, layers, norm, output })
+        Ok(Self { config, crew: Crew::new(threads), embedding, layers, norm, rope_factors, output })
     }
 
     /// Evaluates a batch; the result of a slice does not depend on the others.
     pub(super) fn forward(&self, slices: &[BatchSlice]) -> Vec<SliceOutput> {
-        let ModelConfig { heads, kv_heads, head, width, epsilon, .. } = self.config;
+        let ModelConfig { heads, kv_heads, head, width, epsilon, rope_base, pairs, .. } = self.config;
         let pass = self.crew.begin_pass();
         let positions = slices.iter().flat_map(|slice| slice.positions.iter().copied());
-        let rotation = Rope::new(positions, head, self.config.rope_base, self.config.pairs);
+        let rotation = Rope::new(positions, &self.rope_factors, rope_base, pairs);
         let tokens = slices.iter().flat_map(|slice| &slice.tokens);
         let mut x: Vec<f32> = tokens.flat_map(|id| self.embedding.row(*id as usize)).collect();
         let mut fresh: Vec<Vec<KeyValues>> = slices.iter().map(|_| Vec::new()).collect();

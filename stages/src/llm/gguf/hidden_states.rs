@@ -39,7 +39,7 @@ impl HiddenStates {
     /// The vector of a text, and its number of tokens.
     fn vector(&self, text: &str) -> Result<(Vec<f32>, u64)> {
         let start = self.model.tokenizer.start;
-        let own = self.model.tokenizer.encode(text)?;
+        let own = self.model.tokenize(text)?;
         ensure!(!own.is_empty(), "the text {text:?} has no token");
         let limit = MAX_TOKENS.min(self.model.context_length());
         let tokens: Vec<u32> = start.into_iter().chain(own).take(limit).collect();

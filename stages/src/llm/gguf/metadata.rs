@@ -78,11 +78,7 @@ impl Header {
 
     /// A real number.
     pub(super) fn real(&self, key: &str) -> Result<Option<f64>> {
-        self.value(key, "a number", |value| match value {
-            Value::F32(x) => Some(f64::from(*x)),
-            Value::F64(x) => Some(*x),
-            _ => None,
-        })
+        self.value(key, "a number", number)
     }
 
     /// A flag.
@@ -106,6 +102,11 @@ impl Header {
     /// A list of counts or ids.
     pub(super) fn integers(&self, key: &str) -> Result<Option<Vec<usize>>> {
         self.value(key, "a list of whole numbers", |value| list(value)?.iter().map(whole).collect())
+    }
+
+    /// A list of real numbers.
+    pub(super) fn reals(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        self.value(key, "a list of numbers", |value| list(value)?.iter().map(number).collect())
     }
 
     /// Names of all tensors, sorted.
@@ -229,6 +230,14 @@ fn whole(value: &Value) -> Option<usize> {
         Value::U16(x) => Some(usize::from(*x)),
         Value::U32(x) => usize::try_from(*x).ok(),
         Value::U64(x) => usize::try_from(*x).ok(),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::F32(x) => Some(f64::from(*x)),
+        Value::F64(x) => Some(*x),
         _ => None,
     }
 }

@@ -1,9 +1,8 @@
 //! A language model in a GGUF file that runs inside the process. It scores given texts after a prompt, or generates a reply.
 //!
-//! Supported: files of the llama and Qwen2 architectures with a byte-level tokenizer whose pre-tokenizer is that of SmolLM, GPT-2,
-//! Qwen2 or Llama 3, in any quantisation that candle reads. Unknown metadata that may change the result is an error. Token ids
-//! and log-probabilities are checked against recorded llama.cpp values
-//! (`tests/data/llama_cpp_*.json`).
+//! Supported: files of the llama and Qwen2 architectures with a SentencePiece tokenizer, or a byte-level one whose pre-tokenizer is
+//! that of SmolLM, GPT-2, Qwen2 or Llama 3, in any quantisation that candle reads. Unknown metadata that may change the result is
+//! an error. Token ids and log-probabilities are checked against recorded llama.cpp values (`tests/data/llama_cpp_*.json`).
 //!
 //! A prompt is a list of *segments*: a system text, then one text per turn. Each is tokenised by itself and evaluated
 //! by itself on top of those before it, so [`Session`] can keep what it has evaluated and a prompt that grew by one
@@ -23,6 +22,7 @@
 
 mod attention;
 mod batching;
+mod byte_level;
 mod chat;
 mod crew;
 mod decoder;
@@ -34,13 +34,17 @@ mod logits;
 pub(super) mod matmul;
 mod metadata;
 mod model_config;
+mod named_tokens;
 mod ops;
 pub(super) mod packed;
 mod quant_formats;
 mod scales;
+mod sentence_piece;
 mod session;
 mod tokenizer;
 pub mod toy;
+#[cfg(test)]
+mod vocabulary_tests;
 
 use std::path::Path;
 
@@ -49,16 +53,28 @@ use anyhow::Result;
 pub use session::{Score, Session};
 
 use batching::BatchScheduler;
+use byte_level::PreTokenizer;
 use chat::Chat;
 use decoder::{BatchSlice, Decoder, SliceOutput};
 use metadata::Header;
-use model_config::ModelConfig;
-use tokenizer::BpeTokenizer;
+use model_config::{ARCHITECTURES, ModelConfig};
+use tokenizer::Tokenizer;
+
+/// What can be read, for the errors of what cannot.
+fn supported() -> String {
+    format!(
+        "help: supported are the architectures {}, with the tokenizer.ggml.model {}; the first of these with the tokenizer.ggml.pre {}; \
+         serve another model, and use `llm: {{ openai: … }}`",
+        ARCHITECTURES.join(", "),
+        Tokenizer::MODELS.join(", "),
+        PreTokenizer::NAMES.join(", ")
+    )
+}
 
 /// A loaded model. Read-only, so one copy serves every thread.
 pub struct Gguf {
     name: String,
-    tokenizer: BpeTokenizer,
+    tokenizer: Tokenizer,
     chat: Option<Chat>,
     decoder: Decoder,
     scheduler: BatchScheduler,
@@ -72,7 +88,7 @@ impl Gguf {
     /// the file and the metadata key or tensor.
     pub fn load(path: &Path) -> Result<Self> {
         let mut header = Header::open(path)?;
-        let tokenizer = BpeTokenizer::from_header(&header)?;
+        let tokenizer = Tokenizer::from_header(&header)?;
         let config = ModelConfig::from_header(&header, tokenizer.len())?;
         let name = header.text("general.name")?.unwrap_or_else(|| header.place());
         let chat = Chat::from_header(&header)?;
@@ -93,11 +109,20 @@ impl Gguf {
         self.decoder.config.context
     }
 
-    /// Token ids of a text; special tokens such as `<|im_start|>` written in it are one id each.
+    /// Token ids of a text that begins a prompt, without the start token; special tokens such as `<|im_start|>` written in it are
+    /// one id each.
     ///
     /// # Errors
-    /// The tokenizer refuses the text (not known to happen with byte-level BPE).
+    /// The tokenizer refuses the text (not known to happen).
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.encode_after(text, None)
+    }
+
+    /// Token ids of a text that continues a prompt.
+    ///
+    /// # Errors
+    /// As [`Gguf::tokenize`].
+    pub fn tokenize_continuation(&self, text: &str) -> Result<Vec<u32>> {
         self.tokenizer.encode(text)
     }
 
@@ -141,12 +166,18 @@ mod tests {
             (
                 "general.architecture",
                 text("gemma"),
-                "FILE: architecture `gemma` is not supported; supported: llama, qwen2",
+                "FILE: architecture `gemma` is not supported\nhelp: supported are the architectures llama, qwen2, with the \
+                 tokenizer.ggml.model gpt2, llama; the first of these with the tokenizer.ggml.pre smollm, gpt-2, qwen2, llama-bpe; serve",
             ),
             (
                 "tokenizer.ggml.pre",
                 text("tekken"),
-                "FILE: tokenizer.ggml.pre `tekken` is not supported; supported: smollm, gpt-2, qwen2, llama-bpe",
+                "FILE: tokenizer.ggml.pre `tekken` is not supported\nhelp: supported are the architectures llama, qwen2, with",
+            ),
+            (
+                "tokenizer.ggml.model",
+                text("t5"),
+                "FILE: tokenizer.ggml.model `t5` is not supported\nhelp: supported are the architectures llama, qwen2, with",
             ),
             ("tokenizer.ggml.model", None, "FILE: metadata key `tokenizer.ggml.model` is missing"),
             ("llama.block_count", None, "FILE: metadata key `llama.block_count` is missing"),

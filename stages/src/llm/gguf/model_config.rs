@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::metadata::Header;
 use super::ops::RopePairs;
+use super::supported;
 
 /// Sizes and constants of one model, from the metadata.
 pub(super) struct ModelConfig {
@@ -32,6 +33,9 @@ pub(super) struct ModelConfig {
     pub(super) epsilon: f32,
 }
 
+/// Values of `general.architecture`.
+pub(super) const ARCHITECTURES: [&str; 2] = ["llama", "qwen2"];
+
 impl ModelConfig {
     /// Reads the architecture's keys. An unknown key is an error: it may change what the model computes.
     pub(super) fn from_header(header: &Header, vocabulary: usize) -> Result<Self> {
@@ -40,7 +44,7 @@ impl ModelConfig {
         let (pairs, qkv_bias) = match architecture.as_str() {
             "llama" => (RopePairs::Neighbours, false),
             "qwen2" => (RopePairs::Halves, true),
-            _ => bail!("{place}: architecture `{architecture}` is not supported; supported: llama, qwen2"),
+            _ => bail!("{place}: architecture `{architecture}` is not supported\n{}", supported()),
         };
         let key = |name: &str| format!("{architecture}.{name}");
         let count = |name: &str| {

@@ -30,7 +30,7 @@ pub(super) enum RopePairs {
     Halves,
 }
 
-/// Cosines and sines of position · base^(-2i/head), laid out `[tokens, head / 2]` (Su et al. 2021, eq. 15).
+/// Cosines and sines of position · base^(-2i/head) / factor_i, laid out `[tokens, head / 2]` (Su et al. 2021, eq. 15).
 pub(super) struct Rope {
     turns: Vec<(f32, f32)>,
     head: usize,
@@ -38,8 +38,12 @@ pub(super) struct Rope {
 }
 
 impl Rope {
-    pub(super) fn new(positions: impl Iterator<Item = usize>, head: usize, base: f64, pairs: RopePairs) -> Self {
-        let angle = |i: usize, position: usize| position as f64 * base.powf(-2.0 * i as f64 / head as f64);
+    /// `factors [head / 2]` lower the frequencies, where a file was trained with longer contexts than its base fits.
+    pub(super) fn new(positions: impl Iterator<Item = usize>, factors: &[f32], base: f64, pairs: RopePairs) -> Self {
+        let head = 2 * factors.len();
+        let angle = |i: usize, position: usize| {
+            position as f64 * base.powf(-2.0 * i as f64 / head as f64) / f64::from(factors[i])
+        };
         let turns = positions.flat_map(|position| (0..head / 2).map(move |i| angle(i, position)));
         Self { turns: turns.map(|angle| (angle.cos() as f32, angle.sin() as f32)).collect(), head, pairs }
     }
@@ -96,17 +100,20 @@ mod tests {
     fn rotation_by_hand() {
         // One head of four numbers at positions 0 and 1, base 1: both pairs turn by 1 radian per position.
         let x = [1.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 2.0];
-        let turned = |base, pairs| {
+        let scaled = |factors: &[f32], base, pairs| {
             let mut turned = x;
-            Rope::new([0, 1].into_iter(), 4, base, pairs).apply(&mut turned);
+            Rope::new([0, 1].into_iter(), factors, base, pairs).apply(&mut turned);
             turned
         };
+        let turned = |base, pairs| scaled(&[1.0, 1.0], base, pairs);
         let (sin, cos) = 1.0_f32.sin_cos();
         close(&turned(1.0, RopePairs::Neighbours), &[1.0, 0.0, 0.0, 2.0, cos, sin, -2.0 * sin, 2.0 * cos]);
         close(&turned(1.0, RopePairs::Halves), &[1.0, 0.0, 0.0, 2.0, cos, -2.0 * sin, sin, 2.0 * cos]);
         // With base 100 the second pair turns by 1/10 radian.
         let (sin, cos) = 0.1_f32.sin_cos();
         close(&turned(100.0, RopePairs::Neighbours)[6..], &[-2.0 * sin, 2.0 * cos]);
+        // As with a divisor of 10.
+        close(&scaled(&[1.0, 10.0], 1.0, RopePairs::Neighbours)[6..], &[-2.0 * sin, 2.0 * cos]);
     }
 
     #[test]

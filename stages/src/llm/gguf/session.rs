@@ -33,6 +33,8 @@ pub struct Score {
 struct Segment {
     text: String,
     tokens: usize,
+    /// Its last token; none when it has no token.
+    end: Option<u32>,
     kv: Vec<KvCache>,
     /// The model's output `[width]` at the segment's last token; none when it has no token.
     last: Option<Vec<f32>>,
@@ -201,11 +203,13 @@ impl<'m> Session<'m> {
     pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Vec<f32>)> {
         let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
         let mut ids = Vec::with_capacity(segments.len() - same);
+        let mut previous = self.segments[..same].iter().rev().find_map(|segment| segment.end);
         for (index, text) in segments.iter().enumerate().skip(same) {
-            let mut tokens = self.model.tokenizer.encode(text)?;
+            let mut tokens = self.model.tokenizer.encode_after(text, previous)?;
             if index == 0 {
                 tokens.splice(0..0, self.model.tokenizer.start);
             }
+            previous = tokens.last().copied().or(previous);
             ids.push(tokens);
         }
         let cached: usize = self.segments[..same].iter().map(|segment| segment.tokens).sum();
@@ -221,7 +225,8 @@ impl<'m> Session<'m> {
         self.segments.truncate(same);
         let mut before = cached;
         for (text, ids) in segments[same..].iter().zip(ids) {
-            let mut segment = Segment { text: text.clone(), tokens: ids.len(), kv: Vec::new(), last: None };
+            let end = ids.last().copied();
+            let mut segment = Segment { text: text.clone(), tokens: ids.len(), end, kv: Vec::new(), last: None };
             for pass in ids.chunks(MAX_PASS_TOKENS) {
                 let positions: Vec<usize> = (before..before + pass.len()).collect();
                 let past = self.segments.iter().chain([&segment]).flat_map(|segment| &segment.kv).cloned().collect();
@@ -374,6 +379,27 @@ mod tests {
         assert_eq!(session.fork().evaluated_tokens(), 0);
         session.score(&texts(&[SYSTEM, "one", "three"]), &texts(&["a"])).unwrap();
         assert_eq!(session.evaluated_tokens(), first + count("three"));
+    }
+
+    #[test]
+    fn sentence_piece_adds_a_space_where_a_prompt_begins_and_behind_a_named_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        toy::Toy::sentence_piece().unwrap().write(&path).unwrap();
+        let model = Gguf::load(&path).unwrap();
+        // The start token and `▁the`; `the`; `he`, `</s>`; nothing; `▁the`. Each option follows without a space of its own.
+        let prompt = texts(&["the", "the", "he</s>", "", "the"]);
+        for known in 0..=5 {
+            let mut session = model.session();
+            if known > 0 {
+                session.prepare(&prompt[..known]).unwrap();
+            }
+            assert_eq!(session.evaluate(&prompt, 0).unwrap().0, 2 + 1 + 2 + 1, "{known} known");
+            let scores = session.score(&prompt, &texts(&["the", " the", "he"])).unwrap();
+            assert_eq!(scores.iter().map(|score| score.tokens).collect::<Vec<_>>(), [1, 1, 1]);
+        }
+        let [with, without] = ["he</s>", "he"].map(|end| model.session().evaluate(&texts(&[end, "the"]), 0).unwrap());
+        assert_eq!((with.0, without.0), (5, 4));
     }
 
     #[test]

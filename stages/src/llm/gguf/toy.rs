@@ -35,6 +35,73 @@ const CROSSING: [&str; 22] = [
 #[cfg(test)]
 const WHOLE: &str = "ĠStory";
 
+/// Letters and merges of the toy with a SentencePiece vocabulary, with their scores. Other letters are written in bytes.
+#[cfg(test)]
+const PIECES: [(&str, f32); 62] = [
+    ("▁t", 0.0),
+    ("he", -1.0),
+    ("hs", -2.0),
+    ("in", -3.0),
+    ("ab", -4.0),
+    ("ba", -4.0),
+    ("th", -5.0),
+    ("▁the", -6.0),
+    ("the", -7.0),
+    ("er", -8.0),
+    ("or", -9.0),
+    ("St", -10.0),
+    ("▁S", -11.0),
+    ("▁St", -12.0),
+    ("ory", -13.0),
+    ("▁Story", -14.0),
+    ("Story", -15.0),
+    ("oy", -16.0),
+    ("▁T", -17.0),
+    ("▁Toy", -18.0),
+    ("Toy", -19.0),
+    ("▁▁", -20.0),
+    ("▁▁▁▁", -21.0),
+    ("19", -22.0),
+    ("▁(", -23.0),
+    ("199", -24.0),
+    ("▁(199", -25.0),
+    ("an", -26.0),
+    ("▁M", -27.0),
+    ("en", -28.0),
+    ("▁Men", -29.0),
+    ("ou", -30.0),
+    ("né", -31.0),
+    ("<0", -32.0),
+    ("<0x", -33.0),
+    ("<0x0", -34.0),
+    ("<0x0A", -35.0),
+    ("▁", -36.0),
+    ("t", -37.0),
+    ("h", -38.0),
+    ("e", -39.0),
+    ("s", -40.0),
+    ("i", -41.0),
+    ("n", -42.0),
+    ("a", -43.0),
+    ("b", -44.0),
+    ("r", -45.0),
+    ("o", -46.0),
+    ("y", -47.0),
+    ("S", -48.0),
+    ("T", -49.0),
+    ("M", -50.0),
+    ("1", -51.0),
+    ("9", -52.0),
+    ("(", -53.0),
+    ("é", -54.0),
+    ("<", -55.0),
+    ("0", -56.0),
+    ("u", -57.0),
+    ("野", -58.0),
+    ("\n", -59.0),
+    ("A", -60.0),
+];
+
 /// Writes the toy model: 2 layers, width 32, 266 tokens, 27 kB; equal bytes at every call.
 ///
 /// # Errors
@@ -51,22 +118,36 @@ pub(super) struct Toy {
 
 impl Toy {
     pub(super) fn new() -> Result<Self> {
-        Self::of("llama", "smollm", &MERGES, &[])
+        Self::of("llama", ToyVocabulary::byte_level("smollm", &MERGES, &[]))
     }
 
     /// A model of another architecture, with merges that depend on its pre-tokenizer.
     #[cfg(test)]
     pub(super) fn crossing(architecture: &str, pre: &str) -> Result<Self> {
-        Self::of(architecture, pre, &[&MERGES[..], &CROSSING].concat(), &[WHOLE])
+        Self::of(architecture, ToyVocabulary::byte_level(pre, &[&MERGES[..], &CROSSING].concat(), &[WHOLE]))
     }
 
-    fn of(architecture: &str, pre: &str, merges: &[&str], words: &[&str]) -> Result<Self> {
-        let mut tokens: Vec<String> = SPECIAL.map(str::to_owned).to_vec();
-        tokens.extend((0..=255).map(|byte| spelling(byte).to_string()));
-        tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
-        tokens.extend(words.iter().map(|&word| word.to_owned()));
-        let types = (0..tokens.len()).map(|id| Value::I32(if id < SPECIAL.len() { 3 } else { 1 })).collect();
-        let vocabulary = tokens.len();
+    /// A model in the form of Llama 3.1's files: its pre-tokenizer, and divisors of the rotations' frequencies.
+    #[cfg(test)]
+    pub(super) fn llama_3() -> Result<Self> {
+        let mut toy = Self::crossing("llama", "llama-bpe")?;
+        let factors = Tensor::new(&[1.0_f32, 1.0, 2.5, 8.0], &Device::Cpu)?;
+        toy.tensors.push(("rope_freqs.weight".into(), QTensor::quantize(&factors, GgmlDType::F32)?));
+        Ok(toy)
+    }
+
+    /// A model with a SentencePiece vocabulary.
+    #[cfg(test)]
+    pub(super) fn sentence_piece() -> Result<Self> {
+        let mut tokens = vec![("<unk>".to_owned(), 0.0, 2), ("<s>".to_owned(), 0.0, 3), ("</s>".to_owned(), 0.0, 3)];
+        tokens.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), 0.0, 6)));
+        tokens.extend([(SPECIAL[1].to_owned(), 0.0, 3), (SPECIAL[2].to_owned(), 0.0, 4), ("\n\n".to_owned(), 0.0, 4)]);
+        tokens.extend(PIECES.map(|(piece, score)| (piece.to_owned(), score, 1)));
+        Self::of("llama", ToyVocabulary::sentence_piece(tokens))
+    }
+
+    pub(super) fn of(architecture: &str, vocabulary: ToyVocabulary) -> Result<Self> {
+        let size = vocabulary.tokens.len();
         let text = |text: &str| Value::String(text.to_owned());
         let count = |n: usize| Value::U32(n as u32);
         let sizes = [
@@ -79,24 +160,24 @@ impl Toy {
             ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
             ("rope.dimension_count", count(WIDTH / HEADS)),
             ("rope.freq_base", Value::F32(10_000.0)),
-            ("vocab_size", count(vocabulary)),
+            ("vocab_size", count(size)),
         ];
         let tokenizer = [
-            ("tokenizer.ggml.model", text("gpt2")),
-            ("tokenizer.ggml.pre", text(pre)),
-            ("tokenizer.ggml.add_bos_token", Value::Bool(false)),
-            ("tokenizer.ggml.bos_token_id", Value::U32(1)),
-            ("tokenizer.ggml.eos_token_id", Value::U32(2)),
-            ("tokenizer.ggml.tokens", Value::Array(tokens.into_iter().map(Value::String).collect())),
-            ("tokenizer.ggml.token_type", Value::Array(types)),
-            ("tokenizer.ggml.merges", Value::Array(merges.iter().map(|merge| text(merge)).collect())),
+            ("tokenizer.ggml.model", text(vocabulary.model)),
+            ("tokenizer.ggml.pre", text(&vocabulary.pre)),
+            ("tokenizer.ggml.add_bos_token", Value::Bool(vocabulary.starts)),
+            ("tokenizer.ggml.bos_token_id", Value::U32(vocabulary.start)),
+            ("tokenizer.ggml.eos_token_id", Value::U32(vocabulary.end)),
+            ("tokenizer.ggml.tokens", Value::Array(vocabulary.tokens.into_iter().map(Value::String).collect())),
+            ("tokenizer.ggml.token_type", Value::Array(vocabulary.types.into_iter().map(Value::I32).collect())),
+            vocabulary.merges,
         ];
         let owned = |(key, value): (&str, Value)| (key.to_owned(), value);
         let mut metadata =
             [("general.architecture", text(architecture)), ("general.name", text("toy"))].map(owned).to_vec();
         metadata.extend(sizes.map(|(key, value)| (format!("{architecture}.{key}"), value)));
         metadata.extend(tokenizer.map(owned));
-        Ok(Self { metadata, tensors: tensors(vocabulary, architecture == "qwen2")? })
+        Ok(Self { metadata, tensors: tensors(size, architecture == "qwen2")? })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
@@ -107,6 +188,61 @@ impl Toy {
         gguf_file::write(&mut file, &metadata, &tensors).with_context(place)?;
         file.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(place)?;
         Ok(())
+    }
+}
+
+/// The metadata of a tokenizer.
+pub(super) struct ToyVocabulary {
+    model: &'static str,
+    pre: String,
+    tokens: Vec<String>,
+    types: Vec<i32>,
+    /// The key and its value: merges, or scores.
+    merges: (&'static str, Value),
+    /// Whether a prompt begins with the token `start`.
+    starts: bool,
+    start: u32,
+    end: u32,
+}
+
+impl ToyVocabulary {
+    fn byte_level(pre: &str, merges: &[&str], words: &[&str]) -> Self {
+        let mut tokens: Vec<String> = SPECIAL.map(str::to_owned).to_vec();
+        tokens.extend((0..=255).map(|byte| spelling(byte).to_string()));
+        tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+        tokens.extend(words.iter().map(|&word| word.to_owned()));
+        let types = (0..tokens.len()).map(|id| if id < SPECIAL.len() { 3 } else { 1 }).collect();
+        let merges = merges.iter().map(|&merge| merge.to_owned()).collect();
+        Self { starts: false, ..Self::with_merges(pre, tokens, types, merges, [1, 2]) }
+    }
+
+    /// A byte-level vocabulary with its start and end.
+    pub(super) fn with_merges(
+        pre: &str,
+        tokens: Vec<String>,
+        types: Vec<i32>,
+        merges: Vec<String>,
+        [start, end]: [u32; 2],
+    ) -> Self {
+        let merges = ("tokenizer.ggml.merges", Value::Array(merges.into_iter().map(Value::String).collect()));
+        Self { model: "gpt2", pre: pre.to_owned(), tokens, types, merges, starts: true, start, end }
+    }
+
+    /// A SentencePiece vocabulary of tokens with their scores and types; the second and the third are its start and end.
+    #[cfg(test)]
+    pub(super) fn sentence_piece(tokens: Vec<(String, f32, i32)>) -> Self {
+        let scores = tokens.iter().map(|(_, score, _)| Value::F32(*score)).collect();
+        let types = tokens.iter().map(|(.., kind)| *kind).collect();
+        Self {
+            model: "llama",
+            pre: "default".to_owned(),
+            tokens: tokens.into_iter().map(|(token, ..)| token).collect(),
+            types,
+            merges: ("tokenizer.ggml.scores", Value::Array(scores)),
+            starts: true,
+            start: 1,
+            end: 2,
+        }
     }
 }
 

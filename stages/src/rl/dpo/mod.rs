@@ -126,7 +126,10 @@ impl Stage for Dpo {
         let policy = start.network(self.seed)?;
         let adam = self.optimizer.adam(policy.params())?;
         let mut learner = Learner { config: self, pairs, held_out, log_reference, policy, adam };
-        let plan = self.plan(self.n_gradient_steps).after(start.init(), Some(&inputs.reference))?;
+        let plan = self
+            .plan(self.n_gradient_steps)
+            .after(start.init(), Some(&inputs.reference))?
+            .taught_by(Some(&inputs.demonstrations));
         train(&mut learner, &plan, world, cx)
     }
 }

@@ -188,14 +188,12 @@ mod tests {
 
     /// Decisions 0 and 1; 2; 3; 4.
     fn demonstrated() -> Demonstrations {
-        Demonstrations {
-            trajectories: vec![
-                session(1, &[(0, 2.0, &[0, 1, 3]), (1, 1.0, &[0, 1])]),
-                session(0, &[(2, 9.0, &[2])]),
-                session(1, &[(3, 3.0, &[])]),
-                session(1, &[(3, 5.0, &[])]),
-            ],
-        }
+        Demonstrations::new(vec![
+            session(1, &[(0, 2.0, &[0, 1, 3]), (1, 1.0, &[0, 1])]),
+            session(0, &[(2, 9.0, &[2])]),
+            session(1, &[(3, 3.0, &[])]),
+            session(1, &[(3, 5.0, &[])]),
+        ])
     }
 
     fn sides(pairs: &[Pair]) -> Vec<(u32, Range<usize>, Range<usize>)> {
@@ -214,7 +212,7 @@ mod tests {
         let batch = PairBatch::new(&[&all.pairs[0]], true, &Device::Cpu).unwrap();
         assert_eq!(batch.signs.to_vec2::<f32>().unwrap(), [[1.0, -0.5, -0.5]]);
         assert_eq!(all.take(&[1, 4]).1, [1, 3]);
-        let alone = Demonstrations { trajectories: demonstrated().trajectories[..2].to_vec() };
+        let alone = Demonstrations::new(demonstrated().trajectories[..2].to_vec());
         let error = Pairs::new(&alone, PairsFrom::Sessions, &world, 2).err().unwrap().to_string();
         assert!(error.contains("no user has two sessions of different returns among 2") && error.contains("help: "));
     }
@@ -229,10 +227,10 @@ mod tests {
         // Item 0 may not be shown again at the second step.
         world.rules.repeats = Repeats::Masked;
         assert_eq!(Pairs::new(&demonstrated(), PairsFrom::Candidates, &world, 2).unwrap().pairs.len(), 2);
-        let without = Demonstrations { trajectories: demonstrated().trajectories[1..].to_vec() };
+        let without = Demonstrations::new(demonstrated().trajectories[1..].to_vec());
         let error = Pairs::new(&without, PairsFrom::Candidates, &world, 2).err().unwrap().to_string();
         assert!(error.contains("records a candidate that was not chosen\nhelp: "), "{error}");
-        let beyond = Demonstrations { trajectories: vec![session(0, &[(0, 1.0, &[0, 4])])] };
+        let beyond = Demonstrations::new(vec![session(0, &[(0, 1.0, &[0, 4])])]);
         let error = Pairs::new(&beyond, PairsFrom::Candidates, &world, 2).err().unwrap().to_string();
         assert!(error.contains("trajectory 0, step 0: candidate 4 is not among the world's 4\nhelp: "), "{error}");
     }
@@ -242,7 +240,7 @@ mod tests {
         let world = cluster_world(&[5.0, 4.0], 2, 1, 9, 10);
         let both =
             |user| [session(user, &[(0, 1.0, &[])]), session(user, &[(1, 2.0, &[])]), session(user, &[(2, 3.0, &[])])];
-        let recorded = Demonstrations { trajectories: (0..10).flat_map(both).collect() };
+        let recorded = Demonstrations::new((0..10).flat_map(both).collect());
         let split = |fraction: f64| {
             let mut all = Pairs::new(&recorded, PairsFrom::Sessions, &world, 2).unwrap();
             let held_out = all.hold_out(fraction, rng(&[7]));

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::nn::action_log_prob;
     use crate::nn::gradient_check::assert_finite_differences;
-    use crate::rl::ppo::clipped_loss;
+    use crate::nn::loss::clipped_loss;
 
     fn tensor(values: &[f64]) -> Tensor {
         Tensor::new(values, &Device::Cpu).unwrap()

@@ -40,7 +40,6 @@ use super::batch::Batch;
 use super::correlation::correlation;
 use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
-use super::ppo::clipped_loss;
 use super::reference::{Reference, kl_divergence};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
@@ -48,6 +47,7 @@ use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
 use crate::env::{PolicyAgent, states};
+use crate::nn::loss::clipped_loss;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
 
 /// The loss.
@@ -234,7 +234,12 @@ impl Stage for Group {
             adam: self.optimizer.adam(policy.params())?,
             policy,
         };
-        train(&mut learner, &self.plan(self.n_iterations).after(start.init(), reference)?, world, cx)
+        train(
+            &mut learner,
+            &self.plan(self.n_iterations).after(start.init(), reference)?.taught_by(inputs.demonstrations.as_ref()),
+            world,
+            cx,
+        )
     }
 }
 

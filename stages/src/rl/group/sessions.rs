@@ -152,7 +152,7 @@ mod tests {
             steps: rewards.iter().map(step).collect(),
             end: Termination::Stopped,
         };
-        Demonstrations { trajectories: sessions.iter().map(of).collect() }
+        Demonstrations::new(sessions.iter().map(of).collect())
     }
 
     #[test]

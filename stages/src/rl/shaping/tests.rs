@@ -101,7 +101,7 @@ fn without_an_advantage_the_gradient_is_that_of_the_utility_times_its_weight() {
         loss.backward().unwrap().get(&log_prob).unwrap().to_vec1::<f32>().unwrap()
     };
     let shaped = combined(&[0.0; 3], &utility, weights);
-    let clipped = |change: &Tensor, advantage: &Tensor| crate::rl::ppo::clipped_loss(change, advantage, 0.2);
+    let clipped = |change: &Tensor, advantage: &Tensor| crate::nn::loss::clipped_loss(change, advantage, 0.2);
     for loss in [&policy_gradient_loss as &dyn Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>, &clipped] {
         let wanted: Vec<f32> = gradient(loss, &utility).iter().map(|g| weights[0] * g).collect();
         assert_eq!(gradient(loss, &shaped), wanted);

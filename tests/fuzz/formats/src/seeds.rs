@@ -134,7 +134,7 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         genres: vec![vec!["x".into()], vec![]],
         ..Items::default()
     };
-    let demonstrations = Demonstrations { trajectories: (0..4).map(trajectory).collect() };
+    let demonstrations = Demonstrations::new((0..4).map(trajectory).collect());
     vec![
         written(folder, "demonstrations", &demonstrations),
         written(folder, "calls", &Calls(vec![call; 3])),

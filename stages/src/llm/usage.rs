@@ -1,20 +1,23 @@
-//! The usage of each episode: its calls and their tokens, as functions of requests and answers alone. Time and cost belong to the
-//! run record.
+//! The usage of a language model by user: calls and their tokens, as functions of requests and answers alone. Time and cost belong to
+//! the run record.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::episode::EpisodeResult;
+use super::{Llm, TokenUsage};
 use crate::artifact::{Call, EpisodeUsage, Failure, LlmUsage};
-use crate::llm::{Llm, TokenUsage};
 
-/// The usage of episodes in their order. A call that several episodes used counts with the first one. A refused call has no tokens;
-/// the tokens of a call that failed otherwise are those that its answer reports, else unknown, because it may have been billed.
-/// Embeddings are not counted as calls.
-pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Result<LlmUsage> {
+/// The usage of episodes or sessions in their order, each of a user and its calls. A call that several used counts with the first one.
+/// A refused call has no tokens; the tokens of a call that failed otherwise are those that its answer reports, else unknown, because it
+/// may have been billed. Embeddings are not counted as calls.
+pub(crate) fn usage_by_user<'a>(
+    played: impl IntoIterator<Item = (u32, &'a [Arc<Call>])>,
+    llm: &dyn Llm,
+) -> Result<LlmUsage> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let usage = |played: &EpisodeResult, new: Vec<&Call>| -> Result<EpisodeUsage> {
+    let usage = |user: u32, new: Vec<&Call>| -> Result<EpisodeUsage> {
         let mut tokens = Some(TokenUsage::default());
         for call in &new {
             let counted = match &call.failure {
@@ -28,26 +31,22 @@ pub(super) fn usage_by_episode(played: &[EpisodeResult], llm: &dyn Llm) -> Resul
             tokens = tokens.zip(counted).map(|(sum, new)| sum + new);
         }
         Ok(EpisodeUsage {
-            user: played.trajectory.user,
+            user,
             calls: new.len() as u32,
             prompt_tokens: tokens.map(|tokens| tokens.prompt),
             completion_tokens: tokens.map(|tokens| tokens.completion),
         })
     };
     let mut rows = Vec::new();
-    for played in played {
-        let new = played.calls.iter().map(|call| &**call).filter(|call| seen.insert(&call.key)).collect();
-        rows.push(usage(played, new)?);
+    for (user, calls) in played {
+        rows.push(usage(user, calls.iter().map(|call| &**call).filter(|call| seen.insert(&call.key)).collect())?);
     }
     Ok(LlmUsage(rows))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::artifact::{Termination, Trajectory};
     use crate::llm::{ChoiceRequest, ConversationFactory, ParsedChoice};
 
     /// Reads a token a byte of the question and writes one a byte of the answer; says nothing of an empty answer.
@@ -84,10 +83,8 @@ mod tests {
         Arc::new(Call { key, model, request: request.into(), answer: answer.into(), failure })
     }
 
-    fn played(user: u32, calls: &[&Arc<Call>]) -> EpisodeResult {
-        let trajectory = Trajectory { user, steps: vec![], end: Termination::Horizon };
-        let calls = calls.iter().map(|call| Arc::clone(call)).collect();
-        EpisodeResult { trajectory, calls, invalid: None, unparsed_values: 0, memories: vec![] }
+    fn played(user: u32, calls: &[&Arc<Call>]) -> (u32, Vec<Arc<Call>>) {
+        (user, calls.iter().map(|call| Arc::clone(call)).collect())
     }
 
     #[test]
@@ -118,6 +115,9 @@ mod tests {
             usage(4, 1, Some((3, 4))),
             usage(5, 1, None),
         ];
-        assert_eq!(usage_by_episode(&all, &ByBytes).unwrap().0, expected);
+        assert_eq!(
+            usage_by_user(all.iter().map(|(user, calls)| (*user, calls.as_slice())), &ByBytes).unwrap().0,
+            expected
+        );
     }
 }

@@ -1,0 +1,461 @@
+//! `evaluate.prompts`: what a model makes of a history, by how it ranks the item taken next.
+//!
+//! A session is a user's training log up to a time and the item taken next, among items that the user never took. The model is
+//! asked once for each prompt: the [strategies](Strategy) that tell the history, each with the same items in a shuffled order, the
+//! [examples](Examples), the hints, and nothing of the user (`item_only`). Language models rank well-known items well without reading
+//! a history at all (arXiv 2405.02778, of zero-shot rankers: shuffling it hardly changes them), so a prompt is worth what it adds to
+//! `item_only`, and an order what it adds to the shuffled one.
+//!
+//! The candidates are drawn: NDCG among them is a comparison of prompts, not an estimate of NDCG over the catalogue.
+
+mod arms;
+mod summary;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use pipeline::checkpointing::ValueStore;
+use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
+use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall, Workload};
+use crate::prompting::{
+    Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
+    Select, Strategy, Teller, Window, held_out, histories, last_of_log,
+};
+use crate::ratings::kendall;
+use arms::{Arms, PromptArm};
+
+/// The prompt that tells nothing of the user.
+const ITEM_ONLY: &str = "item_only";
+/// What the names of prompts with examples or a hint contain.
+const ADDED_TO_PLAIN: &str = " + ";
+/// Tokens of a prompt without titles, and of a title, in estimates.
+const FIXED_TOKENS: u64 = 90;
+const TITLE_TOKENS: u64 = 7;
+
+/// `evaluate.prompts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluatePrompts {
+    /// The language model.
+    pub llm: LlmConfig,
+    /// Number of sessions, each of another user. A larger number includes the sessions of a smaller one.
+    #[serde(default = "EvaluatePrompts::hundred")]
+    pub sessions: usize,
+    /// Seed of the sessions, the candidates, the shuffled orders and the bootstrap.
+    #[serde(default)]
+    pub seed: u64,
+    /// Number of candidates of a session, from 2: the item taken next and items that the user never took.
+    #[serde(default = "EvaluatePrompts::twenty")]
+    pub n_candidates: usize,
+    /// How the items that the user never took are drawn.
+    #[serde(default)]
+    pub negatives: Negatives,
+    /// Minimum number of items that a user took before the session, at least 1.
+    #[serde(default = "EvaluatePrompts::five")]
+    pub min_history: usize,
+    /// The strategies that tell the history. The first one is the prompt to which examples and hints are added. `item_only` is
+    /// always asked.
+    #[serde(default = "EvaluatePrompts::all")]
+    pub strategies: Vec<Strategy>,
+    /// Rankings made of those of all strategies, each a prompt of its own in the table.
+    #[serde(default = "EvaluatePrompts::borda")]
+    pub aggregates: Vec<Aggregate>,
+    /// Number of orders in which each prompt offers the candidates; their ranking is by Borda's count. Only of servers: an embedded
+    /// model scores each candidate by itself.
+    #[serde(default = "EvaluatePrompts::one")]
+    pub candidate_orders: usize,
+    /// How much of the history the strategies tell. Both orders are asked.
+    #[serde(default)]
+    pub log_history: LogHistory,
+    /// Selections of in-context examples, each a prompt of its own.
+    #[serde(default)]
+    pub examples: Vec<Examples>,
+    /// Also asks with each example of the pool of `effect` alone, and notes the rank correlation of its effect here with that on the
+    /// windows where it was chosen.
+    #[serde(default)]
+    pub each_example: bool,
+    /// Number of best rated items that `top_rated` tells.
+    #[serde(default = "EvaluatePrompts::five")]
+    pub n_liked: usize,
+    /// The noun for an item in the prompts, such as `movie`.
+    #[serde(default = "EvaluatePrompts::item")]
+    pub item_noun: String,
+    /// Instructions at the beginning of the prompt, instead of the default ones.
+    #[serde(default)]
+    pub instructions: Option<String>,
+    /// Prompt templates that replace the default ones.
+    #[serde(default)]
+    pub prompts: Prompts,
+    /// Minimum fraction of questions with an answer; below it the stage fails.
+    #[serde(default = "EvaluatePrompts::half")]
+    pub min_valid_rate: f64,
+    /// Resamples of sessions behind each interval, from 100.
+    #[serde(default = "EvaluatePrompts::two_thousand")]
+    pub n_resamples: usize,
+}
+
+/// Defaults by name.
+impl EvaluatePrompts {
+    fn one() -> usize {
+        1
+    }
+    fn five() -> usize {
+        5
+    }
+    fn twenty() -> usize {
+        20
+    }
+    fn hundred() -> usize {
+        100
+    }
+    fn two_thousand() -> usize {
+        2000
+    }
+    fn half() -> f64 {
+        0.5
+    }
+    fn item() -> String {
+        "item".into()
+    }
+    fn all() -> Vec<Strategy> {
+        vec![Strategy::Recent, Strategy::TopRated, Strategy::Proximal, Strategy::Global, Strategy::Clusters]
+    }
+    fn borda() -> Vec<Aggregate> {
+        vec![Aggregate::Borda]
+    }
+}
+
+pipeline::ports! {
+    /// The log, its held-out part and the catalogue.
+    pub struct PromptInputs {
+        /// The catalogue with the titles. Items without a title are described by their genres and features.
+        items: Items,
+        /// The training log, which the prompts tell.
+        train: Interactions,
+        /// The held-out log, whose items are to be ranked first. When not connected, they are the last items of the training log, which
+        /// is told without them.
+        test: Option<Interactions>,
+        /// Hints, each of which is added to the first strategy and asked in every session; none when not connected.
+        hints: Option<Hints>,
+        /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
+        calls: Option<Calls>,
+    }
+}
+
+pipeline::ports! {
+    /// The table and what it says.
+    pub struct PromptOutputs {
+        /// One row a session and prompt.
+        table: PromptTable,
+        /// Each prompt with its controls, over all sessions.
+        summary: PromptSummary,
+        /// Every call of the language model.
+        calls: Calls,
+    }
+}
+
+impl Stage for EvaluatePrompts {
+    const KIND: &'static str = "evaluate.prompts";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "measure prompts by how a language model ranks the item that users took next";
+    const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["hints"];
+    type Inputs = PromptInputs;
+    type Outputs = PromptOutputs;
+
+    fn assets(&self) -> Vec<AssetName> {
+        self.llm.asset().into_iter().collect()
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
+        self.llm.check().map_err(|(path, message)| (format!("llm.{path}"), message))?;
+        if let Some(why) = self.llm.lacks_logprobs() {
+            return wrong("llm", &format!("a model that ranks all candidates: {why}"));
+        }
+        for (path, value, least) in [
+            ("sessions", self.sessions, 2),
+            ("n_candidates", self.n_candidates, 2),
+            ("min_history", self.min_history, 1),
+            ("candidate_orders", self.candidate_orders, 1),
+            ("n_resamples", self.n_resamples, 100),
+        ] {
+            if value < least {
+                return wrong(path, &format!("at least {least}"));
+            }
+        }
+        if self.candidate_orders > 1 && matches!(self.llm, LlmConfig::Gguf(_)) {
+            return wrong(
+                "candidate_orders",
+                "1: an embedded model scores each candidate by itself, so their order changes nothing",
+            );
+        }
+        if self.strategies.is_empty() || self.strategies.contains(&Strategy::ItemOnly) {
+            return wrong("strategies", "at least one; `item_only` is always asked and not named");
+        }
+        let distinct: BTreeSet<Strategy> = self.strategies.iter().copied().collect();
+        if distinct.len() < self.strategies.len() {
+            return wrong("strategies", "each strategy once");
+        }
+        if self.log_history.order != HistoryOrder::Chronological {
+            return wrong("log_history.order", "nothing: both orders are asked");
+        }
+        let effects = self.examples.iter().filter(|examples| examples.select == Select::Effect).count();
+        if self.each_example && effects != 1 {
+            return wrong("each_example", "one of `examples` with `select: effect`, whose pool it asks with");
+        }
+        let selects: Vec<Select> = self.examples.iter().map(|examples| examples.select).collect();
+        if selects.iter().enumerate().any(|(at, one)| *one == Select::None || selects[..at].contains(one)) {
+            return wrong("examples", "each selection once, without `none`, which is always asked");
+        }
+        if !(0.0..=1.0).contains(&self.min_valid_rate) {
+            return wrong("min_valid_rate", "a share lies between 0 and 1");
+        }
+        if self.item_noun.trim().is_empty() {
+            return wrong("item_noun", "a word for what is recommended, such as `movie`");
+        }
+        for (at, examples) in self.examples.iter().enumerate() {
+            examples.check().map_err(|(path, message)| (format!("examples.{at}.{path}"), message))?;
+        }
+        self.log_history.check().map_err(|(path, message)| (format!("log_history.{path}"), message))?;
+        self.prompts.check().map_err(|(path, message)| (format!("prompts.{path}"), message))
+    }
+
+    fn requirements(&self) -> Vec<Requirement> {
+        vec![self.llm.requires_calls()]
+    }
+
+    fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
+        let hints = made("hints").map(|path| Hints::read(&path)).transpose()?;
+        let hints = hints.map_or(0, |hints| hints.kept().count() as u64);
+        let told = self.strategies.iter().map(|strategy| 1 + u64::from(strategy.tells_an_order())).sum::<u64>();
+        let arms = 1 + told + self.examples.len() as u64 + hints;
+        let measured: usize = self.examples.iter().map(Examples::questions).sum();
+        let choices = arms * (self.sessions * self.candidate_orders) as u64 + measured as u64;
+        let titles = (self.log_history.length + self.n_candidates) as u64;
+        let prompt_tokens = choices * (FIXED_TOKENS + TITLE_TOKENS * titles);
+        let work = Workload { choices, prompt_tokens, ..Workload::default() };
+        let words = self.llm.estimate(&work);
+        Ok(words.map(|words| format!("{words} (an estimate; stored answers cost nothing)")))
+    }
+
+    fn run(&self, inputs: PromptInputs, cx: &Context) -> Result<PromptOutputs> {
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
+        self.evaluate(&*llm, &inputs, cx)
+    }
+}
+
+/// A session with what was drawn for it.
+struct Session {
+    window: Window,
+    candidates: Vec<u32>,
+}
+
+/// The answer to one prompt in one session.
+struct Answered {
+    row: PromptResult,
+    calls: Vec<Arc<Call>>,
+    /// Kendall's τ of the ranking in the first order of the candidates and those in the others.
+    agreements: Vec<f64>,
+}
+
+impl EvaluatePrompts {
+    fn evaluate(&self, llm: &dyn Llm, inputs: &PromptInputs, cx: &Context) -> Result<PromptOutputs> {
+        let (users, items) = (self.users(inputs), inputs.items.len());
+        inputs.train.check_within("train", users, items)?;
+        let train = histories(&inputs.train, users);
+        let test = inputs.test.as_ref().map(|test| histories(test, users));
+        let windows = match &test {
+            Some(test) => held_out(&train, test, self.sessions, self.min_history, self.seed),
+            None => last_of_log(&train, self.sessions, self.min_history, self.seed),
+        };
+        ensure!(
+            windows.len() >= 2,
+            "{} users took {} items and then another one\nhelp: lower `min_history`, or give the log more rows",
+            windows.len(),
+            self.min_history
+        );
+        if windows.len() < self.sessions {
+            cx.warn(format!("{} sessions instead of {}: no more users have a history", windows.len(), self.sessions));
+        }
+        let logs: Vec<&[Vec<LogRow>]> =
+            [Some(&train), test.as_ref()].into_iter().flatten().map(Vec::as_slice).collect();
+        let sampler = Sampler::new(&logs, items, self.negatives, self.n_candidates, self.seed);
+        let session = |window: Window| Ok(Session { candidates: sampler.candidates(&window)?, window });
+        let sessions: Vec<Session> = windows.into_iter().map(session).collect::<Result<_>>()?;
+
+        let noun = self.item_noun.trim();
+        let instructions = self.instructions.as_deref();
+        let prompt = Prompt::new(noun, instructions, &self.prompts, 1, &inputs.items, &inputs.train)?;
+        let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
+        let conversations = llm.conversations(&prompt.preamble)?;
+        let (settings, n_top_rated) = (&self.log_history, self.n_liked);
+        let teller = Teller { prompt: &prompt, items: &inputs.items, settings, n_top_rated, seed: self.seed };
+        teller.check(&self.strategies)?;
+        let start = Instant::now();
+        // Without the held-out log the examples must not hold the answers: they come from the log without them.
+        let known: Vec<Vec<LogRow>> = match &test {
+            Some(_) => train,
+            None => {
+                let mut known = train;
+                for session in &sessions {
+                    known[session.window.user as usize].clone_from(&session.window.history);
+                }
+                known
+            }
+        };
+        let bar = cx.bar("questions", None, "questions");
+        let advance = || {
+            cache.advance(&bar, start);
+            cx.check_cancelled()
+        };
+        let arms =
+            Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &advance)?;
+        arms.selectors.iter().for_each(|selector| selector.note(cx));
+        let ask = |(number, session): (usize, &Session)| -> Result<Vec<Answered>> {
+            let mut conversation = conversations();
+            let answer = |arm: &PromptArm| {
+                let Session { window, candidates } = session;
+                let context = arms.context(arm, window)?;
+                let orders = CandidateOrders { orders: self.candidate_orders, seed: self.seed };
+                let asked = orders.ask(&cache, &mut *conversation, &prompt, &context, candidates)?;
+                advance()?;
+                let scores = match &asked.rankings[..] {
+                    [] => vec![],
+                    [one] => one.clone(),
+                    several => Aggregate::Borda.scores(several),
+                };
+                let mut tokens = Some(0);
+                for call in asked.choices.iter().filter(|call| call.failure.is_none()) {
+                    let counted = llm.count_tokens(&call.request, &call.answer)?;
+                    tokens = tokens.zip(counted).map(|(sum, new)| sum + new.prompt + new.completion);
+                }
+                let row = PromptResult {
+                    session: number as u32,
+                    user: window.user,
+                    target: window.target,
+                    history: window.history.iter().map(|row| row.item).collect(),
+                    prompt: arm.name.clone(),
+                    order: arm.order.name().to_owned(),
+                    candidates: candidates.clone(),
+                    scores,
+                    tokens,
+                    calls: asked.choices.len() as u32,
+                };
+                let (first, others) =
+                    asked.rankings.split_first().map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
+                let agreements = others.iter().map(|other| kendall(first, other)).collect();
+                Ok(Answered { row, calls: asked.calls, agreements })
+            };
+            arms.arms.iter().map(answer).collect()
+        };
+        let pool = cache.pool()?;
+        let all = || sessions.par_iter().enumerate().with_max_len(1).map(ask).collect::<Vec<_>>();
+        let answers = pool.as_ref().map_or_else(all, |pool| pool.install(all));
+        let answers: Vec<Vec<Answered>> = answers.into_iter().collect::<Result<_>>()?;
+
+        let mut seen = BTreeSet::new();
+        let used = arms.calls().chain(answers.iter().flatten().flat_map(|answered| &answered.calls));
+        let calls = Calls(used.filter(|call| seen.insert(&call.key)).map(|call| (**call).clone()).collect());
+        let rows = answers.iter().flat_map(|session| {
+            let own: Vec<PromptResult> = session.iter().map(|answered| answered.row.clone()).collect();
+            let made = self.aggregated(&own);
+            own.into_iter().chain(made)
+        });
+        let table = PromptTable(rows.collect());
+        cache.note_calls(!self.llm.replays(), start, cx);
+        llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
+        self.check_valid_rate(&table)?;
+        let aggregates: Vec<&str> = self.aggregates.iter().map(|aggregate| aggregate.name()).collect();
+        let plain = self.strategies[0].name();
+        let summary = summary::summarise(&table, plain, &aggregates, self.seed, self.n_resamples);
+        note(&summary, cx);
+        let agreements: Vec<f64> = answers.iter().flatten().flat_map(|answered| answered.agreements.clone()).collect();
+        if !agreements.is_empty() {
+            let (mean, count) = (agreements.iter().sum::<f64>() / agreements.len() as f64, agreements.len());
+            cx.note(
+                "agreement of the orders of candidates",
+                format!("Kendall τ {mean:.2} over {count} pairs of rankings"),
+            );
+        }
+        if self.each_example {
+            arms.note_correlation(&summary, cx);
+        }
+        Ok(PromptOutputs { table, summary, calls })
+    }
+
+    /// Number of users that the logs name.
+    fn users(&self, inputs: &PromptInputs) -> usize {
+        let logs = [Some(&inputs.train), inputs.test.as_ref()].into_iter().flatten();
+        logs.flat_map(|log| &log.user).max().map_or(0, |&user| user as usize + 1)
+    }
+
+    /// The rankings made of those of all strategies in one session.
+    fn aggregated(&self, rows: &[PromptResult]) -> Vec<PromptResult> {
+        let mut made = Vec::new();
+        for aggregate in &self.aggregates {
+            for order in [HistoryOrder::Chronological, HistoryOrder::Shuffled] {
+                let of = |strategy: &Strategy| {
+                    let told = if strategy.tells_an_order() { order } else { HistoryOrder::Chronological };
+                    rows.iter().find(|row| row.prompt == strategy.name() && row.order == told.name())
+                };
+                let Some(parts) = self.strategies.iter().map(of).collect::<Option<Vec<_>>>() else { continue };
+                let answered = parts.iter().all(|row| !row.scores.is_empty());
+                let rankings: Vec<Vec<f32>> = parts.iter().map(|row| row.scores.clone()).collect();
+                made.push(PromptResult {
+                    prompt: aggregate.name().to_owned(),
+                    order: order.name().to_owned(),
+                    scores: if answered { aggregate.scores(&rankings) } else { vec![] },
+                    tokens: parts.iter().map(|row| row.tokens).sum(),
+                    calls: parts.iter().map(|row| row.calls).sum(),
+                    ..parts[0].clone()
+                });
+            }
+        }
+        made
+    }
+
+    fn check_valid_rate(&self, table: &PromptTable) -> Result<()> {
+        let answered = table.0.iter().filter(|row| !row.scores.is_empty()).count();
+        ensure!(
+            answered as f64 >= self.min_valid_rate * table.0.len() as f64,
+            "{} of {} questions were not answered with scores\nhelp: look at the failures with `apprentice inspect` of the calls, and \
+             run again; only failed calls are repeated. Or lower `min_valid_rate` from {}",
+            table.0.len() - answered,
+            table.0.len(),
+            self.min_valid_rate
+        );
+        Ok(())
+    }
+}
+
+/// Notes each prompt in a line.
+fn note(summary: &PromptSummary, cx: &Context) {
+    for row in summary.0.iter().filter(|row| row.quantity == "ndcg") {
+        let mut line = format!("NDCG@10 {:.3} [{:.3}, {:.3}]", row.value, row.low, row.high);
+        for (quantity, name) in
+            [("over_item_only", "item_only"), ("over_shuffled", "shuffled"), ("over_plain", "plain")]
+        {
+            if let Some(gain) = summary.find(&row.prompt, &row.order, &format!("ndcg_{quantity}")) {
+                line += &format!("; over {name} {:+.3} [{:+.3}, {:+.3}]", gain.value, gain.low, gain.high);
+            }
+        }
+        let name = match row.order == HistoryOrder::Shuffled.name() {
+            true => format!("{}, shuffled", row.prompt),
+            false => row.prompt.clone(),
+        };
+        cx.note(&name, line);
+    }
+}
+
+#[cfg(test)]
+mod tests;
