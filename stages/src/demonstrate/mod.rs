@@ -297,6 +297,7 @@ impl Demonstrate {
         let users = sample_users(self.users, self.seed, world);
         let logs = histories(&inputs.train, world.users());
         let conversations = llm.conversations(&prompt.preamble)?;
+        self.note_untold(&inputs.train, &logs, &users, cx);
         let teller = self.teller(&prompt, &inputs.items)?;
         let selector = self.examples(&teller, &logs, llm, &cache, &conversations, cx)?;
         let told = Told { stage: self, teller: &teller, selector, logs: &logs };

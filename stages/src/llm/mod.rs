@@ -44,6 +44,7 @@ pub use embedding_cache::cached_embeddings;
 pub use item_rating::{Contrast, Grade, Likelihood, RateBy};
 pub(crate) use item_rating::{Rated, Rating};
 pub(crate) use llm_cache::CachedLlm;
+pub(crate) use openai::MAX_LETTERS;
 pub use openai::{BatchConfig, MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};

@@ -49,6 +49,7 @@ pub use config::OpenaiConfig;
 pub use dialect::{MaxTokensField, Parameter, SystemRole};
 use http::{Charge, HttpClient, Outcome};
 use rate_limit::RateLimiter;
+pub(crate) use response::LETTERS as MAX_LETTERS;
 use response::{LETTERS, Labels, RawResponse, Usage};
 use retry::{CancellableSleep, RetryClass, with_retries};
 
