@@ -109,7 +109,7 @@ fn mistakes_are_told_with_what_to_do() {
     refused(
         "with: { llm: { gguf: { asset: toy-llm } }, users: 40,",
         "with: { actor: { rate: {} }, llm: { gguf: { asset: toy-llm } }, users: 40,",
-        &["memories", "is told nothing in an episode", "leave the input out"],
+        &["cannot be set where `demos` has an input `memories`", "nothing in an episode", "leave the input out"],
     );
     let reference = EXPERIMENT.replace("with: { folds: 3,", "with: { reference: resent, folds: 3,");
     Project::new()

@@ -1,6 +1,9 @@
 //! The program as its users meet it: the real binary on small projects.
 
 mod assets;
+#[path = "../stages/src/llm/openai/batch_server.rs"]
+mod batch_server;
+mod batches;
 mod control;
 mod csv;
 mod docs;

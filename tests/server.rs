@@ -21,12 +21,12 @@ use crate::mock_server::{MockServer, response};
 use crate::project::{Project, repository, text};
 use crate::python::packages;
 
-const USERS: usize = 110;
+pub const USERS: usize = 110;
 const ITEMS: usize = 60;
-const TURNS: usize = 4;
+pub const TURNS: usize = 4;
 
 /// A project in which a model behind `base_url` recommends to everybody; `more` are settings of the model.
-fn project(base_url: &str, more: &str) -> Project {
+pub fn project(base_url: &str, more: &str) -> Project {
     project_of(ITEMS, base_url, more)
 }
 
@@ -46,7 +46,7 @@ fn project_of(items: usize, base_url: &str, more: &str) -> Project {
         .config(&experiment(base_url, more))
 }
 
-fn experiment(base_url: &str, more: &str) -> String {
+pub fn experiment(base_url: &str, more: &str) -> String {
     format!(
         "name: servers
 assets: {{ log: {{ from: [{{ path: log/ }}] }} }}
@@ -78,10 +78,15 @@ stages:
 }
 
 /// An answer that is a function of the question, and its bill.
-fn answer(body: &str) -> String {
+pub fn answer(body: &str) -> String {
+    response(200, "", &completion(body).to_string())
+}
+
+/// Its body.
+pub fn completion(body: &str) -> Value {
     let choice = json!({ "message": { "content": format!("{}", 1 + body.len() % 3) }, "finish_reason": "stop" });
     let usage = json!({ "prompt_tokens": body.len() / 4, "completion_tokens": 1 });
-    response(200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
+    json!({ "choices": [choice], "usage": usage })
 }
 
 /// The note of a stage in `run --json`.

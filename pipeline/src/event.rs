@@ -70,7 +70,7 @@ pub enum Event {
     RunEnded {
         /// Its id.
         run: String,
-        /// `ok`, `failed`, `partial` or `interrupted`.
+        /// `ok`, `failed`, `partial`, `submitted` or `interrupted`.
         status: RunStatus,
         /// How many stages were served from the store.
         hits: usize,
@@ -101,6 +101,8 @@ pub enum Status {
     Failed,
     /// It stopped when asked to; its finished units are saved.
     Interrupted,
+    /// It submitted work elsewhere; the next run takes it in.
+    Submitted,
     /// It not started, because something that it needs failed, or the run stopped before.
     Skipped,
 }
@@ -113,6 +115,7 @@ impl Status {
             Self::Ran => "ran",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
+            Self::Submitted => "submitted",
             Self::Skipped => "not started",
         }
     }
@@ -130,6 +133,8 @@ pub enum RunStatus {
     Failed,
     /// Stages failed under `--keep-going`; the others are up to date.
     Partial,
+    /// Stages submitted work elsewhere; the next run takes it in. None failed.
+    Submitted,
     /// The user stopped it.
     Interrupted,
 }

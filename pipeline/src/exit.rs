@@ -14,6 +14,12 @@ pub struct Unreachable(pub String);
 #[error("{0}")]
 pub struct BudgetExhausted(pub String);
 
+/// The error of a stage that submitted work elsewhere and does not wait for it, such as a batch of requests at a provider. The next
+/// run takes it in and goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Submitted(pub String);
+
 /// The request cannot be carried out as written: an unknown column, a filter that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -43,6 +49,8 @@ pub enum Exit {
     Partial = 8,
     /// No memory was left; finished units are saved.
     OutOfMemory = 9,
+    /// Requests were submitted to a provider and wait for their answers; the next run takes them in.
+    Submitted = 10,
     /// Stopped by Ctrl-C or SIGTERM; finished units are saved.
     Interrupted = 130,
 }
@@ -60,6 +68,7 @@ Exit codes:
     7  the server of a language model cannot be reached; answers are stored
     8  some stages failed under `--keep-going`; the others are up to date
     9  out of memory; finished units are saved, and the next run continues from them
+   10  a batch of requests waits for its answers at a provider; another run takes them in
   130  interrupted (Ctrl-C, SIGTERM); finished units are saved, and the next run continues from them";
 
 /// An error and the code that the program ends with.
@@ -93,6 +102,8 @@ impl From<anyhow::Error> for Failure {
             Exit::BudgetExhausted
         } else if any(|cause| cause.is::<Unreachable>()) {
             Exit::Unreachable
+        } else if any(|cause| cause.is::<Submitted>()) {
+            Exit::Submitted
         } else {
             Exit::Failed
         };
@@ -114,6 +125,8 @@ mod tests {
         assert_eq!(Failure::from(error).exit, Exit::Unreachable);
         let error = Err::<(), _>(BudgetExhausted("spent".into())).context("stage demos").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::BudgetExhausted);
+        let error = Err::<(), _>(Submitted("a batch".into())).context("stage demos").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::Submitted);
         let error = Err::<(), _>(UsageError("no column `x`".into())).context("x.parquet").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::UsageError);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
@@ -133,6 +146,7 @@ mod tests {
             Unreachable,
             Partial,
             OutOfMemory,
+            Submitted,
             Interrupted,
         ] {
             let code = format!("{:>5}  ", exit as u8);

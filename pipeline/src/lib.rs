@@ -41,7 +41,7 @@ pub mod worth;
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted, WARNING};
 pub use device::{Device, Devices};
-pub use exit::{BudgetExhausted, Exit, Unreachable, UsageError};
+pub use exit::{BudgetExhausted, Exit, Submitted, Unreachable, UsageError};
 pub use id_spaces::IdSpaces;
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;

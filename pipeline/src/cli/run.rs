@@ -126,6 +126,7 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         RunStatus::Ok | RunStatus::Running => Exit::Ok,
         RunStatus::Partial => Exit::Partial,
         RunStatus::Interrupted => Exit::Interrupted,
+        RunStatus::Submitted => Exit::Submitted,
         RunStatus::Failed => Exit::Failed,
     };
     if !session.global.json {
@@ -139,7 +140,9 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         let id = &project.node(index).id;
         let log = outcome.logs.get(&index).map(|log| format!("\nlog: {}", log.display())).unwrap_or_default();
         if !session.global.json {
-            talk(&format!("error: stage `{id}` failed: {}{log}", ErrorReport::of(&error)));
+            let ended = if run::is_submission(&error) { "stage" } else { "error: stage" };
+            let word = if run::is_submission(&error) { "submitted its requests" } else { "failed" };
+            talk(&format!("{ended} `{id}` {word}: {}{log}", ErrorReport::of(&error)));
         }
         Failure::from(error).exit
     });
@@ -149,7 +152,8 @@ fn end(session: &Session, project: &Project, outcome: Outcome) -> Result<Exit, F
         talk(&format!("not started, because their inputs failed: {}", skipped.join(", ")));
     }
     // A lock that was not waited for has its own code; under --keep-going the partial result counts.
-    Ok(if exit == Exit::Failed { exits.first().copied().unwrap_or(exit) } else { exit })
+    let first = exits.iter().find(|&&exit| exit != Exit::Submitted).copied();
+    Ok(if exit == Exit::Failed { first.unwrap_or(exit) } else { exit })
 }
 
 fn skipped(nodes: &[NodeRecord]) -> Vec<&str> {
@@ -164,6 +168,7 @@ fn summary(outcome: &Outcome) -> String {
         (Status::Ran, "ran", "ran"),
         (Status::Failed, "failed", "failed"),
         (Status::Interrupted, "interrupted", "interrupted"),
+        (Status::Submitted, "submitted", "submitted"),
         (Status::Skipped, "not started", "not started"),
     ] {
         let count = outcome.nodes.iter().filter(|node| node.status == status).count();

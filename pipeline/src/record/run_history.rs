@@ -164,6 +164,7 @@ impl RunRecord {
             RunStatus::Ok => "ok",
             RunStatus::Failed => "failed",
             RunStatus::Partial => "partial",
+            RunStatus::Submitted => "submitted",
             RunStatus::Interrupted => "interrupted",
         }
     }

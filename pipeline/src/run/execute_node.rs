@@ -12,7 +12,7 @@ use crate::failpoints::reached;
 use crate::key::KeyMaterial;
 use crate::spec::Edge;
 use crate::store::{Damage, DisplacedFile, Entry, KeyLock, Lookup};
-use crate::{Interrupted, MissReason};
+use crate::{Interrupted, MissReason, Submitted};
 
 /// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
 const WAIT: Duration = Duration::from_millis(100);
@@ -73,7 +73,9 @@ impl Run<'_> {
                             let made = self.make(index, material, &contents, &assets, reason);
                             status = Status::Ran;
                             let entry = match (made, before) {
-                                (Err(error), Some(before)) if !error.is::<Interrupted>() => {
+                                (Err(error), Some(before))
+                                    if !error.is::<Interrupted>() && !error.is::<Submitted>() =>
+                                {
                                     self.warn(index, &format!("the earlier, incomplete result is used: {error:#}"));
                                     *before
                                 }

@@ -38,7 +38,7 @@ use crate::record::{NodeRecord, Record, RunFolder};
 use crate::report::{self, Render, RunSummary};
 use crate::secret::redact;
 use crate::store::Entry;
-use crate::{Cancel, Interrupted};
+use crate::{Cancel, Interrupted, Submitted};
 use redact::RedactingSink;
 use scheduler::NodeEnd;
 use single_flight::SingleFlight;
@@ -131,9 +131,12 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
     scheduler::schedule(&needs, &options.chosen, options.jobs, options.keep_going, &cancelled, &execute);
     let failed = std::mem::take(&mut *run.failed.lock().unwrap_or_else(PoisonError::into_inner));
     let done = run.done.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let only_submitted = failed.iter().all(|(_, error)| is_submission(error));
     let status = match (failed.is_empty(), done == options.chosen.len()) {
         (true, true) => RunStatus::Ok,
         (true, false) => RunStatus::Interrupted,
+        (false, _) if only_submitted && options.cancel.is_raised() => RunStatus::Interrupted,
+        (false, _) if only_submitted => RunStatus::Submitted,
         (false, _) if options.keep_going && !options.cancel.is_raised() => RunStatus::Partial,
         (false, _) => RunStatus::Failed,
     };
@@ -210,6 +213,7 @@ impl Run<'_> {
         let (status, error, end) = match executed {
             Ok(status) => (status, None, NodeEnd::Done),
             Err(error) if is_interruption(&error) => (Status::Interrupted, None, NodeEnd::Stop),
+            Err(error) if is_submission(&error) => (Status::Submitted, Some(error), NodeEnd::Submitted),
             Err(error) => (Status::Failed, Some(error), NodeEnd::Failed),
         };
         self.tell_end(index, status, start, error.as_ref());
@@ -237,6 +241,11 @@ impl Run<'_> {
             log: log.map(|path| path.display().to_string()),
         });
     }
+}
+
+/// Whether a stage ended because it submitted work elsewhere.
+pub(crate) fn is_submission(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Submitted>())
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {

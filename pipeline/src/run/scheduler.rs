@@ -14,6 +14,8 @@ pub(super) enum NodeEnd {
     Done,
     /// What needs it must not.
     Failed,
+    /// What needs it must not; the others go on.
+    Submitted,
     /// The whole run is to stop.
     Stop,
 }
@@ -34,7 +36,7 @@ struct Board {
 }
 
 /// Visits the nodes of `chosen`, at most `jobs` at once; `needs[node]` are the nodes that it needs. After a failure nothing
-/// new begins, unless `keep_going`: then only what needs the failed node is left out. What is running is always waited for.
+/// new begins, unless `keep_going`: then only what needs the failed node is left out, as behind a node that submitted work. What is running is always waited for.
 /// Nodes that were left out are never visited. Once it is `cancelled`, nothing new begins either.
 pub(super) fn schedule(
     needs: &[BTreeSet<usize>],
@@ -146,6 +148,8 @@ mod tests {
         assert_eq!(executed(&[0, 1, 2, 3, 4], 1, false, one_fails), [0, 1]);
         assert_eq!(executed(&[0, 1, 2, 3, 4], 1, true, one_fails), [0, 1, 2, 4]);
         assert!(!executed(&[0, 1, 2, 3, 4], 3, true, |_| NodeEnd::Stop).contains(&3));
+        let one_submits = |node| if node == 1 { NodeEnd::Submitted } else { NodeEnd::Done };
+        assert_eq!(executed(&[0, 1, 2, 3, 4], 1, false, one_submits), [0, 1, 2, 4], "and only what needs it waits");
     }
 
     #[test]

@@ -62,7 +62,13 @@ impl PromptResult {
     /// NDCG@10 with one relevant item: 1/log₂(1 + rank) up to rank 10, else 0; 0 also where the model did not answer.
     #[must_use]
     pub fn ndcg(&self) -> f64 {
-        self.rank().filter(|&rank| rank <= NDCG_PLACES).map_or(0.0, |rank| 1.0 / (1.0 + rank).log2())
+        self.rank().map_or(0.0, Self::ndcg_of)
+    }
+
+    /// NDCG@10 of a rank, from 1.
+    #[must_use]
+    pub fn ndcg_of(rank: f64) -> f64 {
+        if rank <= NDCG_PLACES { 1.0 / (1.0 + rank).log2() } else { 0.0 }
     }
 }
 

@@ -68,8 +68,18 @@ impl Demonstrate {
         } else {
             ""
         };
+        let rounds = if self.llm.in_batches() { self.rounds(horizon.unwrap_or(1)) } else { String::new() };
         let words = self.llm.estimate(&work);
-        Ok(words.map(|words| format!("{each}{words} (an estimate; stored answers cost nothing)")))
+        Ok(words.map(|words| format!("{each}{words}{rounds} (an estimate; stored answers cost nothing)")))
+    }
+
+    /// How many batches follow each other at least: one for each text or choice that depends on the one before. Users whose memories
+    /// wait for each other do so in groups.
+    fn rounds(&self, turns: usize) -> String {
+        let (agent, groups) = (self.agent, self.users.div_ceil(self.roles.memory_batch_size.max(1)));
+        let each = turns * (1 + usize::from(agent.plans())) + usize::from(agent.reflects());
+        let rounds = if agent.reflects() { each * groups } else { each };
+        format!(" in {rounds} {} of batches", if rounds == 1 { "round" } else { "rounds" })
     }
 
     /// Items that the beginning of a prompt names, on average over the strategies.
@@ -153,6 +163,20 @@ mod tests {
         inputs.items.write(&folder.path().join("items")).unwrap();
         let said = stage.cost(&|port| Some(folder.path().join(port))).unwrap().unwrap();
         assert!(said.starts_with("about 32 calls, ") && said.contains(" USD (an estimate"), "{said}");
+    }
+
+    #[test]
+    fn batches_follow_each_other_by_turn_role_and_group_of_users() {
+        let openai = serde_json::json!({ "openai": { "model": "m", "batch": {} } });
+        let llm: LlmConfig = serde_json::from_value(openai).unwrap();
+        let stage = Demonstrate { llm, users: 25, ..stage() };
+        assert_eq!(stage.rounds(8), " in 8 rounds of batches");
+        assert_eq!(stage.rounds(1), " in 1 round of batches");
+        assert_eq!(Demonstrate { agent: Agent::React, ..stage.clone() }.rounds(8), " in 16 rounds of batches");
+        // Three groups of ten users or fewer; the critic asks beside the next thought.
+        assert_eq!(Demonstrate { agent: Agent::Full, ..stage.clone() }.rounds(8), " in 51 rounds of batches");
+        let said = stage.cost(&|_| None).unwrap().unwrap();
+        assert!(said.contains(" tokens in 1 round of batches (an estimate"), "{said}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One episode: retrieve candidates, plan, choose, search or generate a title, step the world, criticise, reflect.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,7 +13,9 @@ use super::roles::{CRITIC_SCALE, Roles, first_line};
 use crate::artifact::{Call, Candidates, Memory, Step, Trajectory, World};
 use crate::env::{Episodes, ImaginedEpisode, next_candidates};
 use crate::ground::{Grounder, Grounding, MatchKind};
-use crate::llm::{CachedLlm, Conversation, ConversationFactory, FailedCall, ParsedChoice, Rated, parse_integer};
+use crate::llm::{
+    AwaitsBatch, CachedLlm, Conversation, ConversationFactory, FailedCall, ParsedChoice, Rated, parse_integer,
+};
 use crate::prompting::{Aggregate, CandidateOrders};
 
 /// Maximum number of items with good, and with bad, advantages in a prompt.
@@ -42,27 +45,45 @@ pub(super) struct EpisodeRunner<'a> {
     pub aggregate: Aggregate,
     /// Called before each decision; `false` where another episode failed and this one stops, too.
     pub check_cancelled: &'a (dyn Fn() -> Result<bool> + Sync),
-    /// Called after each decision.
-    pub on_decision: &'a (dyn Fn() + Sync),
+    /// Called after each decision with its user and turn; again where an episode is replayed behind a batch.
+    pub on_decision: &'a (dyn Fn(u32, usize) + Sync),
     /// Counts valid and invalid answers; `None` where `min_valid_rate` is 0.
     pub answer_check: Option<AnswerCheck>,
+}
+
+/// Decisions by user and turn. An episode that is replayed behind a batch makes the same ones again.
+#[derive(Default)]
+pub(super) struct Decided(Mutex<BTreeSet<(u32, usize)>>);
+
+impl Decided {
+    /// Whether a decision was not made before.
+    pub fn is_first(&self, user: u32, turn: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((user, turn))
+    }
+
+    /// Adds a decision; how many there are.
+    fn add(&self, user: u32, turn: usize) -> usize {
+        let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        decided.insert((user, turn));
+        decided.len()
+    }
 }
 
 /// Whether any answer of a stage has named an item that may be shown.
 #[derive(Default)]
 pub(super) struct AnswerCheck {
     any_valid: AtomicBool,
-    invalid: AtomicUsize,
+    invalid: Decided,
     /// The first invalid answer, once there were too many.
     first_invalid: OnceLock<Arc<Call>>,
 }
 
 impl AnswerCheck {
-    /// Counts one decision; `first` is the episode's first invalid answer.
-    fn record(&self, item: Option<u32>, first: Option<&Arc<Call>>) {
+    /// Counts the decision about a user at a turn; `first` is the episode's first invalid answer.
+    fn record(&self, (user, turn): (u32, usize), item: Option<u32>, first: Option<&Arc<Call>>) {
         if item.is_some() {
             self.any_valid.store(true, Ordering::Relaxed);
-        } else if self.invalid.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_INVALID
+        } else if self.invalid.add(user, turn) >= MAX_INVALID
             && !self.any_valid.load(Ordering::Relaxed)
             && let Some(first) = first
         {
@@ -159,6 +180,7 @@ impl EpisodeRunner<'_> {
 impl RunningEpisode<'_> {
     fn run(mut self) -> Result<Option<EpisodeResult>> {
         let agent = self.runner.roles.agent;
+        let mut waits = None;
         loop {
             if let Some(end) = self.episodes.end(0) {
                 self.result.trajectory.end = end;
@@ -170,9 +192,16 @@ impl RunningEpisode<'_> {
             }
             self.turn()?;
             if agent.criticises() {
-                self.criticise()?;
+                // Nothing of the next turn depends on the value.
+                match self.criticise() {
+                    Err(error) if AwaitsBatch::is(&error) => waits = Some(error),
+                    done => done?,
+                }
             }
-            (self.runner.on_decision)();
+            (self.runner.on_decision)(self.user, self.shown.len());
+        }
+        if let Some(waits) = waits {
+            return Err(waits);
         }
         if agent.reflects() {
             self.reflect()?;
@@ -197,7 +226,7 @@ impl RunningEpisode<'_> {
             self.result.invalid.get_or_insert((call.clone(), 0)).1 += 1;
         }
         if let Some(check) = &runner.answer_check {
-            check.record(item, self.result.invalid.as_ref().map(|(first, _)| first));
+            check.record((self.user, self.shown.len()), item, self.result.invalid.as_ref().map(|(first, _)| first));
         }
         let item = item.unwrap_or(first);
         self.episodes.step(&[0], &[item])?;

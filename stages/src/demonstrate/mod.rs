@@ -16,7 +16,10 @@
 //!
 //! Memories pass from one batch of users to the next, never within a batch. They do not depend on the order in which episodes end.
 //!
-//! Not supported: the batch endpoints of providers.
+//! # Batches of a provider
+//! With `llm: { openai: { batch: {} } }` all episodes advance together: each up to its next request without an answer, then one batch.
+//! That is one batch a turn and role (the critic's is that of the next turn), again for each `memory_batch_size` users where
+//! memories pass between them.
 
 mod agent;
 mod cost_estimate;
@@ -40,16 +43,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::ValueStore;
 use pipeline::{AssetName, Context, Requirement, Stage};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
 use crate::ground::Grounder;
-use crate::llm::{self, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
+use crate::llm::{self, AwaitsBatch, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
 use crate::prompting::{Aggregate, Examples, LogHistory, Prompt, Prompts, Strategy, histories};
 use agent::{Actor, Agent, CatalogueRating, RoleSettings, UserSimilarity};
-use episode::{AnswerCheck, EpisodeResult, EpisodeRunner, MAX_INVALID};
+use episode::{AnswerCheck, Decided, EpisodeResult, EpisodeRunner, MAX_INVALID};
 pub use from_log::FromLog;
 use memory::MemoryStore;
 use notes::{note_agreement, note_summary, ranked_catalogue, unique_calls};
@@ -295,6 +297,7 @@ impl Demonstrate {
         let users = sample_users(self.users, self.seed, world);
         let logs = histories(&inputs.train, world.users());
         let conversations = llm.conversations(&prompt.preamble)?;
+        self.note_untold(&inputs.train, &logs, &users, cx);
         let teller = self.teller(&prompt, &inputs.items)?;
         let selector = self.examples(&teller, &logs, llm, &cache, &conversations, cx)?;
         let told = Told { stage: self, teller: &teller, selector, logs: &logs };
@@ -310,6 +313,7 @@ impl Demonstrate {
             }
         };
         let bar = cx.bar("decisions", Some((users.len() * world.rules.horizon) as u64), "decisions");
+        let decided = Decided::default();
         // Set when one episode failed: the others stop at their next decision.
         let failed = AtomicBool::new(false);
         let generation = match &self.actor {
@@ -340,11 +344,14 @@ impl Demonstrate {
             orders: self.orders(),
             aggregate: self.aggregate,
             check_cancelled: &|| cx.check_cancelled().map(|()| !failed.load(Ordering::Relaxed)),
-            on_decision: &|| cache.advance(&bar, start),
+            on_decision: &|user, turn| {
+                if decided.is_first(user, turn) {
+                    cache.advance(&bar, start);
+                }
+            },
             answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
-        let pool = cache.pool()?;
         // Without memories no episode waits for another one.
         let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();
@@ -364,13 +371,12 @@ impl Demonstrate {
                     // The bar counts up to the horizon; the turns after an early end are done as well.
                     Ok(Some(played)) => bar.inc((world.rules.horizon - played.trajectory.steps.len()) as u64),
                     Ok(None) => {}
+                    Err(error) if AwaitsBatch::is(error) => {}
                     Err(_) => failed.store(true, Ordering::Relaxed),
                 }
                 played.with_context(|| format!("the episode of user {user}"))
             };
-            let all = || batch.par_iter().with_max_len(1).map(play).collect::<Vec<_>>();
-            let results = pool.as_ref().map_or_else(all, |pool| pool.install(all));
-            let new: Vec<EpisodeResult> = results.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+            let new: Vec<EpisodeResult> = cache.ask_all(batch, cx, play)?.into_iter().flatten().collect();
             if let Some(example) = runner.answer_check.as_ref().and_then(AnswerCheck::first_invalid) {
                 bail!("all of the first {MAX_INVALID} answers {}", self.invalid_answers(example));
             }

@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 use pipeline::Context;
 
 use super::{Actor, Demonstrate, is_default};
-use crate::artifact::{Call, Items};
+use crate::artifact::{Call, Interactions, Items};
 use crate::llm::{CachedLlm, ConversationFactory, Llm, LlmConfig};
 use crate::prompting::{
-    CandidateOrders, ExampleSelector, LogRow, Negatives, Prompt, Sampler, Select, Strategy, Teller,
+    CandidateOrders, ExampleSelector, LogRow, Negatives, Prompt, Sampler, Select, Strategy, Teller, untimed,
 };
 
 /// What is told without `strategies`.
@@ -78,6 +78,15 @@ impl Demonstrate {
         self.examples.check().map_err(|(path, message)| (format!("examples.{path}"), message))
     }
 
+    /// Says what the prompts cannot tell: an order without times, and users without a log.
+    pub(super) fn note_untold(&self, train: &Interactions, logs: &[Vec<LogRow>], users: &[u32], cx: &Context) {
+        untimed(train, &self.strategies).into_iter().for_each(|warning| cx.warn(warning));
+        let untold = users.iter().filter(|&&user| logs[user as usize].is_empty()).count();
+        if untold > 0 {
+            cx.note("users without a log", format!("{untold} of {}: their prompts tell nothing of them", users.len()));
+        }
+    }
+
     /// Tells users from the logs.
     pub(super) fn teller<'a>(&'a self, prompt: &'a Prompt, items: &'a Items) -> Result<Teller<'a>> {
         let teller = Teller { prompt, items, settings: &self.log_history, n_top_rated: self.n_liked, seed: self.seed };
@@ -124,8 +133,8 @@ impl Told<'_> {
     /// The beginning of the prompts about `user`, one a strategy.
     pub fn prefixes(&self, user: u32) -> Result<Vec<Vec<String>>> {
         let rows = &self.logs[user as usize];
-        let examples = self.selector.lines(user, rows)?;
         let order = self.stage.log_history.order;
+        let examples = self.selector.lines(user, rows, order)?;
         let of = |&strategy: &Strategy| self.teller.prefix(strategy, user, rows, order, &examples);
         self.stage.played_strategies().iter().map(of).collect()
     }

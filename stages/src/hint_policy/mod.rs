@@ -143,6 +143,9 @@ impl Stage for HintPolicy {
         if self.n_resamples < 100 {
             return wrong("n_resamples", "at least 100: an interval of fewer resamples is itself a matter of luck");
         }
+        if self.prompts.iter().enumerate().any(|(place, name)| self.prompts[..place].contains(name)) {
+            return wrong("prompts", "each prompt once");
+        }
         match &self.algorithm {
             Algorithm::Bandit => Ok(()),
             Algorithm::Ppo(ppo) => ppo.check().map_err(|(path, message)| (format!("algorithm.ppo.{path}"), message)),

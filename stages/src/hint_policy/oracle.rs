@@ -1,11 +1,12 @@
 //! The oracle, which knows the best prompt of each session, and how much of its lead is luck.
 //!
 //! The oracle of a session is the largest of as many noisy numbers as there are prompts, so it leads even where all prompts are alike
-//! (the winner's curse). What luck alone gives is estimated by the same table, shuffled: the values of a prompt are exchanged among
+//! (the winner's curse). What luck alone gives is estimated by the same table, shuffled: the ranks of a prompt are exchanged among
 //! sessions that are about as difficult, so that which prompt is good in which session is lost, and all else is kept. How difficult a
-//! session is for a prompt is told by the other prompts, by the mean rank of the worst three quarters of them: a prompt's own value, or a
-//! few prompts that suit the session, play no part. Without regard to difficulty luck would be overestimated, because a hopeless
-//! session has no lucky prompt.
+//! session is for a prompt is told by the other prompts, by the mean rank of the worst three quarters of them: a prompt's own rank, or a
+//! few prompts that suit the session, play no part. A rank that is exchanged is moved by as much as the sessions differ in difficulty,
+//! times the slope of the prompt's ranks on it, which is 0 where sessions are alike. Without regard to difficulty luck would be
+//! overestimated, because a hopeless session has no lucky prompt.
 //!
 //! What is left of the lead says that the prompts that are good in a session exclude each other: more than independent numbers would
 //! have it. Where many prompts are good in the same sessions it is an underestimate.
@@ -14,6 +15,7 @@ use rand::seq::SliceRandom;
 
 use super::bandit::argmax;
 use super::rewards::Session;
+use crate::artifact::PromptResult;
 use crate::nn::rng;
 
 /// Sessions among which values are exchanged, at least; all where there are fewer.
@@ -34,6 +36,8 @@ pub(super) fn oracle_by_luck(sessions: &[&Session], shuffles: u64, seed: u64) ->
     let mut highest = vec![vec![f64::MIN; sessions.len()]; shuffles as usize];
     for action in 0..actions {
         let difficulty: Vec<f64> = sessions.iter().map(|session| difficulty(&session.ranks, action)).collect();
+        let ranks: Vec<f64> = sessions.iter().map(|session| session.ranks[action]).collect();
+        let slope = slope(&difficulty, &ranks);
         let mut order: Vec<usize> = (0..sessions.len()).collect();
         order.sort_by(|&a, &b| difficulty[a].total_cmp(&difficulty[b]).then(a.cmp(&b)));
         for (shuffle, highest) in highest.iter_mut().enumerate() {
@@ -42,7 +46,8 @@ pub(super) fn oracle_by_luck(sessions: &[&Session], shuffles: u64, seed: u64) ->
                 let mut from = block.to_vec();
                 from.shuffle(&mut draw);
                 for (&session, &other) in block.iter().zip(&from) {
-                    highest[session] = highest[session].max(sessions[other].ndcg[action]);
+                    let rank = ranks[other] + slope * (difficulty[session] - difficulty[other]);
+                    highest[session] = highest[session].max(ndcg(rank));
                 }
             }
         }
@@ -60,6 +65,20 @@ fn difficulty(ranks: &[f64], action: usize) -> f64 {
     others.iter().sum::<f64>() / others.len() as f64
 }
 
+/// The slope of `y` on `x` by least squares, at least 0; 0 where `x` does not vary.
+fn slope(x: &[f64], y: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (of_x, of_y) = (mean(x), mean(y));
+    let variance: f64 = x.iter().map(|x| (x - of_x).powi(2)).sum();
+    let covariance: f64 = x.iter().zip(y).map(|(x, y)| (x - of_x) * (y - of_y)).sum();
+    if variance > 1e-9 { (covariance / variance).max(0.0) } else { 0.0 }
+}
+
+/// NDCG@10 of a rank, which is moved to the next whole or half one, from 1.
+fn ndcg(rank: f64) -> f64 {
+    PromptResult::ndcg_of((2.0 * rank).round().max(2.0) / 2.0)
+}
+
 /// `count` parts of nearly equal size.
 fn even_parts(order: &[usize], count: usize) -> Vec<&[usize]> {
     let bound = |part: usize| part * order.len() / count;
@@ -75,7 +94,7 @@ mod tests {
     const ACTIONS: usize = 21;
 
     fn session(ranks: Vec<f64>) -> Session {
-        let ndcg = ranks.iter().map(|&rank| if rank <= 10.0 { 1.0 / (1.0 + rank).log2() } else { 0.0 }).collect();
+        let ndcg = ranks.iter().map(|&rank| PromptResult::ndcg_of(rank)).collect();
         Session { session: 0, user: 0, history: vec![], ranks, ndcg }
     }
 
@@ -102,10 +121,16 @@ mod tests {
         // Of one session alone nothing can be exchanged.
         let [one, other] = [session(vec![1.0, 3.0]), session(vec![3.0, 1.0])];
         assert_eq!(oracle_by_luck(&[&one], 3, 1), [1.0]);
-        // Of two the oracle is 1; shuffled, a session has both good prompts, one or none of them: ½·½ of the time 0.5 and 0.5.
+        // Of two the oracle is 1; shuffled, a session has both good prompts, one or none of them: 0.5 a quarter of the time.
         assert_eq!(oracle(&[&one, &other]), [1.0, 1.0]);
         let luck = oracle_by_luck(&[&one, &other], 400, 1);
         assert!((luck[0] - 0.875).abs() < 0.04 && (luck[0] + luck[1] - 1.75).abs() < 0.08, "{luck:?}");
+        // Slopes 2 and 0: y falls with x, and x is one number.
+        assert_eq!(
+            [slope(&[1.0, 3.0], &[4.0, 8.0]), slope(&[1.0, 3.0], &[8.0, 4.0]), slope(&[1.0; 2], &[4.0, 8.0])],
+            [2.0, 0.0, 0.0]
+        );
+        assert_eq!([ndcg(0.2), ndcg(1.3), ndcg(3.0), ndcg(10.3)], [1.0, ndcg(1.5), 0.5, 0.0]);
         // The worst three quarters of 4, 9, 6 and 1, without the 20.
         assert_eq!(difficulty(&[4.0, 20.0, 9.0, 6.0, 1.0], 1), 19.0 / 3.0);
         assert_eq!(even_parts(&[5, 6, 7, 8, 9], 2), [&[5, 6][..], &[7, 8, 9]]);
@@ -119,8 +144,12 @@ mod tests {
         let (lead, luck) = leads(|_, action, noise| noise + 0.05 * action as f64);
         assert!(lead > 0.3 && (lead - luck).abs() < 0.02, "{lead} {luck}");
         // Sessions of any difficulty: without regard to it luck would be twice the whole lead.
-        let (lead, luck) = leads(|session, _, noise| 0.5 * noise + (session % 40) as f64 / 8.0 - 2.5);
-        assert!(lead > 0.1 && (lead - luck).abs() < 0.03, "{lead} {luck}");
+        let difficulty = |session: usize| (session % 40) as f64 / 8.0 - 2.5;
+        let (lead, luck) = leads(|session, _, noise| 0.5 * noise + difficulty(session));
+        assert!(lead > 0.1 && (lead - luck).abs() < 0.02, "{lead} {luck}");
+        // And of prompts that hardly matter.
+        let (lead, luck) = leads(|session, _, noise| 0.15 * noise + difficulty(session));
+        assert!(lead > 0.03 && (lead - luck).abs() < 0.02, "{lead} {luck}");
     }
 
     #[test]

@@ -48,8 +48,9 @@ impl Rewards {
             ensure!(prompts.iter().any(|prompt| prompt == name), "no prompt `{name}` in the table\nhelp: {}", known());
         }
         if !wanted.is_empty() {
-            let chosen = |prompt: &String| wanted.contains(prompt) || reference == Some(prompt);
-            prompts.retain(chosen);
+            // In this order, so that another table has the same actions.
+            let added = reference.filter(|name| !wanted.iter().any(|other| other == name));
+            prompts = added.map(str::to_owned).into_iter().chain(wanted.iter().cloned()).collect();
         }
         ensure!(
             prompts.len() > 1,
@@ -155,6 +156,11 @@ mod tests {
         assert_eq!(rewards.gains(1), [1.0 - second_place, 0.0]);
         assert_eq!(rewards.sessions[1].history, [9, 8]);
         assert_eq!(Rewards::of(&table, &[], None).unwrap().reference, 0);
+        // The actions are in the order that is asked for, whatever that of the table.
+        let named = Rewards::of(&table, &["recent".into(), "recent + h01".into()], Some("recent + h01")).unwrap();
+        assert_eq!((named.prompts.as_slice(), named.reference), (&["recent".into(), "recent + h01".into()][..], 1));
+        let added = Rewards::of(&table, &["recent + h01".into()], Some("recent")).unwrap();
+        assert_eq!((added.prompts.as_slice(), added.reference), (&["recent".into(), "recent + h01".into()][..], 0));
         let error = |wanted: &[String], reference| Rewards::of(&table, wanted, reference).unwrap_err().to_string();
         assert_eq!(
             error(&[], Some("resent")),

@@ -205,6 +205,7 @@ fn other_users_can_be_the_test_and_equal_seeds_give_equal_bytes() {
 fn what_no_type_can_say_is_refused_by_its_own_name() {
     assert_eq!(HintPolicy { folds: 1, ..bandit() }.check().unwrap_err().0, "folds");
     assert_eq!(HintPolicy { n_resamples: 9, ..bandit() }.check().unwrap_err().0, "n_resamples");
+    assert_eq!(HintPolicy { prompts: vec!["a".into(), "a".into()], ..bandit() }.check().unwrap_err().0, "prompts");
     let ppo = PpoSettings { batch_size: 0, ..PpoSettings::default() };
     let wrong = HintPolicy { algorithm: Algorithm::Ppo(ppo), ..bandit() };
     assert_eq!(wrong.check().unwrap_err().0, "algorithm.ppo.batch_size");

@@ -7,7 +7,7 @@ use crate::artifact::HintOrigin;
 use crate::llm::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, ParsedChoice};
 
 const IDENTITY: &str = r#"{"provider":"gguf","blake3":"scripted"}"#;
-const HELPS: &str = "Prefer what is new and late.";
+const USEFUL: &str = "Prefer what is new and late.";
 
 /// Ranks items with a low number first, unless it is told the hint that helps; writes that hint, one that does nothing, and one that names
 /// the answer.
@@ -47,7 +47,7 @@ impl Conversation for Reader<'_> {
     fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
         self.0.asked.lock().unwrap().push(request.clone());
         let number = |title: &String| title.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
-        let helped = request.context.iter().any(|line| line.contains(HELPS));
+        let helped = request.context.iter().any(|line| line.contains(USEFUL));
         let sums: Vec<f64> =
             request.options.iter().map(|title| if helped { number(title) - 100.0 } else { -number(title) }).collect();
         let tokens = vec![1; sums.len()];
@@ -58,7 +58,7 @@ impl Conversation for Reader<'_> {
         let taken = request.context.iter().find_map(|line| line.strip_prefix("The user took: "));
         let text = match request.completion_prefix.split(' ').next() {
             Some("Short") => {
-                format!("1. {HELPS}\n2. Be bold and free.\n- Choose {}\n", taken.unwrap().trim().trim_end_matches('.'))
+                format!("1. {USEFUL}\n2. Be bold and free.\n- Choose {}\n", taken.unwrap().trim().trim_end_matches('.'))
             }
             _ => "It was too careful.".into(),
         };
@@ -106,7 +106,7 @@ fn the_hint_that_helps_is_kept_and_what_leaks_repeats_or_does_nothing_is_not() {
     let llm = Scripted::default();
     let outputs = reflect(&reflective(20), &llm);
     let kept: Vec<&Hint> = outputs.hints.kept().collect();
-    assert_eq!(kept.iter().map(|hint| hint.text.as_str()).collect::<Vec<_>>(), [HELPS], "{:?}", outputs.hints);
+    assert_eq!(kept.iter().map(|hint| hint.text.as_str()).collect::<Vec<_>>(), [USEFUL], "{:?}", outputs.hints);
     let Some(HintOrigin { session, user, target, ndcg_without, ndcg_with }) = &kept[0].origin else { panic!() };
     assert!(*user < 10 && *target == 20 + user && *session == *user, "{kept:?}");
     assert!(*ndcg_without < 0.4 && ndcg_with.unwrap() > 0.4);

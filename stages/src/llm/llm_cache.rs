@@ -11,6 +11,7 @@ use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::batch_rounds::BatchState;
 use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, Embedder, FailedCall, Llm, ParsedChoice, cached_embeddings,
     key,
@@ -18,15 +19,17 @@ use super::{
 use crate::artifact::{Call, Failure};
 
 /// After this many failed calls without an answer, the stage gives up.
-const MAX_FAILED: u64 = 5;
+pub(super) const MAX_FAILED: u64 = 5;
 
 /// A language model with the store of its answers.
 pub(crate) struct CachedLlm<'a> {
-    llm: &'a dyn Llm,
+    pub(super) llm: &'a dyn Llm,
     /// An embedder of this process, in the place of the provider's.
     embedder: Option<&'a dyn Embedder>,
     identity: String,
-    values: ValueStore,
+    pub(super) values: ValueStore,
+    /// Requests that wait for a batch.
+    pub(super) batch: BatchState,
     /// Answers in use, by key. One answer per key: where two episodes send the same request at once, the first stored answer counts
     /// for both, else a resumed run could read another answer than this one.
     known: Mutex<BTreeMap<String, Arc<Call>>>,
@@ -55,9 +58,9 @@ pub(crate) struct UsageCounters {
 
 impl<'a> CachedLlm<'a> {
     pub fn new(llm: &'a dyn Llm, values: ValueStore) -> Self {
-        let (known, asking, asked_one, asked, failed, served, tokens) = Default::default();
+        let (batch, known, asking, asked_one, asked, failed, served, tokens) = Default::default();
         let identity = llm.identity();
-        Self { llm, embedder: None, identity, values, known, asking, asked_one, asked, failed, served, tokens }
+        Self { llm, embedder: None, identity, values, batch, known, asking, asked_one, asked, failed, served, tokens }
     }
 
     /// The same with an embedder of this process, where there is one.
@@ -139,11 +142,12 @@ impl<'a> CachedLlm<'a> {
         let (place, cached) = self.cached(&key, canonical)?;
         let (answer, new_tokens) = match cached {
             Some(cached) => (cached, None),
-            None => match ask() {
+            None => match self.new_answer(&key, canonical, ask) {
                 Ok(new) => (new.text, Some(new.tokens)),
                 Err(error) => {
                     let FailedCall { status, reason, raw } = error.downcast()?;
-                    self.count_failure(&reason)?;
+                    let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+                    self.check_any_answered(failed, &reason)?;
                     failure = Some(Failure { status, reason });
                     (raw, None)
                 }
@@ -157,12 +161,11 @@ impl<'a> CachedLlm<'a> {
             // Not stored: the next run repeats the call.
             (Some(_), _) => answer,
             (None, None) => {
-                self.served.fetch_add(1, Ordering::Relaxed);
+                self.served.fetch_add(u64::from(!self.batch.is_taken(&key)), Ordering::Relaxed);
                 answer
             }
             (None, Some(tokens)) => {
-                self.asked.fetch_add(1, Ordering::Relaxed);
-                self.tokens.fetch_add(tokens, Ordering::Relaxed);
+                self.count_asked(tokens);
                 // Another run may have stored an answer meanwhile; then that one counts.
                 text(&key, self.values.put_new(&place, answer.as_bytes())?)?
             }
@@ -171,6 +174,19 @@ impl<'a> CachedLlm<'a> {
         let call = Arc::new(Call { key: key.clone(), model, request, answer, failure });
         known.insert(key, call.clone());
         Ok(call)
+    }
+
+    /// Asks the model, or notes the request for the next batch.
+    fn new_answer(&self, key: &str, canonical: &str, ask: impl FnOnce() -> Result<Answer>) -> Result<Answer> {
+        match self.llm.batches() {
+            Some(_) => Err(self.batch.unanswered(key, canonical)),
+            None => ask(),
+        }
+    }
+
+    pub(super) fn count_asked(&self, tokens: u64) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
     /// Waits until no other request for `key` is in flight.
@@ -184,7 +200,7 @@ impl<'a> CachedLlm<'a> {
 
     /// The stored answer to a key, and its name in the store. Stored values are never replaced: where an older version stored an
     /// invalid answer, the valid one has a name with a number behind it.
-    fn cached(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
+    pub(super) fn cached(&self, key: &str, canonical: &str) -> Result<(String, Option<String>)> {
         let mut place = key.to_owned();
         let mut suffix = 0;
         while let Some(bytes) = self.values.get(&place)? {
@@ -199,17 +215,11 @@ impl<'a> CachedLlm<'a> {
         Ok((place, None))
     }
 
-    /// Counts a failed call, and gives up where all calls failed.
-    fn count_failure(&self, reason: &str) -> Result<()> {
-        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Gives up where all calls failed. Which of a batch's answers is looked up first says nothing; there its intake decides.
+    fn check_any_answered(&self, failed: u64, reason: &str) -> Result<()> {
         let UsageCounters { asked, served, .. } = self.counters();
-        if failed >= MAX_FAILED && asked + served == 0 {
-            let help = if reason.contains("\nhelp: ") {
-                ""
-            } else {
-                "\nhelp: fix the error that the server reports and run again"
-            };
-            bail!("all of the first {failed} calls failed, the last one: {reason}{help}");
+        if failed >= MAX_FAILED && asked + served == 0 && self.llm.batches().is_none() {
+            bail!(all_failed(failed, reason));
         }
         Ok(())
     }
@@ -250,6 +260,13 @@ impl<'a> CachedLlm<'a> {
         let (asked, failed, served) = (read(&self.asked), read(&self.failed), read(&self.served));
         UsageCounters { asked, failed, served, tokens: read(&self.tokens) }
     }
+}
+
+/// The message of a stage of which no request is answered.
+pub(super) fn all_failed(failed: u64, reason: &str) -> String {
+    let help =
+        if reason.contains("\nhelp: ") { "" } else { "\nhelp: fix the error that the server reports and run again" };
+    format!("all of the first {failed} calls failed, the last one: {reason}{help}")
 }
 
 /// The lock of a key; released when dropped.

@@ -8,6 +8,9 @@
 //! A request that the model did not answer is a [`FailedCall`]. It becomes a row of `calls` and does not end the stage, because
 //! other requests may succeed. It is not stored, so the next run repeats it.
 
+mod batch;
+mod batch_failures;
+mod batch_rounds;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod embedder;
@@ -34,12 +37,15 @@ use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use batch::{AwaitsBatch, ask_each};
+pub use batch::{BatchExchange, BatchOutcome, BatchRequest, BatchRound, TakeOutcome};
 pub use embedder::{EmbedderConfig, HiddenStatesConfig, SentenceEncoderConfig};
 pub use embedding_cache::cached_embeddings;
 pub use item_rating::{Contrast, Grade, Likelihood, RateBy};
 pub(crate) use item_rating::{Rated, Rating};
 pub(crate) use llm_cache::CachedLlm;
-pub use openai::{MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
+pub(crate) use openai::MAX_LETTERS;
+pub use openai::{BatchConfig, MaxTokensField, OpenaiConfig, Parameter, Prices, SystemRole, usd_spent};
 pub use option_scorer::{GgufConfig, Score};
 pub use replay::{RecordedCall, ReplayConfig};
 pub(crate) use usage::usage_by_user;
@@ -56,6 +62,7 @@ pub(crate) const NOT_IN_KEY: &[&str] = &[
     "llm.openai.prices",
     "llm.openai.budget_usd",
     "llm.openai.max_calls",
+    "llm.openai.batch",
 ];
 
 /// A request to choose one of several options. Its JSON is stored and hashed.
@@ -266,6 +273,10 @@ pub trait Llm: Sync {
     fn spending(&self) -> Result<Option<String>> {
         Ok(None)
     }
+    /// Its batch API, where its settings say to ask by it.
+    fn batches(&self) -> Option<&dyn BatchExchange> {
+        None
+    }
     /// Its embedding model, if it has one.
     fn embedder(&self) -> Option<&dyn Embedder> {
         None
@@ -347,6 +358,15 @@ impl LlmConfig {
         match self {
             Self::Gguf(_) | Self::Replay(_) => false,
             Self::Openai(config) => config.embedding_model.is_some(),
+        }
+    }
+
+    /// Whether it is asked in batches.
+    #[must_use]
+    pub fn in_batches(&self) -> bool {
+        match self {
+            Self::Gguf(_) | Self::Replay(_) => false,
+            Self::Openai(config) => config.batch.is_some(),
         }
     }
 

@@ -114,8 +114,23 @@ impl Examples {
         if !(self.kappa >= 0.0 && self.kappa.is_finite()) {
             return wrong("kappa", "a number of at least 0");
         }
-        if self.select == Select::Effect && (self.pool < self.count || self.windows == 0) {
-            return wrong("pool", "at least `count` examples to choose from, and at least one of `windows`");
+        if self.select == Select::Effect && self.pool < self.count {
+            return wrong("pool", &format!("at least `count`, which is {}: the examples to choose from", self.count));
+        }
+        if self.select == Select::Effect && self.windows == 0 {
+            return wrong("windows", "at least one window on which effects are measured");
+        }
+        if self.select != Select::Effect {
+            let default = Self::default();
+            for (path, changed) in [
+                ("kappa", self.kappa != default.kappa),
+                ("pool", self.pool != default.pool),
+                ("windows", self.windows != default.windows),
+            ] {
+                if changed {
+                    return wrong(path, "nothing here: it is a setting of `select: effect`");
+                }
+            }
         }
         Ok(())
     }
@@ -162,13 +177,16 @@ pub(crate) struct ExampleSelector<'a> {
 }
 
 impl ExampleSelector<'_> {
-    /// The lines of the examples for `user`, of whom `rows` are known, oldest first.
-    pub fn lines(&self, user: u32, rows: &[LogRow]) -> Result<Vec<String>> {
+    /// The lines of the examples for `user`, of whom `rows` are known, oldest first. `order` is that of the user's own items.
+    pub fn lines(&self, user: u32, rows: &[LogRow], order: HistoryOrder) -> Result<Vec<String>> {
         let Examples { count, length, .. } = *self.settings;
         let of = |other: u32| Example::last(other, &self.train[other as usize], length);
         let examples: Vec<Example> = match self.settings.select {
             Select::None => vec![],
             Select::Recent => {
+                let rows = &rows[rows.len().saturating_sub(count + length)..];
+                let items = self.teller.ordered(user, rows, order);
+                let rows: Vec<LogRow> = rows.iter().zip(items).map(|(row, item)| LogRow { item, ..*row }).collect();
                 let ends = rows.len().saturating_sub(count).max(1) + 1..=rows.len();
                 ends.filter_map(|end| Example::last(user, &rows[..end], length)).collect()
             }
@@ -349,7 +367,7 @@ fn robust(effects: &[f64], kappa: f64) -> f64 {
     mean - kappa * variance.sqrt()
 }
 
-/// The other users by the cosine of their items with those of `rows`, most similar first, ties by number.
+/// The other users by the cosine of their items with those of `rows`, most similar first, ties by number; without those who share none.
 fn nearest(user: u32, rows: &[LogRow], train: &[Vec<LogRow>]) -> Vec<u32> {
     let own: BTreeSet<u32> = rows.iter().map(|row| row.item).collect();
     let similarity = |other: &[LogRow]| {
@@ -361,6 +379,7 @@ fn nearest(user: u32, rows: &[LogRow], train: &[Vec<LogRow>]) -> Vec<u32> {
         .filter(|&other| other != user)
         .map(|other| (similarity(&train[other as usize]), other))
         .collect();
+    others.retain(|&(similarity, _)| similarity > 0.0);
     others.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     others.into_iter().map(|(_, other)| other).collect()
 }

@@ -21,4 +21,4 @@ pub(crate) use strategies::Teller;
 pub use strategies::{HistoryOrder, LogHistory, Strategy};
 pub use templates::Prompts;
 pub use windows::Negatives;
-pub(crate) use windows::{LogRow, Sampler, Window, held_out, histories, last_of_log};
+pub(crate) use windows::{LogRow, Sampler, Window, held_out, histories, last_of_log, untimed};

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Strategy;
 use crate::artifact::Interactions;
 use crate::nn::rng;
 
@@ -35,6 +36,13 @@ pub(crate) fn histories(log: &Interactions, users: usize) -> Vec<Vec<LogRow>> {
         history.sort_by_key(|row: &LogRow| row.timestamp);
     }
     rows
+}
+
+/// The warning that a log has no times, where one of `strategies` tells an order.
+pub(crate) fn untimed(log: &Interactions, strategies: &[Strategy]) -> Option<String> {
+    let same = log.timestamp.windows(2).all(|pair| pair[0] == pair[1]);
+    let told = strategies.iter().find(|strategy| strategy.tells_an_order()).filter(|_| same)?;
+    Some(format!("the log has no times: what `{}` tells as an order is that of its rows", told.name()))
 }
 
 /// What a user had taken, and the item taken next.
@@ -188,6 +196,14 @@ mod tests {
         assert_eq!((found[0].user, items(&found[0].history), found[0].target), (0, vec![6, 5, 7], 4));
         let last = last_of_log(&train, 9, 3, 0);
         assert_eq!((last.len(), items(&last[0].history), last[0].target), (1, vec![6, 5, 7], 8));
+    }
+
+    #[test]
+    fn a_log_without_times_is_told_of() {
+        let (timed, none) = (log(&[(0, 1, 1), (0, 2, 2)]), log(&[(0, 1, 0), (0, 2, 0)]));
+        assert!(untimed(&none, &[Strategy::TopRated, Strategy::Recent]).unwrap().contains("`recent`"));
+        assert_eq!(untimed(&none, &[Strategy::TopRated]), None);
+        assert_eq!(untimed(&timed, &[Strategy::Recent]), None);
     }
 
     #[test]

@@ -275,7 +275,8 @@ mod tests {
         let inputs = bc::Inputs { init: Some(copied()), ..bc::Inputs::new(world(), shown) };
         let mut before = run(&stage, inputs).unwrap().policy.origin().unwrap().learned_in_before;
         let mut expected = vec![world().rewards_digest(), third.rewards_digest()];
-        (before.sort(), expected.sort());
+        before.sort();
+        expected.sort();
         assert_eq!(before, expected);
     }
 

@@ -116,6 +116,7 @@ impl Sink for ProgressUi {
                     Status::Ran => "is done",
                     Status::Failed => "failed",
                     Status::Interrupted => "stopped; finished units are saved",
+                    Status::Submitted => "submitted its requests",
                     Status::Skipped => "not started",
                 };
                 if *status != Status::Hit || self.verbose {

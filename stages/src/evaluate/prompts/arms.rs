@@ -83,7 +83,7 @@ impl<'a> Arms<'a> {
     pub fn context(&self, arm: &PromptArm, window: &Window) -> Result<Vec<String>> {
         let examples = match &arm.added {
             Added::Nothing | Added::Hint(_) => vec![],
-            Added::Selected(at) => self.selectors[*at].lines(window.user, &window.history)?,
+            Added::Selected(at) => self.selectors[*at].lines(window.user, &window.history, arm.order)?,
             Added::Single(place) => match self.measured() {
                 Some((selector, measured)) => selector.told(&measured.pool[*place..=*place], window.user)?,
                 None => vec![],

@@ -18,16 +18,17 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use pipeline::checkpointing::ValueStore;
+use pipeline::progress::Bar;
 use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
-use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall, Workload};
+use crate::llm::{self, CachedLlm, Llm, LlmConfig, MAX_LETTERS, RecordedCall, Workload};
 use crate::prompting::{
     Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
-    Select, Strategy, Teller, Window, held_out, histories, last_of_log,
+    Select, Strategy, Teller, Window, held_out, histories, last_of_log, untimed,
 };
 use crate::ratings::kendall;
 use arms::{Arms, PromptArm};
@@ -193,6 +194,12 @@ impl Stage for EvaluatePrompts {
                 return wrong(path, &format!("at least {least}"));
             }
         }
+        if matches!(self.llm, LlmConfig::Openai(_)) && self.n_candidates > MAX_LETTERS {
+            return wrong(
+                "n_candidates",
+                &format!("at most {MAX_LETTERS}: a server gives log-probabilities of so many letters"),
+            );
+        }
         if self.candidate_orders > 1 && matches!(self.llm, LlmConfig::Gguf(_)) {
             return wrong(
                 "candidate_orders",
@@ -215,7 +222,10 @@ impl Stage for EvaluatePrompts {
         }
         let selects: Vec<Select> = self.examples.iter().map(|examples| examples.select).collect();
         if selects.iter().enumerate().any(|(at, one)| *one == Select::None || selects[..at].contains(one)) {
-            return wrong("examples", "each selection once, without `none`, which is always asked");
+            return wrong(
+                "examples",
+                "each selection once, without `none`, which is always asked; compare two settings of one selection by two stages",
+            );
         }
         if !(0.0..=1.0).contains(&self.min_valid_rate) {
             return wrong("min_valid_rate", "a share lies between 0 and 1");
@@ -272,17 +282,30 @@ impl EvaluatePrompts {
     fn evaluate(&self, llm: &dyn Llm, inputs: &PromptInputs, cx: &Context) -> Result<PromptOutputs> {
         let (users, items) = (self.users(inputs), inputs.items.len());
         inputs.train.check_within("train", users, items)?;
+        if let Some(test) = &inputs.test {
+            test.check_within("test", users, items)?;
+        }
+        if let Some(warning) = untimed(&inputs.train, &self.strategies) {
+            cx.warn(warning);
+        }
         let train = histories(&inputs.train, users);
         let test = inputs.test.as_ref().map(|test| histories(test, users));
         let windows = match &test {
             Some(test) => held_out(&train, test, self.sessions, self.min_history, self.seed),
             None => last_of_log(&train, self.sessions, self.min_history, self.seed),
         };
+        let with_history = train.iter().filter(|rows| rows.len() >= self.min_history).count();
         ensure!(
             windows.len() >= 2,
-            "{} users took {} items and then another one\nhelp: lower `min_history`, or give the log more rows",
+            "{} users have {} rows at `train` and then a new item{}; {with_history} have these rows\nhelp: {}",
             windows.len(),
-            self.min_history
+            self.min_history,
+            if test.is_some() { " at `test`" } else { "" },
+            if with_history < 2 {
+                "lower `min_history`, or give the training log more rows"
+            } else {
+                "split the log by time or at random: a split by users leaves those of `test` without a history"
+            }
         );
         if windows.len() < self.sessions {
             cx.warn(format!("{} sessions instead of {}: no more users have a history", windows.len(), self.sessions));
@@ -313,14 +336,18 @@ impl EvaluatePrompts {
                 known
             }
         };
-        let bar = cx.bar("questions", None, "questions");
-        let advance = || {
-            cache.advance(&bar, start);
+        let advance_on = |bar: &Bar| {
+            cache.advance(bar, start);
             cx.check_cancelled()
         };
+        let choosing = cx.bar("questions about examples", None, "questions");
         let arms =
-            Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &advance)?;
+            Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &|| {
+                advance_on(&choosing)
+            })?;
+        drop(choosing);
         arms.selectors.iter().for_each(|selector| selector.note(cx));
+        let bar = cx.bar("questions", Some((sessions.len() * arms.arms.len()) as u64), "questions");
         let ask = |(number, session): (usize, &Session)| -> Result<Vec<Answered>> {
             let mut conversation = conversations();
             let answer = |arm: &PromptArm| {
@@ -328,7 +355,7 @@ impl EvaluatePrompts {
                 let context = arms.context(arm, window)?;
                 let orders = CandidateOrders { orders: self.candidate_orders, seed: self.seed };
                 let asked = orders.ask(&cache, &mut *conversation, &prompt, &context, candidates)?;
-                advance()?;
+                advance_on(&bar)?;
                 let scores = match &asked.rankings[..] {
                     [] => vec![],
                     [one] => one.clone(),

@@ -117,7 +117,8 @@ fn estimate(
         value: interval.mean,
         low: interval.low,
         high: interval.high,
-        detectable: if difference { POWER * (variance / count).sqrt() } else { f64::NAN },
+        // Sessions that do not differ say nothing of those that might.
+        detectable: if difference && variance > 0.0 { POWER * (variance / count).sqrt() } else { f64::NAN },
         sessions: count as u32,
     })
 }

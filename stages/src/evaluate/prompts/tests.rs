@@ -93,8 +93,9 @@ fn a_model_that_reads_the_order_is_found_and_one_that_does_not_is_null() {
 #[test]
 fn examples_that_teach_are_chosen_by_their_effect_and_no_others() {
     let mut stage = stage();
-    let select = |select| Examples { select, count: 2, length: 2, kappa: 0.0, pool: 8, windows: 6 };
-    stage.examples = vec![select(Select::Random), select(Select::Effect)];
+    let effect = Examples { select: Select::Effect, count: 2, length: 2, kappa: 0.0, pool: 8, windows: 6 };
+    let random = Examples { select: Select::Random, count: 2, length: 2, ..Examples::default() };
+    stage.examples = vec![random, effect];
     stage.each_example = true;
     stage.strategies = vec![Strategy::TopRated];
     // Examples whose next item is even teach the model to rank the target's title first; others do nothing.

@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Context;
-use rayon::prelude::*;
 
 use super::RateBy;
 use super::questions::{Question, Questions, contrast_score};
 use crate::artifact::{Call, ItemScores, Items};
 use crate::llm::item_names::{ItemText, item_texts};
-use crate::llm::{CachedLlm, Conversation, Llm, parse_integer};
+use crate::llm::{AwaitsBatch, CachedLlm, Conversation, Llm, ask_each, parse_integer};
 
 /// After this many items without a score and none with one, the stage gives up.
 const MAX_INVALID: usize = 8;
@@ -59,7 +58,12 @@ impl Rating<'_> {
             }
             let answers =
                 cx.check_cancelled().and_then(|()| self.rate_item(&questions, item, cache, &mut *conversations()));
-            let answers = answers.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+            // An item that waits for a batch stops no other.
+            let answers = answers.inspect_err(|error| {
+                if !AwaitsBatch::is(error) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            })?;
             if answers.iter().all(|(score, _)| score.is_some()) {
                 any_valid.store(true, Ordering::Relaxed);
             } else if invalid.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_INVALID && !any_valid.load(Ordering::Relaxed) {
@@ -68,9 +72,7 @@ impl Rating<'_> {
             cache.advance(&bar, start);
             Ok(Some(answers))
         };
-        let all = || texts.par_iter().with_max_len(1).map(rate).collect::<Vec<_>>();
-        let asked = cache.pool()?.map_or_else(all, |pool| pool.install(all));
-        let asked: Vec<Option<Answers>> = asked.into_iter().collect::<Result<_>>()?;
+        let asked: Vec<Option<Answers>> = cache.ask_all(&texts, cx, rate)?;
         self.check_valid(&asked)?;
         let asked: Vec<Answers> = asked.into_iter().map(Option::unwrap_or_default).collect();
         let column = |(at, (name, _)): (usize, &(&str, Question))| {
@@ -105,7 +107,7 @@ impl Rating<'_> {
                 Ok((parse_integer(&text, (grade.low, grade.high)).map(f64::from), call))
             }
         };
-        let answers: Result<Answers> = questions.all.iter().map(answer).collect();
+        let answers: Result<Answers> = ask_each(questions.all.iter().map(answer));
         answers.with_context(|| format!("the rating of `{}`", item.title))
     }
 

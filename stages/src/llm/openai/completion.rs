@@ -91,6 +91,11 @@ pub(super) fn usage(body: &Value) -> Option<Usage> {
 /// # Errors
 /// [`FailedCall`] when the model refused to answer, which a retry would not change; any other when the body is no completion.
 pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawResponse> {
+    completion_of(json(body).context("no chat completion came back")?, options)
+}
+
+/// The same of a body that is parsed.
+pub(super) fn completion_of(body: Value, options: Option<&[String]>) -> Result<RawResponse> {
     #[derive(Deserialize)]
     struct Completion {
         choices: Vec<Alternative>,
@@ -113,7 +118,6 @@ pub(super) fn completion(body: &str, options: Option<&[String]>) -> Result<RawRe
         #[serde(default)]
         refusal: Value,
     }
-    let body = json(body).context("no chat completion came back")?;
     if let Some(message) = server_error(&body) {
         bail!("the server reports an error: {message}");
     }

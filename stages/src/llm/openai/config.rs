@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 
 use super::super::Workload;
+use super::batch::BatchConfig;
 use super::budget::{Limits, Prices, TokenCount};
 use super::dialect::{MaxTokensField, Parameter, SystemRole};
 
@@ -71,6 +72,10 @@ pub struct OpenaiConfig {
     /// The most calls that the stage may make over all its runs and cells. At the limit the run ends with code 5.
     #[serde(default)]
     pub max_calls: Option<u64>,
+    /// Asks by the provider's batch API, which answers within hours and is usually cheaper. Embeddings are not asked by it. No answer
+    /// depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchConfig>,
 }
 
 impl OpenaiConfig {
@@ -106,7 +111,8 @@ impl OpenaiConfig {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices }
+        let batch_prices = self.batch.as_ref().and_then(|batch| batch.prices);
+        Limits { max_calls: self.max_calls, budget_usd: self.budget_usd, prices: self.prices, batch_prices }
     }
 
     /// The estimated calls, tokens and cost of a workload.
@@ -115,9 +121,11 @@ impl OpenaiConfig {
         let chosen = work.choices.saturating_mul(self.max_tokens.into());
         let tokens = TokenCount { prompt: work.prompt_tokens, completion: work.text_tokens.saturating_add(chosen) };
         let mut words = format!("about {calls} calls, {} tokens", tokens.sum());
-        if let Some(prices) = self.prices {
+        let batch_prices = self.batch.as_ref().and_then(|batch| batch.prices);
+        if let Some(prices) = batch_prices.or(self.prices) {
             let usd = prices.nano_usd(tokens) as f64 / 1e9;
-            words += &format!(", {usd:.4} USD");
+            words +=
+                &format!(", {usd:.4} USD{}", if batch_prices.is_some() { " at the prices of batches" } else { "" });
             if let Some(budget) = self.budget_usd.filter(|&budget| usd > budget) {
                 words += &format!(", more than `budget_usd: {budget}`");
             }
@@ -162,9 +170,11 @@ impl OpenaiConfig {
         if !(0.0..=2.0).contains(&self.temperature) {
             return wrong("temperature", "0 to 2");
         }
-        let price = |price: f64| price >= 0.0 && price.is_finite();
-        if self.prices.is_some_and(|prices| !(price(prices.input) && price(prices.output))) {
+        if !self.prices.is_none_or(Prices::is_valid) {
             return wrong("prices", "US dollars per million tokens, 0 or more");
+        }
+        if let Some(batch) = &self.batch {
+            batch.check(self.prices).map_err(|(path, message)| (format!("batch.{path}"), message.to_owned()))?;
         }
         match self.budget_usd {
             Some(budget) if !(budget >= 0.0 && budget.is_finite()) => wrong("budget_usd", "US dollars, 0 or more"),
@@ -205,9 +215,18 @@ mod tests {
             (OpenaiConfig { prices: Some(Prices { input: -1.0, output: 0.0 }), ..parsed.clone() }, "prices"),
             (OpenaiConfig { budget_usd: Some(1.0), ..parsed.clone() }, "budget_usd"),
             (OpenaiConfig { prices, budget_usd: Some(f64::NAN), ..parsed.clone() }, "budget_usd"),
+            (
+                OpenaiConfig { batch: Some(BatchConfig { max_requests: 0, ..batch() }), ..parsed.clone() },
+                "batch.max_requests",
+            ),
+            (OpenaiConfig { batch: Some(BatchConfig { prices, ..batch() }), ..parsed.clone() }, "batch.prices"),
         ] {
             assert_eq!(invalid.check().unwrap_err().0, path);
         }
+    }
+
+    fn batch() -> BatchConfig {
+        serde_json::from_str("{}").unwrap()
     }
 
     #[test]
@@ -220,6 +239,13 @@ mod tests {
         assert_eq!(
             priced.estimate(&work),
             "about 10 calls, 1000 tokens, 0.0019 USD, more than `budget_usd: 0.001`, more than `max_calls: 9`"
+        );
+        let prices = Some(Prices { input: 0.4, output: 5.0 });
+        let batched = OpenaiConfig { batch: Some(BatchConfig { prices, ..batch() }), budget_usd: None, ..priced };
+        assert!(
+            batched
+                .estimate(&work)
+                .starts_with("about 10 calls, 1000 tokens, 0.0009 USD at the prices of batches, more")
         );
     }
 }

@@ -37,6 +37,18 @@ pub(super) struct Outcome<T> {
     pub charge: Charge,
 }
 
+/// What a request sends.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    /// Nothing: it gets what is there.
+    Nothing,
+    Json(&'a Value),
+    Bytes {
+        content_type: &'a str,
+        bytes: &'a [u8],
+    },
+}
+
 /// Whether a request is billed.
 pub(super) enum Charge {
     /// The server answered; the usage that it reports, if any.
@@ -70,6 +82,30 @@ impl HttpClient {
         Ok(Self { server, agent })
     }
 
+    /// Sends `payload` to `path` with the key, and gives the response whatever its status; `timeout` instead of that of a request.
+    pub fn respond(
+        &self,
+        config: &OpenaiConfig,
+        path: &str,
+        payload: Payload<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<Response<Body>, (RetryClass, Charge)> {
+        let key = match config.api_key.as_ref().map(bearer).transpose() {
+            Ok(key) => key,
+            Err(error) => {
+                let error = match error.is::<InvalidKey>() {
+                    true => error,
+                    false => error.context(format!(
+                        "{} may need a key; for a server without one set `api_key: null`",
+                        self.server
+                    )),
+                };
+                return Err((RetryClass::Permanent(error), Charge::Free));
+            }
+        };
+        self.send(&format!("{}/{path}", self.server), key.as_deref(), payload, timeout)
+    }
+
     /// Sends `body` to `path`, and parses at most `limit` bytes of the response with `parse`.
     pub fn post<T>(
         &self,
@@ -80,19 +116,7 @@ impl HttpClient {
         parse: impl FnOnce(&str) -> Result<T>,
     ) -> Outcome<T> {
         let url = format!("{}/{path}", self.server);
-        let nothing = |error| Outcome { answer: Err(RetryClass::Permanent(error)), charge: Charge::Free };
-        let key =
-            match config.api_key.as_ref().map(bearer).transpose() {
-                Ok(key) => key,
-                Err(error) if error.is::<InvalidKey>() => return nothing(error),
-                Err(unset) => {
-                    return nothing(unset.context(format!(
-                        "{} may need a key; for a server without one set `api_key: null`",
-                        self.server
-                    )));
-                }
-            };
-        let mut response = match self.send(&url, key.as_deref(), body) {
+        let mut response = match self.respond(config, path, Payload::Json(body), None) {
             Ok(response) => response,
             Err(outcome) => return Outcome { answer: Err(outcome.0), charge: outcome.1 },
         };
@@ -129,15 +153,17 @@ impl HttpClient {
     }
 
     /// Sends a request and follows redirects within the host.
-    fn send(&self, url: &str, key: Option<&str>, body: &Value) -> Result<Response<Body>, (RetryClass, Charge)> {
+    fn send(
+        &self,
+        url: &str,
+        key: Option<&str>,
+        payload: Payload<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<Response<Body>, (RetryClass, Charge)> {
         let ours = |error| (RetryClass::Permanent(error), Charge::Free);
         let mut to = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let mut call = self.agent.post(&to);
-            if let Some(key) = key {
-                call = call.header("authorization", key);
-            }
-            let response = match call.send_json(body) {
+            let response = match self.send_once(&to, key, payload, timeout) {
                 Ok(response) => response,
                 Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
                     return Err(ours(anyhow!("cannot ask {to}: {error}")));
@@ -166,6 +192,37 @@ impl HttpClient {
             }
         }
         Err(ours(anyhow!("{url} redirects more than {MAX_REDIRECTS} times, last to {to}\nhelp: check `base_url`")))
+    }
+}
+
+impl HttpClient {
+    fn send_once(
+        &self,
+        to: &str,
+        key: Option<&str>,
+        payload: Payload<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        // ureq's builders of calls with and without a body are two types.
+        macro_rules! prepared {
+            ($call:expr) => {{
+                let mut call = $call;
+                if let Some(key) = key {
+                    call = call.header("authorization", key);
+                }
+                match timeout {
+                    Some(timeout) => call.config().timeout_global(Some(timeout)).build(),
+                    None => call,
+                }
+            }};
+        }
+        match payload {
+            Payload::Nothing => prepared!(self.agent.get(to)).call(),
+            Payload::Json(body) => prepared!(self.agent.post(to)).send_json(body),
+            Payload::Bytes { content_type, bytes } => {
+                prepared!(self.agent.post(to)).header("content-type", content_type).send(bytes)
+            }
+        }
     }
 }
 

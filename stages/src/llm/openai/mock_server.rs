@@ -33,6 +33,11 @@ impl MockServer {
 
     /// `serve` may use the connection freely once the request was read.
     pub fn raw(serve: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::whole(move |number, request, stream| serve(number, &request.body, stream))
+    }
+
+    /// The same with the whole request.
+    pub fn whole(serve: impl Fn(usize, &Received, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -47,7 +52,7 @@ impl MockServer {
                         log.push(request.clone());
                         log.len() - 1
                     };
-                    serve(number, &request.body, &mut stream);
+                    serve(number, &request, &mut stream);
                 });
             }
         });

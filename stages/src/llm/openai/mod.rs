@@ -5,10 +5,14 @@
 //! from responses.
 //!
 //! A request waits for a slot ([`rate_limit`]), is recorded in the stage's ledger ([`budget`]), sent ([`http`]) and, after a
-//! transient failure, retried ([`retry`]). The stored response is parsed in [`response`].
+//! transient failure, retried ([`retry`]). The stored response is parsed in [`response`]. With the setting `batch` the requests are
+//! written to a file and answered together ([`batch`]).
 //!
-//! Not here: streaming, tools, batch APIs, discounts for cached tokens.
+//! Not here: streaming, tools, discounts for cached tokens.
 
+mod batch;
+#[cfg(test)]
+mod batch_server;
 mod budget;
 mod choice_parser;
 mod completion;
@@ -30,13 +34,14 @@ mod tests;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use pipeline::Cancel;
 use serde_json::{Value, json};
 
+pub use batch::BatchConfig;
 pub use budget::Prices;
 use budget::{Budget, TokenCount};
 use completion::{completion, vectors};
@@ -44,12 +49,13 @@ pub use config::OpenaiConfig;
 pub use dialect::{MaxTokensField, Parameter, SystemRole};
 use http::{Charge, HttpClient, Outcome};
 use rate_limit::RateLimiter;
+pub(crate) use response::LETTERS as MAX_LETTERS;
 use response::{LETTERS, Labels, RawResponse, Usage};
 use retry::{CancellableSleep, RetryClass, with_retries};
 
 use super::{
-    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings, FailedCall, Llm,
-    ParsedChoice,
+    Answer, BatchExchange, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings,
+    FailedCall, Llm, ParsedChoice,
 };
 
 /// Raised when the prompt of an equal request changes. 2: the path of the address is in the identity, because one host may
@@ -72,6 +78,7 @@ impl OpenaiConfig {
             http: HttpClient::new(self)?,
             rate_limiter: RateLimiter::new(self.requests_per_minute, self.tokens_per_minute),
             budget: Budget::open(ledger, self.limits())?,
+            ledger: ledger.to_path_buf(),
             sleep: CancellableSleep { cancel, sleep: std::thread::sleep },
             clock: Instant::now(),
             config: self.clone(),
@@ -85,6 +92,7 @@ pub(super) struct OpenaiLlm {
     http: HttpClient,
     rate_limiter: RateLimiter,
     budget: Budget,
+    ledger: PathBuf,
     sleep: CancellableSleep,
     clock: Instant,
 }
@@ -134,13 +142,14 @@ impl Llm for OpenaiLlm {
 
     fn spending(&self) -> Result<Option<String>> {
         let spent = self.budget.spent()?;
-        let unknown = match spent.unknown {
-            0 => String::new(),
-            count => format!(", {count} of them with unknown outcome, counted at the highest possible cost"),
-        };
+        let unknown = spent.uncertain().map_or_else(String::new, |words| format!(", {words}"));
         let cost = self.config.prices.map(|_| format!(" and {:.6} USD", spent.usd())).unwrap_or_default();
         let TokenCount { prompt, completion } = spent.tokens;
         Ok(Some(format!("{} calls, {prompt} + {completion} tokens{cost} in all runs{unknown}", spent.calls)))
+    }
+
+    fn batches(&self) -> Option<&dyn BatchExchange> {
+        self.config.batch.as_ref().map(|_| self as &dyn BatchExchange)
     }
 
     fn embedder(&self) -> Option<&dyn Embedder> {
@@ -175,20 +184,30 @@ struct OpenaiConversation<'a>(&'a OpenaiLlm);
 
 impl Conversation for OpenaiConversation<'_> {
     fn choose(&mut self, request: &ChoiceRequest) -> Result<Answer> {
-        let options = request.options.len();
-        ensure!(options > 0, "no option to choose from");
-        let letters = self.0.config.logprobs;
-        ensure!(
-            !letters || options <= LETTERS,
-            "{options} options, and with `logprobs` at most {LETTERS} can be labelled"
-        );
-        let letter_options = letters.then_some(&request.options[..]);
-        let answer = self.0.chat(&self.0.choice(request), self.0.config.max_tokens, letter_options)?;
-        checked(&request.canonical(), answer)
+        let chat = self.0.choice(request)?;
+        checked(&request.canonical(), self.0.chat(&chat, Some(&request.options[..]).filter(|_| chat.letters))?)
     }
 
     fn complete(&mut self, request: &CompletionRequest) -> Result<Answer> {
-        checked(&request.canonical(), self.0.chat(&self.0.text(request), request.max_tokens, None)?)
+        checked(&request.canonical(), self.0.chat(&self.0.text(request), None)?)
+    }
+}
+
+/// A request for a chat completion.
+struct ChatRequest {
+    body: Value,
+    /// The most tokens of the answer.
+    max_tokens: u32,
+    /// Whether the options of a choice have letters, whose log-probabilities are kept.
+    letters: bool,
+}
+
+impl ChatRequest {
+    /// The highest usage.
+    fn worst(&self) -> TokenCount {
+        let messages = self.body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+        let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
+        TokenCount { prompt: max_prompt_tokens(bytes, messages.len()), completion: self.max_tokens.into() }
     }
 }
 
@@ -212,13 +231,11 @@ fn max_bytes(max_tokens: u32) -> u64 {
 
 impl OpenaiLlm {
     /// `letter_options` are the options of a choice by letters.
-    fn chat(&self, body: &Value, max_tokens: u32, letter_options: Option<&[String]>) -> Result<Answer> {
-        let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
-        let bytes = messages.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
-        let worst = TokenCount { prompt: max_prompt_tokens(bytes, messages.len()), completion: max_tokens.into() };
+    fn chat(&self, chat: &ChatRequest, letter_options: Option<&[String]>) -> Result<Answer> {
         let parse = |text: &str| completion(text, letter_options);
+        let limit = max_bytes(chat.max_tokens);
         let (raw, usage): (RawResponse, _) =
-            self.request("chat/completions", body, worst, max_bytes(max_tokens), &parse)?;
+            self.request("chat/completions", &chat.body, chat.worst(), limit, &parse)?;
         let tokens = usage.map_or(0, |usage| TokenCount::from(usage).sum());
         Ok(Answer { text: serde_json::to_string(&raw)?, tokens })
     }
@@ -259,8 +276,22 @@ impl OpenaiLlm {
         with_retries(self.config.max_retries, &sleep, attempt)
     }
 
-    fn choice(&self, request: &ChoiceRequest) -> Value {
-        let labels = if self.config.logprobs { Labels::Letters } else { Labels::Numbers };
+    /// The chat completion that answers a canonical request.
+    fn chat_request(&self, canonical: &str) -> Result<ChatRequest> {
+        match serde_json::from_str(canonical) {
+            Ok(choice) => self.choice(&choice),
+            Err(_) => Ok(self.text(&serde_json::from_str(canonical)?)),
+        }
+    }
+
+    fn choice(&self, request: &ChoiceRequest) -> Result<ChatRequest> {
+        let (options, letters) = (request.options.len(), self.config.logprobs);
+        ensure!(options > 0, "no option to choose from");
+        ensure!(
+            !letters || options <= LETTERS,
+            "{options} options, and with `logprobs` at most {LETTERS} can be labelled"
+        );
+        let labels = if letters { Labels::Letters } else { Labels::Numbers };
         let (instructions, rest) = request.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let label = |(index, option): (usize, &String)| format!("{}. {option}\n", labels.of(index));
         let list: String = request.options.iter().enumerate().map(label).collect();
@@ -276,10 +307,10 @@ impl OpenaiLlm {
             body["logprobs"] = true.into();
             body["top_logprobs"] = LETTERS.into();
         }
-        self.config.adapted(body)
+        Ok(ChatRequest { body: self.config.adapted(body), max_tokens: self.config.max_tokens, letters })
     }
 
-    fn text(&self, request: &CompletionRequest) -> Value {
+    fn text(&self, request: &CompletionRequest) -> ChatRequest {
         let (instructions, rest) = request.context.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let form = request.integer.map_or_else(String::new, |(low, high)| {
             format!("\nAnswer with a whole number from {low} to {high} and nothing else.")
@@ -295,7 +326,7 @@ impl OpenaiLlm {
         if !request.stop.is_empty() {
             body["stop"] = json!([request.stop]);
         }
-        self.config.adapted(body)
+        ChatRequest { body: self.config.adapted(body), max_tokens: request.max_tokens, letters: false }
     }
 }
 

@@ -9,7 +9,7 @@ use super::budget::TokenCount;
 use super::choice_parser::{NoChoice, after_thoughts, letter_first, parse_option};
 
 /// The most options that letters can label, which is also the number of top log-probabilities that a server returns.
-pub(super) const LETTERS: usize = 20;
+pub(crate) const LETTERS: usize = 20;
 /// The most characters of a reply that an error quotes.
 const MAX_QUOTE: usize = 200;
 

@@ -8,7 +8,7 @@ use super::mock_server::{MockServer, response};
 use super::*;
 
 /// Set wherever programs run, and not to be found in an answer by chance.
-const SECRET: &str = "PATH";
+pub(super) const SECRET: &str = "PATH";
 
 fn config(server: &MockServer) -> OpenaiConfig {
     let fields = json!({ "base_url": server.base_url, "model": "m", "api_key": Secret::of(SECRET), "max_retries": 2 });

@@ -23,23 +23,21 @@ fn each_selection_in_full() {
     let history = LogHistory::default();
     let teller = Teller { prompt: &prompt, items: &catalogue, settings: &history, n_top_rated: 2, seed: 3 };
     let train = [rows(&[0, 1, 2, 3]), rows(&[5, 4]), rows(&[1, 2, 5]), rows(&[3])];
-    let told = |select| {
+    let told_in = |select, order| {
         let settings = Examples { select, count: 2, length: 2, ..Examples::default() };
         let selector = ExampleSelector { settings: &settings, teller: &teller, train: &train, seed: 0, measured: None };
-        selector.lines(0, &train[0]).unwrap().concat()
+        selector.lines(0, &train[0], order).unwrap().concat()
     };
+    let told = |select| told_in(select, HistoryOrder::Chronological);
     assert_eq!(told(Select::None), "");
     assert_eq!(
         told(Select::Recent),
         "The user's history, oldest first: Ao; Bo.\nRecommended movie: Co.\n\
          The user's history, oldest first: Bo; Co.\nRecommended movie: Do.\n"
     );
+    assert_ne!(told_in(Select::Recent, HistoryOrder::Shuffled), told(Select::Recent));
     // User 2 shares two of three items; user 3 has no question; user 1 shares none.
-    assert_eq!(
-        told(Select::Nearest),
-        "Another user's history, oldest first: Bo; Co.\nRecommended movie: Fo.\n\
-         Another user's history, oldest first: Fo.\nRecommended movie: Eo.\n"
-    );
+    assert_eq!(told(Select::Nearest), "Another user's history, oldest first: Bo; Co.\nRecommended movie: Fo.\n");
     let random = told(Select::Random);
     assert!(random.matches("Another user's").count() == 2 && random == told(Select::Random), "{random}");
     assert_eq!(told(Select::Effect), "", "nothing was measured");
@@ -141,7 +139,9 @@ fn settings_have_ranges() {
         (Examples { kappa: -1.0, ..settings.clone() }, "kappa"),
         (Examples { kappa: f64::NAN, ..settings.clone() }, "kappa"),
         (Examples { pool: 2, ..settings.clone() }, "pool"),
-        (Examples { windows: 0, ..settings.clone() }, "pool"),
+        (Examples { windows: 0, ..settings.clone() }, "windows"),
+        (Examples { select: Select::Random, kappa: 0.5, ..settings.clone() }, "kappa"),
+        (Examples { select: Select::Recent, windows: 3, ..settings.clone() }, "windows"),
     ] {
         assert_eq!(wrong.check().unwrap_err().0, path);
     }

@@ -4,7 +4,9 @@
 //! limits therefore hold at any kill: a request without an outcome counts as one call at its highest cost, because the
 //! server may have answered and billed it. A rejection (any status but 200) costs nothing and is no call.
 //!
-//! Money is counted in whole billionths of a dollar, so sums are exact.
+//! Money is counted in whole billionths of a dollar, so sums are exact. Batches are in [`batches`].
+
+mod batches;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +18,8 @@ use pipeline::checkpointing::{Ledger, Record};
 use pipeline::{BudgetExhausted, Cancel, Interrupted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(super) use batches::{BatchReserved, OpenBatch, Reserved};
 
 /// Billionths.
 const NANO: f64 = 1e9;
@@ -33,6 +37,11 @@ pub struct Prices {
 }
 
 impl Prices {
+    /// Whether both are amounts of money.
+    pub(super) fn is_valid(self) -> bool {
+        [self.input, self.output].iter().all(|price| *price >= 0.0 && price.is_finite())
+    }
+
     /// The cost of tokens in billionths of a dollar, rounded up.
     pub(super) fn nano_usd(self, tokens: TokenCount) -> u64 {
         let per_token = NANO / 1e6;
@@ -63,6 +72,12 @@ enum Line {
     Answered { of: u64, tokens: TokenCount, nano_usd: Option<u64> },
     /// It cost nothing.
     Refused { of: u64 },
+    /// A batch is about to be submitted; its highest possible cost.
+    Batch(BatchReserved),
+    /// The server knows it by this id.
+    BatchCreated { of: u64, id: String },
+    /// It is taken in; its actual cost.
+    BatchTaken { of: u64, calls: u64, tokens: TokenCount, nano_usd: Option<u64> },
 }
 
 /// Calls and their cost.
@@ -72,16 +87,27 @@ pub(super) struct Spending {
     pub calls: u64,
     /// Requests with an unknown outcome, counted at their highest cost.
     pub unknown: u64,
+    /// Requests of batches that are not taken in, counted at their highest cost.
+    pub in_batches: u64,
     pub tokens: TokenCount,
     pub nano_usd: u64,
 }
 
 impl Spending {
-    fn add(&mut self, tokens: TokenCount, nano_usd: u64) {
-        self.calls += 1;
+    fn add(&mut self, calls: u64, tokens: TokenCount, nano_usd: u64) {
+        self.calls = self.calls.saturating_add(calls);
         self.tokens.prompt = self.tokens.prompt.saturating_add(tokens.prompt);
         self.tokens.completion = self.tokens.completion.saturating_add(tokens.completion);
         self.nano_usd = self.nano_usd.saturating_add(nano_usd);
+    }
+
+    /// How many calls are counted at the highest possible cost, and why; none where all are known.
+    pub fn uncertain(&self) -> Option<String> {
+        let unknown = (self.unknown > 0).then(|| format!("{} of them with unknown outcome", self.unknown));
+        let batches =
+            (self.in_batches > 0).then(|| format!("{} of them in batches that are not taken in", self.in_batches));
+        let words: Vec<String> = [unknown, batches].into_iter().flatten().collect();
+        (!words.is_empty()).then(|| format!("{}, counted at the highest possible cost", words.join(" and ")))
     }
 
     pub fn usd(&self) -> f64 {
@@ -95,6 +121,8 @@ pub(super) struct Limits {
     pub max_calls: Option<u64>,
     pub budget_usd: Option<f64>,
     pub prices: Option<Prices>,
+    /// Those of batches, where they differ.
+    pub batch_prices: Option<Prices>,
 }
 
 /// The ledger of a stage with its limits, shared by all threads.
@@ -110,9 +138,16 @@ struct State {
     /// Requests with an outcome, of all processes.
     done: Spending,
     /// Reservations without an outcome, of all processes.
-    open: BTreeMap<u64, (TokenCount, Option<u64>)>,
+    open: Open,
     /// Requests of this process in flight.
     in_flight: usize,
+}
+
+/// Reservations without an outcome, by their position.
+#[derive(Default)]
+struct Open {
+    requests: BTreeMap<u64, (TokenCount, Option<u64>)>,
+    batches: BTreeMap<u64, OpenBatch>,
 }
 
 /// A request that may be sent. Dropped without an outcome, it stays in the ledger as one with an unknown outcome.
@@ -125,7 +160,7 @@ pub(super) struct Reservation<'a> {
 impl Budget {
     pub fn open(ledger: &Path, limits: Limits) -> Result<Self> {
         let ledger = Ledger::open(ledger)?;
-        let mut state = State { ledger, done: Spending::default(), open: BTreeMap::new(), in_flight: 0 };
+        let mut state = State { ledger, done: Spending::default(), open: Open::default(), in_flight: 0 };
         state.update(&limits, |_| None)?;
         Ok(Self { limits, state: Mutex::new(state), outcome_known: Condvar::new() })
     }
@@ -214,35 +249,50 @@ impl State {
     }
 }
 
-fn apply(
-    record: &Record,
-    limits: &Limits,
-    done: &mut Spending,
-    open: &mut BTreeMap<u64, (TokenCount, Option<u64>)>,
-) -> Result<()> {
+fn apply(record: &Record, limits: &Limits, done: &mut Spending, open: &mut Open) -> Result<()> {
     let line: Line = serde_json::from_slice(&record.payload)
         .with_context(|| format!("the ledger's record at byte {} is none of this program", record.position))?;
     match line {
         Line::Reserved { tokens, nano_usd } => {
-            open.insert(record.position, (tokens, nano_usd));
+            open.requests.insert(record.position, (tokens, nano_usd));
         }
         Line::Refused { of } => {
-            open.remove(&of);
+            open.requests.remove(&of);
+            open.batches.remove(&of);
         }
         Line::Answered { of, tokens, nano_usd } => {
-            if open.remove(&of).is_some() {
-                done.add(tokens, limits.cost(tokens, nano_usd));
+            if open.requests.remove(&of).is_some() {
+                done.add(1, tokens, limits.cost(tokens, nano_usd));
+            }
+        }
+        Line::Batch(reserved) => {
+            open.batches.insert(record.position, OpenBatch { of: record.position, reserved, id: None });
+        }
+        Line::BatchCreated { of, id } => {
+            if let Some(batch) = open.batches.get_mut(&of) {
+                batch.id.get_or_insert(id);
+            }
+        }
+        Line::BatchTaken { of, calls, tokens, nano_usd } => {
+            // Of two runs that take it in at once, one counts.
+            if open.batches.remove(&of).is_some() {
+                done.add(calls, tokens, nano_usd.or_else(|| limits.batch_cost(tokens)).unwrap_or(0));
             }
         }
     }
     Ok(())
 }
 
-fn sum(done: &Spending, open: &BTreeMap<u64, (TokenCount, Option<u64>)>, limits: &Limits) -> Spending {
+fn sum(done: &Spending, open: &Open, limits: &Limits) -> Spending {
     let mut spent = *done;
-    for &(tokens, nano_usd) in open.values() {
-        spent.add(tokens, limits.cost(tokens, nano_usd));
+    for &(tokens, nano_usd) in open.requests.values() {
+        spent.add(1, tokens, limits.cost(tokens, nano_usd));
         spent.unknown += 1;
+    }
+    for OpenBatch { reserved, .. } in open.batches.values() {
+        let cost = reserved.nano_usd.or_else(|| limits.batch_cost(reserved.tokens));
+        spent.add(reserved.requests, reserved.tokens, cost.unwrap_or(0));
+        spent.in_batches = spent.in_batches.saturating_add(reserved.requests);
     }
     spent
 }
@@ -255,10 +305,7 @@ impl Limits {
 
     /// Why a request that may cost `next` exceeds a limit, with a help line.
     fn exceeded(&self, spent: &Spending, next: u64) -> Option<String> {
-        let unknown = match spent.unknown {
-            0 => String::new(),
-            count => format!(" ({count} of them with unknown outcome, counted at the highest possible cost)"),
-        };
+        let unknown = spent.uncertain().map_or_else(String::new, |words| format!(" ({words})"));
         let rerun = "and run again; answered calls are stored and cost nothing";
         if let Some(max) = self.max_calls.filter(|&max| spent.calls >= max) {
             return Some(format!(
@@ -318,7 +365,7 @@ mod tests {
         ask().refused().unwrap();
         ask().answered(None).unwrap();
         drop(ask());
-        let spent = Spending { calls: 3, unknown: 1, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
+        let spent = Spending { calls: 3, unknown: 1, in_batches: 0, tokens: tokens(2400, 202), nano_usd: 4_420_000 };
         assert_eq!(first.spent().unwrap(), spent);
         assert_eq!(budget(folder.path(), limits).spent().unwrap(), spent);
         let raised = Limits { prices: Some(Prices { input: 9.0, output: 9.0 }), ..limits };
@@ -348,7 +395,7 @@ mod tests {
             message.starts_with("`max_calls: 2` is used up: the stage's runs made 2 calls\nhelp: raise `max_calls`"),
             "{message}"
         );
-        let limits = Limits { budget_usd: Some(0.003), prices: Some(PRICES), max_calls: None };
+        let limits = Limits { budget_usd: Some(0.003), prices: Some(PRICES), ..Limits::default() };
         let priced = budget(folder.path(), limits);
         // Two calls of 20 microdollars are known.
         drop(priced.reserve(tokens(1000, 100), &cancel).unwrap());
