@@ -18,7 +18,7 @@ fn project(server: &str) -> Project {
             writeln!(log, "u{user}\ti{}\t{}\t{step}", (user + step) % ITEMS, 3 + (user + step) % 3).unwrap();
         }
     }
-    let genre = |item: usize| if item % 2 == 0 { "War" } else { "Love" };
+    let genre = |item: usize| if item.is_multiple_of(2) { "War" } else { "Love" };
     let titles: String = (0..ITEMS).map(|item| format!("i{item}\tFilm {item:02}\t{}\n", genre(item))).collect();
     Project::new()
         .file("log/log.inter", &log)
@@ -62,7 +62,7 @@ fn reply(body: &str) -> String {
     let is_option = |line: &&str| line.len() > 3 && line[1..].starts_with([')', '.', ':']) && line.contains("Film ");
     let options: Vec<(&str, usize)> =
         text.lines().filter(is_option).filter_map(|line| Some((&line[..1], number(line)?))).collect();
-    let told = text.lines().filter(|line| !is_option(line) && line.contains("Film ")).next_back().and_then(number);
+    let told = text.lines().rfind(|line| !is_option(line) && line.contains("Film ")).and_then(number);
     let next = told.map(|told| (told + 1) % ITEMS);
     let chosen = options.iter().find(|option| Some(option.1) == next).or(options.first()).unwrap().0;
     let token = |letter: &str| json!({ "token": letter, "logprob": if letter == chosen { -0.1 } else { -3.0 } });

@@ -10,7 +10,8 @@ use super::{Actor, Demonstrate, is_default};
 use crate::artifact::{Call, Interactions, Items};
 use crate::llm::{CachedLlm, ConversationFactory, Llm, LlmConfig};
 use crate::prompting::{
-    CandidateOrders, ExampleSelector, LogRow, Negatives, Prompt, Sampler, Select, Strategy, Teller, untimed,
+    CandidateOrders, ExampleSelector, LogRow, Negatives, Prompt, Sampler, Select, Strategy, Teller, WindowQuestions,
+    untimed,
 };
 
 /// What is told without `strategies`.
@@ -113,8 +114,9 @@ impl Demonstrate {
                 cache.advance(&bar, start);
                 cx.check_cancelled()
             };
-            let alone = llm.scores_options_alone();
-            selector.measure(cache, conversations, self.played_strategies()[0], &sampler, alone, &advance)?;
+            let (sampler, advance) = (&sampler, &advance);
+            let questions = WindowQuestions { llm, cache, conversations, sampler, cx, advance };
+            selector.measure(self.played_strategies()[0], &questions)?;
             selector.note(cx);
         }
         Ok(selector)

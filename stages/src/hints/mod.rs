@@ -231,7 +231,7 @@ impl MakeHints {
             cx.check_cancelled()
         };
         let conversations = llm.conversations(&prompt.preamble)?;
-        let explored = explorer.explore(&windows, self.count, &conversations, &advance)?;
+        let explored = explorer.explore(&windows, self.count, &conversations, cx, &advance)?;
         cache.note_calls(self.llm.as_ref().is_none_or(|llm| !llm.replays()), start, cx);
         llm.spending()?.into_iter().for_each(|spent| cx.note("spent", spent));
         note_sessions(&explored, settings.top, cx)?;

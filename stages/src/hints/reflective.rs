@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use rayon::prelude::*;
+use pipeline::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -166,23 +166,22 @@ impl Explorer<'_> {
         windows: &[Window],
         count: usize,
         conversations: &ConversationFactory,
+        cx: &Context,
         advance: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Vec<Explored>> {
-        let pool = self.cache.pool()?;
         let (mut all, mut kept): (Vec<Explored>, Vec<String>) = (vec![], vec![]);
         for (batch, windows) in windows.chunks(BATCH).enumerate() {
             if kept.len() >= count {
                 break;
             }
-            let ask = |(place, window): (usize, &Window)| {
+            let ask = |&(place, window): &(usize, &Window)| {
                 advance()?;
                 let number = (batch * BATCH + place) as u32;
                 let explored = self.session(number, window, &kept, &mut *conversations());
                 explored.with_context(|| format!("the session of user {}", window.user))
             };
-            let ask_all = || windows.par_iter().enumerate().with_max_len(1).map(ask).collect::<Vec<Result<Explored>>>();
-            let found = pool.as_ref().map_or_else(ask_all, |pool| pool.install(ask_all));
-            for mut explored in found.into_iter().collect::<Result<Vec<_>>>()? {
+            let numbered: Vec<(usize, &Window)> = windows.iter().enumerate().collect();
+            for mut explored in self.cache.ask_all(&numbered, cx, ask)? {
                 for proposal in explored.proposals.iter_mut().filter(|found| found.verdict == HintVerdict::Kept) {
                     // Another session of the batch may have said the same.
                     if self.is_redundant(&proposal.text, &kept) {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use anyhow::Result;
 use pipeline::Context;
 use rand::RngExt;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,7 @@ use super::ranking::CandidateOrders;
 use super::windows::{LogRow, Sampler, Window, last_of_log};
 use super::{HistoryOrder, Strategy, Teller};
 use crate::artifact::Call;
-use crate::llm::{CachedLlm, ConversationFactory};
+use crate::llm::{CachedLlm, ConversationFactory, Llm};
 use crate::nn::rng;
 
 const RANDOM: u64 = 0xe8a3;
@@ -165,6 +164,18 @@ pub(crate) struct Measured {
     pub calls: Vec<Arc<Call>>,
 }
 
+/// What it takes to ask about windows of the training log.
+pub(crate) struct WindowQuestions<'a, 'b, 'c> {
+    pub llm: &'a dyn Llm,
+    pub cache: &'a CachedLlm<'b>,
+    pub conversations: &'a ConversationFactory<'c>,
+    /// Draws the candidates, where the score of one depends on the others.
+    pub sampler: &'a Sampler,
+    pub cx: &'a Context,
+    /// Called after each question.
+    pub advance: &'a (dyn Fn() -> Result<()> + Sync),
+}
+
 /// Selects examples for users.
 pub(crate) struct ExampleSelector<'a> {
     pub settings: &'a Examples,
@@ -241,17 +252,11 @@ impl ExampleSelector<'_> {
         cx.note("examples", said);
     }
 
-    /// Measures the effects and chooses, where `select` is `effect`. `alone`: whether the score of a candidate depends on it alone, so
-    /// that the others need not be offered. `advance` is called after each question.
-    pub fn measure(
-        &mut self,
-        cache: &CachedLlm,
-        conversations: &ConversationFactory,
-        strategy: Strategy,
-        sampler: &Sampler,
-        alone: bool,
-        advance: &(dyn Fn() -> Result<()> + Sync),
-    ) -> Result<()> {
+    /// Measures the effects behind what `strategy` tells and chooses, where `select` is `effect`.
+    pub fn measure(&mut self, strategy: Strategy, questions: &WindowQuestions) -> Result<()> {
+        let WindowQuestions { llm, cache, conversations, sampler, cx, advance } = *questions;
+        // Where the score of a candidate depends on it alone, the others need not be offered.
+        let alone = llm.scores_options_alone();
         let Examples { select: Select::Effect, count, length, kappa, pool, windows } = *self.settings else {
             return Ok(());
         };
@@ -286,15 +291,12 @@ impl ExampleSelector<'_> {
             let score = asked.rankings.first().zip(place).map(|(scores, place)| f64::from(scores[place]));
             Ok((score, asked.calls))
         };
-        let threads = cache.pool()?;
         let mut scores_of = |sets: &[Vec<usize>]| -> Result<Vec<Vec<Option<f64>>>> {
             let jobs: Vec<(usize, usize)> =
                 (0..sets.len()).flat_map(|set| (0..questions.len()).map(move |at| (set, at))).collect();
-            let all = || jobs.par_iter().with_max_len(1).map(|&(set, at)| ask(&sets[set], at)).collect::<Vec<_>>();
-            let answers = threads.as_ref().map_or_else(all, |threads| threads.install(all));
+            let answers = cache.ask_all(&jobs, cx, |&(set, at)| ask(&sets[set], at))?;
             let mut scores = vec![Vec::new(); sets.len()];
-            for (&(set, _), answer) in jobs.iter().zip(answers) {
-                let (score, used) = answer?;
+            for (&(set, _), (score, used)) in jobs.iter().zip(answers) {
                 scores[set].push(score);
                 calls.extend(used);
             }

@@ -12,7 +12,7 @@ mod strategies;
 mod templates;
 mod windows;
 
-pub(crate) use examples::{ExampleSelector, Measured};
+pub(crate) use examples::{ExampleSelector, Measured, WindowQuestions};
 pub use examples::{Examples, Select};
 pub(crate) use prompt::Prompt;
 pub use ranking::Aggregate;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Prompt, borda};
 use crate::artifact::Call;
-use crate::llm::{CachedLlm, Conversation};
+use crate::llm::{CachedLlm, Conversation, ask_each};
 use crate::nn::rng;
 
 const ORDER: u64 = 0xca4d;
@@ -86,14 +86,17 @@ impl CandidateOrders {
         context: &[String],
         candidates: &[u32],
     ) -> Result<Asked> {
-        let mut asked = Asked { index: None, rankings: vec![], choices: vec![], calls: vec![] };
-        for order in 0..self.orders {
+        let mut ask = |order: usize| {
             let mut places: Vec<usize> = (0..candidates.len()).collect();
             if order > 0 {
                 places.shuffle(&mut rng(&[self.seed, ORDER, order as u64, candidates[0].into()]));
             }
             let offered: Vec<u32> = places.iter().map(|&place| candidates[place]).collect();
             let (reading, calls) = cache.choose(conversation, &prompt.request(context.to_vec(), &offered))?;
+            Ok((places, reading, calls))
+        };
+        let mut asked = Asked { index: None, rankings: vec![], choices: vec![], calls: vec![] };
+        for (order, (places, reading, calls)) in ask_each((0..self.orders).map(&mut ask))?.into_iter().enumerate() {
             if order == 0 {
                 asked.index = reading.index;
             }

@@ -7,8 +7,7 @@ use pipeline::Context;
 
 use super::{EvaluatePrompts, ITEM_ONLY};
 use crate::artifact::{Call, Hints, PromptSummary};
-use crate::llm::{CachedLlm, ConversationFactory, Llm};
-use crate::prompting::{ExampleSelector, HistoryOrder, LogRow, Sampler, Select, Strategy, Teller, Window};
+use crate::prompting::{ExampleSelector, HistoryOrder, LogRow, Select, Strategy, Teller, Window, WindowQuestions};
 use crate::ratings::spearman;
 
 /// One prompt.
@@ -39,17 +38,12 @@ pub(super) struct Arms<'a> {
 
 impl<'a> Arms<'a> {
     /// Measures the examples, where effects select them.
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         stage: &'a EvaluatePrompts,
         teller: &'a Teller<'a>,
         train: &'a [Vec<LogRow>],
         hints: Option<&Hints>,
-        llm: &dyn Llm,
-        cache: &CachedLlm,
-        conversations: &ConversationFactory,
-        sampler: &Sampler,
-        advance: &(dyn Fn() -> Result<()> + Sync),
+        questions: &WindowQuestions,
     ) -> Result<Self> {
         let (plain, order) = (stage.strategies[0], HistoryOrder::Chronological);
         let arm = |name: String, strategy, order, added| PromptArm { name, order, strategy, added };
@@ -63,7 +57,7 @@ impl<'a> Arms<'a> {
         let mut selectors = Vec::new();
         for settings in &stage.examples {
             let mut selector = ExampleSelector { settings, teller, train, seed: stage.seed, measured: None };
-            selector.measure(cache, conversations, plain, sampler, llm.scores_options_alone(), advance)?;
+            selector.measure(plain, questions)?;
             let name = format!("{} + {} examples", plain.name(), settings.select.name());
             arms.push(arm(name, plain, order, Added::Selected(selectors.len())));
             selectors.push(selector);

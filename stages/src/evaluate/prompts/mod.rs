@@ -20,15 +20,14 @@ use anyhow::{Result, ensure};
 use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
-use crate::llm::{self, CachedLlm, Llm, LlmConfig, MAX_LETTERS, RecordedCall, Workload};
+use crate::llm::{self, CachedLlm, Llm, LlmConfig, MAX_LETTERS, RecordedCall, Workload, ask_each};
 use crate::prompting::{
     Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
-    Select, Strategy, Teller, Window, held_out, histories, last_of_log, untimed,
+    Select, Strategy, Teller, Window, WindowQuestions, held_out, histories, last_of_log, untimed,
 };
 use crate::ratings::kendall;
 use arms::{Arms, PromptArm};
@@ -341,14 +340,19 @@ impl EvaluatePrompts {
             cx.check_cancelled()
         };
         let choosing = cx.bar("questions about examples", None, "questions");
-        let arms =
-            Arms::new(self, &teller, &known, inputs.hints.as_ref(), llm, &cache, &conversations, &sampler, &|| {
-                advance_on(&choosing)
-            })?;
-        drop(choosing);
+        let advance = || advance_on(&choosing);
+        let questions = WindowQuestions {
+            llm,
+            cache: &cache,
+            conversations: &conversations,
+            sampler: &sampler,
+            cx,
+            advance: &advance,
+        };
+        let arms = Arms::new(self, &teller, &known, inputs.hints.as_ref(), &questions)?;
         arms.selectors.iter().for_each(|selector| selector.note(cx));
         let bar = cx.bar("questions", Some((sessions.len() * arms.arms.len()) as u64), "questions");
-        let ask = |(number, session): (usize, &Session)| -> Result<Vec<Answered>> {
+        let ask = |&(number, session): &(usize, &Session)| -> Result<Vec<Answered>> {
             let mut conversation = conversations();
             let answer = |arm: &PromptArm| {
                 let Session { window, candidates } = session;
@@ -383,12 +387,10 @@ impl EvaluatePrompts {
                 let agreements = others.iter().map(|other| kendall(first, other)).collect();
                 Ok(Answered { row, calls: asked.calls, agreements })
             };
-            arms.arms.iter().map(answer).collect()
+            ask_each(arms.arms.iter().map(answer))
         };
-        let pool = cache.pool()?;
-        let all = || sessions.par_iter().enumerate().with_max_len(1).map(ask).collect::<Vec<_>>();
-        let answers = pool.as_ref().map_or_else(all, |pool| pool.install(all));
-        let answers: Vec<Vec<Answered>> = answers.into_iter().collect::<Result<_>>()?;
+        let numbered: Vec<(usize, &Session)> = sessions.iter().enumerate().collect();
+        let answers = cache.ask_all(&numbered, cx, ask)?;
 
         let mut seen = BTreeSet::new();
         let used = arms.calls().chain(answers.iter().flatten().flat_map(|answered| &answered.calls));
