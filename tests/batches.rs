@@ -17,9 +17,10 @@ const WAITS: &str =
 /// The settings of one that does not.
 const DETACHED: &str = ", prices: { input: 1, output: 2 }, batch: { detach: true }";
 
-/// Answers like the server of direct requests.
+/// Answers both ways alike, by the body as a value: how it is written differs.
 fn server() -> BatchServer {
-    BatchServer::start(|body| Line::Answer(completion(&body.to_string())), answer)
+    let direct = |body: &str| answer(&serde_json::from_str::<Value>(body).unwrap().to_string());
+    BatchServer::start(|body| Line::Answer(completion(&body.to_string())), direct)
 }
 
 /// What the stage wrote, by file.
@@ -30,6 +31,15 @@ fn outputs(project: &Project) -> Vec<(std::ffi::OsString, Vec<u8>)> {
     files.sort();
     assert_eq!(files.len(), 4);
     files
+}
+
+/// Two runs wrote the same files.
+#[track_caller]
+fn same_outputs(one: &Project, other: &Project) {
+    for ((name, one), (_, other)) in outputs(one).into_iter().zip(outputs(other)) {
+        let at = one.iter().zip(&other).position(|(one, other)| one != other);
+        assert!(one == other, "{} differs: {} and {} bytes, from {at:?} on", name.display(), one.len(), other.len());
+    }
 }
 
 fn batches(server: &BatchServer) -> Vec<usize> {
@@ -57,7 +67,7 @@ fn batches_make_the_bytes_of_direct_requests_in_one_round_a_turn() {
     plan.prints(&["about 440 calls, ", " USD at the prices of batches in 4 rounds of batches (an estimate"]);
     batched.ok(&["run", "x.yaml", "demos"]).says(&["calls", "440 asked, 0 served", "spent", "440 calls, "]);
     assert_eq!(batches(&server), [USERS; TURNS]);
-    assert_eq!(outputs(&batched), outputs(&direct));
+    same_outputs(&batched, &direct);
     // The mode is in no key, and what one bought serves the other.
     let other = batched.config(&crate::server::experiment(&server.mock.base_url, ""));
     other.ok(&["run", "x.yaml", "demos"]).prints(&["4 hits"]);
@@ -103,7 +113,7 @@ fn a_detached_run_ends_with_code_10_until_everything_is_answered() {
     assert_eq!(batches(&server), [USERS; TURNS]);
     let direct = self::project(&server.mock.base_url, "");
     direct.ok(&["run", "x.yaml", "demos"]);
-    assert_eq!(outputs(&project), outputs(&direct));
+    same_outputs(&project, &direct);
     project.ok(&["verify"]).prints(&["1 ledger"]);
 }
 
@@ -128,23 +138,25 @@ fn killed_anywhere_it_submits_nothing_twice_and_makes_the_same_bytes() {
     project.ok(&["run", "x.yaml", "demos"]);
     project.ok(&[&["run", "x.yaml", "demos"], &more[..]].concat());
     project.ok(&["run", "x.yaml", "demos"]);
+    // Users with fewer favourites than either number have equal requests in both, which are bought once.
     let submitted = submitted_once(&server);
-    assert_eq!(submitted, 2 * USERS * TURNS);
+    assert!((USERS * TURNS + 1..=2 * USERS * TURNS).contains(&submitted), "{submitted}");
     let undisturbed = self::project(&server.mock.base_url, "");
     undisturbed.ok(&["run", "x.yaml", "demos"]);
-    assert_eq!(outputs(&project), outputs(&undisturbed));
+    same_outputs(&project, &undisturbed);
 }
 
 #[test]
 fn requests_that_fail_are_rows_and_those_that_were_not_processed_come_again() {
     let count = AtomicUsize::new(0);
-    let refused = |body: &Value| body["messages"].to_string().len() % 5 == 0;
+    let refused = |body: &Value| body["messages"].to_string().len().is_multiple_of(5);
     let server = BatchServer::start(
-        move |body| match (refused(body), count.fetch_add(1, Ordering::Relaxed)) {
-            (true, _) => Line::Refusal(400, json!({ "error": { "message": "not to our liking" } })),
-            (false, 7) => Line::Expired,
-            (false, 8) => Line::Raw("<html>\n".into()),
-            (false, _) => Line::Answer(completion(&body.to_string())),
+        // Counted among those that are not refused: the order of a batch is that of its threads.
+        move |body| match (!refused(body)).then(|| count.fetch_add(1, Ordering::Relaxed)) {
+            None => Line::Refusal(400, json!({ "error": { "message": "not to our liking" } })),
+            Some(7) => Line::Expired,
+            Some(8) => Line::Raw("<html>\n".into()),
+            Some(_) => Line::Answer(completion(&body.to_string())),
         },
         answer,
     );

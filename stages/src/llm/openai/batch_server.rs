@@ -137,7 +137,7 @@ impl State {
             let next = if batch.status == "cancelling" { "cancelled" } else { next };
             next.clone_into(&mut batch.status);
             if is_final(next) && next != "failed" {
-                let results: String = batch.requests.iter().map(|(id, body)| written(id, line(body))).collect();
+                let results: String = batch.requests.iter().map(|(id, body)| output_line(id, line(body))).collect();
                 let file = format!("results-{id}");
                 batch.results = Some(file.clone());
                 self.files.insert(file, results);
@@ -180,7 +180,7 @@ impl Batch {
     }
 }
 
-fn written(id: &str, line: Line) -> String {
+fn output_line(id: &str, line: Line) -> String {
     let of = |response: Value, error: Value| {
         format!("{}\n", json!({ "id": "r", "custom_id": id, "response": response, "error": error }))
     };
