@@ -352,6 +352,7 @@ impl Demonstrate {
             answer_check: (self.min_valid_rate > 0.0).then(AnswerCheck::default),
         };
         let mut memory = MemoryStore::new(&self.roles, world, inputs.memories.as_ref());
+        self.note_hinted(inputs.memories.as_ref(), &memory, &users, cx);
         // Without memories no episode waits for another one.
         let batch = if self.agent.reflects() { self.roles.memory_batch_size } else { users.len() };
         let mut played: Vec<EpisodeResult> = Vec::new();

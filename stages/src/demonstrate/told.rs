@@ -6,8 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use pipeline::Context;
 
+use super::memory::MemoryStore;
 use super::{Actor, Demonstrate, is_default};
-use crate::artifact::{Call, Interactions, Items};
+use crate::artifact::{Call, Interactions, Items, Memories};
 use crate::llm::{CachedLlm, ConversationFactory, Llm, LlmConfig};
 use crate::prompting::{
     CandidateOrders, ExampleSelector, LogRow, Negatives, Prompt, Sampler, Select, Strategy, Teller, WindowQuestions,
@@ -85,6 +86,18 @@ impl Demonstrate {
         let untold = users.iter().filter(|&&user| logs[user as usize].is_empty()).count();
         if untold > 0 {
             cx.note("users without a log", format!("{untold} of {}: their prompts tell nothing of them", users.len()));
+        }
+    }
+
+    /// Says how many of `users` an agent that does not reflect has texts of, where `memories` are connected.
+    pub(super) fn note_hinted(&self, memories: Option<&Memories>, memory: &MemoryStore, users: &[u32], cx: &Context) {
+        if memories.is_none() || self.agent.reflects() {
+            return;
+        }
+        let told = users.iter().filter(|&&user| !memory.own(user).hints.is_empty()).count();
+        cx.note("users with a hint", format!("{told} of {}", users.len()));
+        if told == 0 {
+            cx.warn("no demonstrated user has a text at `memories`: the prompts are those without the input");
         }
     }
 

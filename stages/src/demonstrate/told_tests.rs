@@ -134,3 +134,20 @@ fn what_has_no_effect_or_no_answer_is_refused() {
     assert_eq!(refused(rates).0, "actor");
     assert_eq!(Demonstrate { strategies: two(), ..stage() }.check(), Ok(()));
 }
+
+#[test]
+fn users_with_a_hint_are_told_it_and_others_are_not() {
+    use crate::artifact::Memory;
+    let folder = tempfile::tempdir().unwrap();
+    let hint = |user| Memory::Reflection { user, total: 0.0, text: "Prefer what is old.".into() };
+    let asked = |memories: Option<Memories>| {
+        let llm = ScriptedLlm::new(by_length);
+        let inputs = Inputs { memories, ..inputs() };
+        stage().demonstrate(&llm, &inputs, &Context::detached(folder.path())).unwrap();
+        let asked = llm.asked.into_inner().unwrap();
+        asked.iter().filter(|request| request.context.concat().contains("Hint: Prefer what is old.")).count()
+    };
+    let all = asked(Some(Memories((0..super::tests::USERS as u32).map(hint).collect())));
+    assert!(all > 0, "users with a hint are told it");
+    assert_eq!((asked(Some(Memories::default())), asked(None)), (0, 0));
+}

@@ -75,7 +75,12 @@ impl ByteLevelBpe {
     /// The tokenizer, and whether a prompt begins with the start token where the metadata say nothing.
     pub(super) fn from_header(header: &Header, vocabulary: &Vocabulary) -> Result<(Self, bool)> {
         let place = header.place();
-        let pre = header.required("tokenizer.ggml.pre", header.text("tokenizer.ggml.pre"))?;
+        let Some(pre) = header.text("tokenizer.ggml.pre")? else {
+            bail!(
+                "{place}: metadata key `tokenizer.ggml.pre` is missing, as in files of before 2024: how texts are split is unknown\n{}",
+                supported()
+            );
+        };
         let Some(pre_tokenizer) = PreTokenizer::of(&pre) else {
             bail!("{place}: tokenizer.ggml.pre `{pre}` is not supported\n{}", supported());
         };

@@ -63,11 +63,11 @@ use tokenizer::Tokenizer;
 /// What can be read, for the errors of what cannot.
 fn supported() -> String {
     format!(
-        "help: supported are the architectures {}, with the tokenizer.ggml.model {}; the first of these with the tokenizer.ggml.pre {}; \
-         serve another model, and use `llm: {{ openai: … }}`",
+        "help: supported are the architectures {}; the tokenizer.ggml.model `gpt2` with the tokenizer.ggml.pre {}, and `{}` \
+         (SentencePiece); serve another model, and use `llm: {{ openai: … }}`",
         ARCHITECTURES.join(", "),
-        Tokenizer::MODELS.join(", "),
-        PreTokenizer::NAMES.join(", ")
+        PreTokenizer::NAMES.join(", "),
+        Tokenizer::MODELS[1]
     )
 }
 
@@ -166,18 +166,18 @@ mod tests {
             (
                 "general.architecture",
                 text("gemma"),
-                "FILE: architecture `gemma` is not supported\nhelp: supported are the architectures llama, qwen2, with the \
-                 tokenizer.ggml.model gpt2, llama; the first of these with the tokenizer.ggml.pre smollm, gpt-2, qwen2, llama-bpe; serve",
+                "FILE: architecture `gemma` is not supported\nhelp: supported are the architectures llama, qwen2; the \
+                 tokenizer.ggml.model `gpt2` with the tokenizer.ggml.pre smollm, gpt-2, qwen2, llama-bpe, and `llama` (SentencePiece); serve",
             ),
             (
                 "tokenizer.ggml.pre",
                 text("tekken"),
-                "FILE: tokenizer.ggml.pre `tekken` is not supported\nhelp: supported are the architectures llama, qwen2, with",
+                "FILE: tokenizer.ggml.pre `tekken` is not supported\nhelp: supported are the architectures llama, qwen2; the",
             ),
             (
                 "tokenizer.ggml.model",
                 text("t5"),
-                "FILE: tokenizer.ggml.model `t5` is not supported\nhelp: supported are the architectures llama, qwen2, with",
+                "FILE: tokenizer.ggml.model `t5` is not supported\nhelp: supported are the architectures llama, qwen2; the",
             ),
             ("tokenizer.ggml.model", None, "FILE: metadata key `tokenizer.ggml.model` is missing"),
             ("llama.block_count", None, "FILE: metadata key `llama.block_count` is missing"),
