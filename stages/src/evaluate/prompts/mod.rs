@@ -68,7 +68,7 @@ pub struct EvaluatePrompts {
     /// Rankings made of those of all strategies, each a prompt of its own in the table.
     #[serde(default = "EvaluatePrompts::borda")]
     pub aggregates: Vec<Aggregate>,
-    /// Number of orders in which each prompt offers the candidates; their ranking is by Borda's count. Only of servers: an embedded
+    /// Number of orders in which each prompt offers the candidates; a candidate's score is the mean. Only of servers: an embedded
     /// model scores each candidate by itself.
     #[serde(default = "EvaluatePrompts::one")]
     pub candidate_orders: usize,
@@ -363,7 +363,8 @@ impl EvaluatePrompts {
                 let scores = match &asked.rankings[..] {
                     [] => vec![],
                     [one] => one.clone(),
-                    several => Aggregate::Borda.scores(several),
+                    // Not points: differences of scores are told as ln p.
+                    several => Aggregate::MeanScore.scores(several),
                 };
                 let mut tokens = Some(0);
                 for call in asked.choices.iter().filter(|call| call.failure.is_none()) {

@@ -147,6 +147,15 @@ fn equal_on_any_number_of_threads_and_with_or_without_a_held_out_log() {
 }
 
 #[test]
+fn several_orders_of_the_candidates_keep_the_scale_of_the_scores() {
+    let rows = |candidate_orders: usize| -> Vec<(String, Vec<f32>)> {
+        let outputs = scripted(&EvaluatePrompts { candidate_orders, ..stage() }, inputs(), reads_the_order);
+        outputs.table.0.into_iter().map(|row| (row.prompt, row.scores)).collect()
+    };
+    assert_eq!(rows(2), rows(1), "a model that does not mind the order");
+}
+
+#[test]
 fn settings_without_sense_are_refused() {
     let refused = |change: fn(&mut EvaluatePrompts)| {
         let mut stage = stage();
