@@ -36,6 +36,7 @@ pub static CATALOG: Catalog = Catalog {
     stages: &[
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
+        StageKind::of::<demonstrate::PermuteItems>(),
         StageKind::of::<demonstrate::PermuteReturns>(),
         StageKind::of::<demonstrate::Replay>(),
         StageKind::of::<demonstrate::Retriever>(),
