@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, DistancesFrom, Ids, PolicyFile, QuitRules, WindowRule, World};
+use stages::artifact::{Array, Ids, PolicyFile, QuitRules, WindowRule, World};
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
@@ -58,28 +58,21 @@ fn numbers(shape: &[usize], start: usize) -> Array {
 }
 
 fn world() -> World {
-    World {
-        reward: numbers(&[USERS, ITEMS], 0),
-        distance: Array::new(&[ITEMS, ITEMS], vec![0.0; ITEMS * ITEMS]),
-        user_vectors: numbers(&[USERS, WIDTH], 5),
-        item_vectors: numbers(&[ITEMS, WIDTH], 11),
-        ensemble_std: None,
-        predicted_std: None,
-        bonus: None,
-        diversity_penalty: None,
-        categories: None,
-        distances: DistancesFrom::Own,
-        rules: QuitRules {
-            horizon: 10,
-            quit_window: 3,
-            window_rule: WindowRule::Last,
-            distance_threshold: None,
-            quit_below: None,
-            ..QuitRules::default()
-        },
-        // Each reads like the row number of another.
-        ids: Ids { users: backwards(USERS), items: backwards(ITEMS), titles: backwards(ITEMS) },
-    }
+    let rules = QuitRules {
+        horizon: 10,
+        quit_window: 3,
+        window_rule: WindowRule::Last,
+        distance_threshold: None,
+        quit_below: None,
+        ..QuitRules::default()
+    };
+    let distance = Array::new(&[ITEMS, ITEMS], vec![0.0; ITEMS * ITEMS]);
+    let vectors = [numbers(&[USERS, WIDTH], 5), numbers(&[ITEMS, WIDTH], 11)];
+    // Each id reads like the row number of another.
+    let ids = Ids { users: backwards(USERS), items: backwards(ITEMS), titles: backwards(ITEMS) };
+    let mut world = World::new(numbers(&[USERS, ITEMS], 0), distance, vectors, rules);
+    world.ids = ids;
+    world
 }
 
 fn backwards(count: usize) -> Vec<String> {

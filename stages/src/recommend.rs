@@ -344,7 +344,8 @@ mod tests {
         assert_eq!(by_id, turned_back, "user `2` is in row 0, and items are named by id");
         assert_ne!(by_id, ask("0", false));
 
-        let unknown = World { ids: Ids::default(), ..world() };
+        let mut unknown = world();
+        unknown.ids = Ids::default();
         let error = ask_in(&unknown, Encoder::Window, &batch_of("0", &[], vec![], 1)).unwrap_err().to_string();
         assert!(error.contains("does not say which users and items its rows stand for\nhelp: `--rows`"), "{error}");
         let rows = RecommendBatch { rows: true, ..batch_of("0", &["3"], vec![], 1) };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use stages::artifact::{Array, DistancesFrom, QuitRules, Repeats, WindowRule, World, read_matrix};
+use stages::artifact::{Array, QuitRules, Repeats, WindowRule, World, read_matrix};
 use stages::env::{Agent, GreedyOracle, Popular, Random, play};
 
 const USERS: usize = 290;
@@ -87,18 +87,6 @@ fn world(reward: Array) -> World {
         distance_threshold: Some(THRESHOLD),
         ..QuitRules::default()
     };
-    World {
-        distance: Array::new(&[items, items], distance),
-        user_vectors: Array::new(&[users, 1], vec![0.0; users]),
-        item_vectors: Array::new(&[items, 1], vec![0.0; items]),
-        ensemble_std: None,
-        predicted_std: None,
-        bonus: None,
-        diversity_penalty: None,
-        categories: None,
-        distances: DistancesFrom::Own,
-        rules,
-        reward,
-        ids: stages::artifact::Ids::default(),
-    }
+    let vectors = [Array::new(&[users, 1], vec![0.0; users]), Array::new(&[items, 1], vec![0.0; items])];
+    World::new(reward, Array::new(&[items, items], distance), vectors, rules)
 }

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tensors::Array;
-
 /// local·s(a, h_1) + global·Σ_k decay^(k−1)·s(a, h_k) / Σ_k decay^(k−1) for item a after h_1, the last item, h_2, the one before, and
 /// so on to the first of the session; s(a, h) = max(0, 1 − d(a, h) / reach) is their similarity, from 0 to 1. Nothing at the first turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,12 +17,11 @@ pub struct DiversityPenalty {
 }
 
 impl DiversityPenalty {
-    /// The penalty of `item` after `shown`, oldest first, where items are `distance [I, I]` apart; from 0 to `local + global`.
+    /// The penalty of an item after `shown`, oldest first, which are that far from it; from 0 to `local + global`.
     #[must_use]
-    pub fn of(&self, item: u32, shown: &[u32], distance: &Array) -> f32 {
+    pub fn of(&self, shown: &[u32], distance: impl Fn(u32) -> f32) -> f32 {
         let Some(&last) = shown.last() else { return 0.0 };
-        let row = distance.row(item as usize);
-        let similarity = |other: u32| self.similarity(row[other as usize]);
+        let similarity = |other: u32| self.similarity(distance(other));
         let (mut similar, mut all, mut weight) = (0.0, 0.0, 1.0);
         for &other in shown.iter().rev() {
             similar += weight * similarity(other);
@@ -44,6 +41,7 @@ impl DiversityPenalty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Array;
 
     fn penalty(local: f32, global: f32, decay: f32) -> DiversityPenalty {
         DiversityPenalty { local, global, decay, reach: 2.0 }
@@ -53,7 +51,9 @@ mod tests {
     fn penalties_agree_with_hand_computed_values() {
         // 0 and 1 are half alike, 0 and 2 not at all, 1 and 2 by a quarter.
         let distance = Array::new(&[3, 3], vec![0.0, 1.0, 4.0, 1.0, 0.0, 1.5, 4.0, 1.5, 0.0]);
-        let of = |penalty: &DiversityPenalty, item, shown: &[u32]| penalty.of(item, shown, &distance);
+        let of = |penalty: &DiversityPenalty, item: usize, shown: &[u32]| {
+            penalty.of(shown, |other| distance.row(item)[other as usize])
+        };
         let both = penalty(2.0, 4.0, 0.5);
         assert_eq!(of(&both, 0, &[]), 0.0, "nothing was shown");
         assert_eq!(of(&both, 0, &[0]), 2.0 + 4.0);
@@ -68,6 +68,6 @@ mod tests {
     #[test]
     fn items_in_one_place_are_all_alike() {
         let none = DiversityPenalty { reach: 0.0, ..penalty(1.0, 0.0, 0.5) };
-        assert_eq!(none.of(0, &[1], &Array::new(&[2, 2], vec![0.0; 4])), 1.0);
+        assert_eq!(none.of(&[1], |_| 0.0), 1.0);
     }
 }

@@ -3,8 +3,10 @@
 //! Tables are Parquet, episodes are Arrow IPC files, matrices and networks are safetensors. Every file carries its kind and
 //! format number, and no file holds a date, a host or a measured time.
 
+mod array_hash;
 mod arrow_blocks;
 mod asset_path;
+mod cached;
 mod calibration;
 mod candidates;
 mod catch_panics;
@@ -41,6 +43,7 @@ mod propensities;
 mod returns;
 mod revisions;
 mod reward_pairs;
+mod rewards;
 mod rollouts;
 mod row_groups;
 mod steps;
@@ -87,6 +90,7 @@ pub use propensities::Propensities;
 pub use returns::{Arm, ReturnCell, Returns};
 pub use revisions::{Revision, Revisions};
 pub use reward_pairs::{RewardPair, RewardPairs};
+pub use rewards::Rewards;
 pub use rollouts::{Rollout, Rollouts};
 pub use steps::{EpisodeSteps, Steps};
 pub use tensors::{Array, TensorFile};

@@ -1,140 +1,19 @@
 //! A world: the expected reward of each user and item, item distances, and the quit rules of simulated users.
 
-use std::path::Path;
+mod file;
+mod quit_rules;
 
-use anyhow::{Result, ensure};
-use pipeline::{Artifact, IdSpaces};
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::Ids;
-use super::demonstrations::Termination;
+pub use quit_rules::{QuitRules, Repeats, RewardTiming, WindowRule};
+
+use super::cached::Cached;
 use super::diversity_penalty::DiversityPenalty;
-use super::tensors::{Array, TensorFile};
-
-/// Which recent items the quit window holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum WindowRule {
-    /// The last `n` items.
-    #[default]
-    Last,
-    /// As EasyRL4Rec and DORL compute it: for 0 < t < n the slice's negative start wraps, so the window is min(t, n − t).
-    Easyrl4rec,
-}
-
-impl WindowRule {
-    /// The length of the window after `t` items, for a quit window of `n`.
-    #[must_use]
-    pub fn length(self, t: usize, n: usize) -> usize {
-        match self {
-            Self::Last => t.min(n),
-            Self::Easyrl4rec if t < n => t.min(n - t),
-            Self::Easyrl4rec => n,
-        }
-    }
-}
-
-/// Whether an item may be recommended to a user again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Repeats {
-    /// Yes (`FB` of EasyRL4Rec); the quit rules may punish it.
-    #[default]
-    Allowed,
-    /// No: items that were shown are masked (`NX_0`).
-    Masked,
-    /// No, and no user quits: every episode lasts exactly `horizon` turns (`NX_10` at a horizon of 10).
-    MaskedFixedLength,
-}
-
-/// When the training reward of a session is paid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum RewardTiming {
-    /// At each step.
-    #[default]
-    EachStep,
-    /// At the last step, the sum of all: a sparse reward.
-    SessionEnd,
-}
-
-impl RewardTiming {
-    /// Whether it is paid at each step, which is left out of keys and files.
-    #[must_use]
-    pub fn is_each_step(&self) -> bool {
-        *self == Self::EachStep
-    }
-}
-
-/// When an episode ends (method: the quit rules of IL-Rec, BiLLP and EasyRL4Rec as settings of one rule). They are tried
-/// in this order: low reward, similar, category, horizon.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QuitRules {
-    /// Maximum number of turns; an episode that reaches it is `truncated`, not `terminal`.
-    pub horizon: usize,
-    /// Number of recent items that the `similar` and the `category` rule compare with.
-    pub quit_window: usize,
-    /// Which items the window holds early in an episode.
-    pub window_rule: WindowRule,
-    /// Quit at an item whose distance to one in the window is below this (strict); `None` turns the rule off.
-    pub distance_threshold: Option<f32>,
-    /// Quit when the reward is below this; `None` turns the rule off.
-    pub quit_below: Option<f32>,
-    /// Quit at an item if one of its categories occurs more often than this in the window; `None` turns the rule off.
-    #[serde(default)]
-    pub max_same_category: Option<u32>,
-    /// Number of first turns at which no user quits: 0 in IL-Rec, 1 in BiLLP.
-    #[serde(default)]
-    pub min_turns: usize,
-    /// The training reward of the step at which a user quits, in place of its reward (BiLLP: −1000). Metrics never contain it.
-    #[serde(default)]
-    pub quit_penalty: Option<f32>,
-    /// Whether items may be recommended again.
-    #[serde(default)]
-    pub repeats: Repeats,
-    /// When the training reward is paid. Metrics never depend on it.
-    #[serde(default, skip_serializing_if = "RewardTiming::is_each_step")]
-    pub training_reward: RewardTiming,
-}
-
-impl Default for QuitRules {
-    /// No rule but a horizon of 30.
-    fn default() -> Self {
-        Self {
-            horizon: 30,
-            quit_window: 7,
-            window_rule: WindowRule::Last,
-            distance_threshold: None,
-            quit_below: None,
-            max_same_category: None,
-            min_turns: 0,
-            quit_penalty: None,
-            repeats: Repeats::Allowed,
-            training_reward: RewardTiming::EachStep,
-        }
-    }
-}
-
-impl QuitRules {
-    /// The training rewards of an episode: if the user quit and there is a penalty, it replaces the last reward; then the sum may be paid
-    /// at the end.
-    #[must_use]
-    pub fn training_rewards(&self, rewards: &[f32], end: Option<Termination>) -> Vec<f32> {
-        let mut training_rewards = rewards.to_vec();
-        if let (Some(penalty), Some(last), Some(end)) = (self.quit_penalty, training_rewards.last_mut(), end)
-            && end.terminal()
-        {
-            *last = penalty;
-        }
-        if self.training_reward == RewardTiming::SessionEnd {
-            let sum = training_rewards.iter().map(|&reward| f64::from(reward)).sum::<f64>() as f32;
-            training_rewards.fill(0.0);
-            training_rewards.last_mut().into_iter().for_each(|last| *last = sum);
-        }
-        training_rewards
-    }
-}
+use super::rewards::Rewards;
+use super::tensors::Array;
+use super::{Ids, array_hash};
 
 /// Where a world's item distances come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,25 +32,19 @@ pub enum DistancesFrom {
     },
 }
 
-/// The description in a world's file.
-#[derive(Serialize, Deserialize)]
-struct About {
-    rules: QuitRules,
-    distances: DistancesFrom,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    diversity_penalty: Option<DiversityPenalty>,
-}
-
 /// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
 /// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]`,
 /// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
-    /// Expected reward of user × item, `[U, I]`.
-    pub reward: Array,
+    /// Expected reward of user × item.
+    rewards: Rewards,
+    /// BLAKE3 of them, to which what else is paid is added.
+    rewards_hash: Cached<blake3::Hasher>,
     /// Distance of item × item, `[I, I]`, symmetric, zero on the diagonal.
-    pub distance: Array,
+    distance: Array,
+    distances_digest: Cached<String>,
     /// One vector a user, `[U, D]`.
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
@@ -182,7 +55,7 @@ pub struct World {
     /// The largest standard deviation that a model predicts, √max_k σ²_k, `[U, I]`, in units of the rating. It includes the
     /// variance of the ratings. Only of worlds whose models predict one.
     pub predicted_std: Option<Array>,
-    /// A reward that depends on the last two items alone and is added to `reward`, `[I + 1, I + 1]` by (the last item, the one
+    /// A reward that depends on the last two items alone and is added to the reward, `[I + 1, I + 1]` by (the last item, the one
     /// before), I for none; the sum is never below 0. Only of worlds with an entropy term (DORL).
     pub bonus: Option<Array>,
     /// What is taken from the reward of an item that is similar to those shown before. Only of worlds with such a term (R3S).
@@ -191,43 +64,97 @@ pub struct World {
     pub categories: Option<Array>,
     /// The quit rules.
     pub rules: QuitRules,
-    /// Where `distance` comes from.
+    /// Where the distances come from.
     pub distances: DistancesFrom,
     /// What its rows stand for.
     pub ids: Ids,
 }
 
 impl World {
-    /// The rules of a world's file, without reading the world.
-    ///
-    /// # Errors
-    /// When the file is no world, or is damaged at its beginning.
-    pub fn rules_of(path: &Path) -> Result<QuitRules> {
-        let About { rules, .. } = TensorFile::about_of(path, Self::KIND, Self::FORMAT)?;
-        Ok(rules)
+    /// Users who pay `rewards` and quit by `rules`, and items that are `distance [I, I]` apart, their own; with vectors of users `[U, D]`
+    /// and of items `[I, D]`. Nothing else is known of it.
+    #[must_use]
+    pub fn new(
+        rewards: impl Into<Rewards>,
+        distance: Array,
+        [user_vectors, item_vectors]: [Array; 2],
+        rules: QuitRules,
+    ) -> Self {
+        Self {
+            rewards: rewards.into(),
+            rewards_hash: Cached::default(),
+            distance,
+            distances_digest: Cached::default(),
+            user_vectors,
+            item_vectors,
+            ensemble_std: None,
+            predicted_std: None,
+            bonus: None,
+            diversity_penalty: None,
+            categories: None,
+            rules,
+            distances: DistancesFrom::Own,
+            ids: Ids::default(),
+        }
     }
 
     /// Number of users U.
     #[must_use]
     pub fn users(&self) -> usize {
-        self.reward.shape[0]
+        self.rewards.users()
     }
     /// Number of items I.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.reward.shape[1]
+        self.rewards.items()
+    }
+    /// The expected rewards.
+    #[must_use]
+    pub fn rewards(&self) -> &Rewards {
+        &self.rewards
+    }
+    /// Replaces the expected rewards.
+    pub fn set_rewards(&mut self, rewards: impl Into<Rewards>) {
+        self.rewards = rewards.into();
+        self.rewards_hash = Cached::default();
+    }
+    /// The expected reward of `item` for a user, whatever was shown before.
+    #[must_use]
+    pub fn reward(&self, user: u32, item: u32) -> f32 {
+        self.rewards.of(user, item)
+    }
+    /// The expected rewards of all items for a user, `[I]`.
+    #[must_use]
+    pub fn rewards_of(&self, user: u32) -> Cow<'_, [f32]> {
+        self.rewards.row(user)
+    }
+    /// The distance of two items; 0 of an item to itself.
+    #[must_use]
+    pub fn distance(&self, item: u32, other: u32) -> f32 {
+        self.distance.row(item as usize)[other as usize]
+    }
+    /// The distances of an item to all items, `[I]`.
+    #[must_use]
+    pub fn distances_of(&self, item: u32) -> Cow<'_, [f32]> {
+        Cow::Borrowed(self.distance.row(item as usize))
+    }
+    /// The stored distances, `[I, I]`.
+    pub(crate) fn distance_table(&self) -> &Array {
+        &self.distance
     }
     /// BLAKE3 of the users' and items' vectors, in hex: what was learned on other vectors means nothing on these.
     #[must_use]
     pub fn vectors_digest(&self) -> String {
-        digest(&[&self.user_vectors, &self.item_vectors])
+        let mut hasher = blake3::Hasher::new();
+        [&self.user_vectors, &self.item_vectors].into_iter().for_each(|array| array_hash::update(&mut hasher, array));
+        array_hash::hex(&hasher)
     }
     /// The reward of `item` for a user who was shown these items, oldest first.
     #[must_use]
     pub fn reward_for(&self, user: u32, item: u32, shown: &[u32]) -> f32 {
-        let mut reward = self.reward.row(user as usize)[item as usize];
+        let mut reward = self.reward(user, item);
         if let Some(penalty) = &self.diversity_penalty {
-            reward -= penalty.of(item, shown, &self.distance);
+            reward -= penalty.of(shown, |other| self.distance(item, other));
         }
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
@@ -237,18 +164,28 @@ impl World {
     /// BLAKE3 of the rewards, in hex: worlds with equal rewards are the same evaluation world.
     #[must_use]
     pub fn rewards_digest(&self) -> String {
+        let rewards = self.rewards_hash.get_or_compute(|| {
+            let mut hasher = blake3::Hasher::new();
+            self.rewards.hash_into(&mut hasher);
+            hasher
+        });
         let penalty = self.diversity_penalty.as_ref().map(|penalty| {
             let DiversityPenalty { local, global, decay, reach } = *penalty;
             Array::new(&[4], vec![local, global, decay, reach])
         });
-        let parts: Vec<&Array> =
-            [Some(&self.reward), self.bonus.as_ref(), penalty.as_ref()].into_iter().flatten().collect();
-        digest(&parts)
+        let mut hasher = rewards.clone();
+        self.bonus.iter().chain(&penalty).for_each(|array| array_hash::update(&mut hasher, array));
+        array_hash::hex(&hasher)
     }
     /// BLAKE3 of the item distances, in hex: in worlds with equal distances the same items are similar.
     #[must_use]
     pub fn distances_digest(&self) -> String {
-        digest(&[&self.distance])
+        let digest = self.distances_digest.get_or_compute(|| {
+            let mut hasher = blake3::Hasher::new();
+            array_hash::update(&mut hasher, &self.distance);
+            array_hash::hex(&hasher)
+        });
+        digest.clone()
     }
     /// Whether a user can quit before the horizon, under any rule.
     #[must_use]
@@ -262,8 +199,7 @@ impl World {
     #[must_use]
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
         let Some(threshold) = self.rules.distance_threshold else { return false };
-        let row = self.distance.row(item as usize);
-        recent.iter().any(|&h| row[h as usize] < threshold)
+        recent.iter().any(|&h| self.distance(item, h) < threshold)
     }
     /// Whether a category of `item` occurs too often in `recent` under the `category` rule.
     #[must_use]
@@ -277,94 +213,23 @@ impl World {
     }
 }
 
-fn digest(arrays: &[&Array]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for array in arrays {
-        for &length in &array.shape {
-            hasher.update(&(length as u64).to_le_bytes());
-        }
-        for x in &array.data {
-            hasher.update(&x.to_le_bytes());
-        }
+/// For tests, which change what is stored.
+#[cfg(test)]
+impl World {
+    /// The stored rewards, `[U, I]`.
+    pub(crate) fn rewards_mut(&mut self) -> &mut Array {
+        self.rewards_hash = Cached::default();
+        let Rewards::Dense(stored) = &mut self.rewards;
+        stored
     }
-    hasher.finalize().to_hex().to_string()
-}
-
-impl Artifact for World {
-    const KIND: &'static str = "world";
-    const EXTENSION: &'static str = "safetensors";
-    /// 5: with the ids that its row numbers stand for. 6: quit rules and uncertainties have the names of the settings.
-    const FORMAT: u32 = 6;
-    const NUMBERED: bool = true;
-
-    fn id_spaces(&self) -> IdSpaces {
-        self.ids.spaces()
+    /// The stored rewards, user by user.
+    pub(crate) fn stored_rewards(&self) -> &[f32] {
+        let Rewards::Dense(stored) = &self.rewards;
+        &stored.data
     }
-
-    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
-        TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        let mut file = TensorFile::new(&About {
-            rules: self.rules.clone(),
-            distances: self.distances.clone(),
-            diversity_penalty: self.diversity_penalty.clone(),
-        })?;
-        for (name, array) in [
-            ("reward", &self.reward),
-            ("distance", &self.distance),
-            ("user_vectors", &self.user_vectors),
-            ("item_vectors", &self.item_vectors),
-        ] {
-            file.arrays.insert(name.to_owned(), array.clone());
-        }
-        for (name, array) in [
-            ("ensemble_std", &self.ensemble_std),
-            ("predicted_std", &self.predicted_std),
-            ("bonus", &self.bonus),
-            ("categories", &self.categories),
-        ] {
-            if let Some(array) = array {
-                file.arrays.insert(name.to_owned(), array.clone());
-            }
-        }
-        self.ids.write_into(&mut file);
-        file.write(path, Self::KIND, Self::FORMAT, &self.ids.spaces())
-    }
-
-    fn read(path: &Path) -> Result<Self> {
-        let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
-        let About { rules, distances, diversity_penalty } = file.about()?;
-        let mut world = Self {
-            reward: file.take("reward")?,
-            distance: file.take("distance")?,
-            user_vectors: file.take("user_vectors")?,
-            item_vectors: file.take("item_vectors")?,
-            ensemble_std: file.arrays.remove("ensemble_std"),
-            predicted_std: file.arrays.remove("predicted_std"),
-            bonus: file.arrays.remove("bonus"),
-            diversity_penalty,
-            categories: file.arrays.remove("categories"),
-            rules,
-            distances,
-            ids: Ids::default(),
-        };
-        let (users, items) = (world.users(), world.items());
-        world.ids = Ids::read_from(&file, users, items)?;
-        ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
-        ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
-        ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
-        let fits =
-            |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
-        ensure!(fits(&world.ensemble_std, &|shape| shape == [users, items]), "ensemble_std is not {users} × {items}");
-        ensure!(fits(&world.predicted_std, &|shape| shape == [users, items]), "predicted_std is not {users} × {items}");
-        let places = items + 1;
-        ensure!(fits(&world.bonus, &|shape| shape == [places, places]), "bonus is not {places} × {places}");
-        ensure!(
-            fits(&world.categories, &|shape| shape.len() == 2 && shape[0] == items),
-            "categories are not of {items} items"
-        );
-        Ok(world)
+    /// The stored distances, `[I, I]`.
+    pub(crate) fn distances_mut(&mut self) -> &mut Array {
+        self.distances_digest = Cached::default();
+        &mut self.distance
     }
 }

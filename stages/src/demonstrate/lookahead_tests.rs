@@ -105,11 +105,12 @@ fn drawn(seed: u64) -> World {
     let mut draw = rng(&[seed, 0x5ea2]);
     let items = 5;
     let mut world = cluster_world(&vec![1.0; items], 1, 1, 6, 1);
-    world.reward.data.iter_mut().for_each(|reward| *reward = draw.random_range(1..6) as f32);
+    world.rewards_mut().data.iter_mut().for_each(|reward| *reward = draw.random_range(1..6) as f32);
     for i in 0..items {
         for j in 0..i {
             let distance = f32::from(u8::from(draw.random_range(0..10) < 7));
-            (world.distance.data[i * items + j], world.distance.data[j * items + i]) = (distance, distance);
+            let table = &mut world.distances_mut().data;
+            (table[i * items + j], table[j * items + i]) = (distance, distance);
         }
     }
     world.rules = QuitRules {

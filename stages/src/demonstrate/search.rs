@@ -188,7 +188,7 @@ mod tests {
         let inputs = of_demonstrate();
         let mut model = inputs.world.clone();
         // The model believes that the last cluster is the best, and that nobody leaves.
-        model.reward.data.iter_mut().for_each(|reward| *reward = 6.0 - *reward);
+        model.rewards_mut().data.iter_mut().for_each(|reward| *reward = 6.0 - *reward);
         model.rules.distance_threshold = None;
         let stage = Search { users: 5, n_candidates: 12, depth: 1, ..Search::default() };
         for played in run(&stage, &inputs.world, &model, &inputs.candidates).unwrap().trajectories {

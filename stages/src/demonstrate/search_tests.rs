@@ -66,7 +66,7 @@ fn one_turn_deep_in_a_flat_world_it_is_the_actor_that_chooses() {
     let world = of_choose().world;
     let searched = by_toy(&searching(json!({ "depth": 1, "alpha": 0.0 })), &inputs(world.clone()), 1);
     for (_, _, step) in searched.demonstrations.steps() {
-        let reward = |item: u32| world.reward.row(0)[item as usize];
+        let reward = |item: u32| world.reward(0, item);
         assert!(step.candidates.iter().all(|&other| reward(other) <= reward(step.item)), "{step:?}");
         assert!(step.candidates.iter().zip(&step.scores).all(|(&item, &score)| score == reward(item)));
     }
@@ -168,7 +168,7 @@ impl Conversation for ScriptedConversation<'_> {
 /// Of three items of a cluster one pays 2 more than the others, which the world to imagine in does not know.
 fn planted() -> Inputs {
     let mut inputs = inputs(of_choose().world);
-    for (k, reward) in inputs.world.reward.data.iter_mut().enumerate() {
+    for (k, reward) in inputs.world.rewards_mut().data.iter_mut().enumerate() {
         *reward += if k % ITEMS % 3 == 2 { 2.0 } else { 0.0 };
     }
     inputs

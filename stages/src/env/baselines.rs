@@ -47,7 +47,7 @@ pub struct GreedyOracle;
 
 impl EpisodeAgent for GreedyOracle {
     fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
-        let rewards = episode.world().reward.row(episode.user as usize);
+        let rewards = episode.world().rewards_of(episode.user);
         let best = |free: &dyn Fn(u32) -> bool| {
             let mut best: Option<u32> = None;
             for item in 0..rewards.len() as u32 {
@@ -98,7 +98,7 @@ mod tests {
     fn where_everything_conflicts_the_last_item_is_the_best_or_drawn() {
         // One cluster: whoever saw any item leaves at the next one.
         let mut world = cluster_world(&[1.0], 3, 1, 9, 1);
-        world.reward.data = vec![1.0, 2.0, 3.0];
+        world.rewards_mut().data = vec![1.0, 2.0, 3.0];
         let played = |agent: &dyn Agent, seed| play(&world, &[0], agent, seed).unwrap().items(0).to_vec();
         assert_eq!(played(&GreedyOracle, 1), [2, 2]);
         assert_eq!(played(&Popular { order: vec![1, 2, 0] }, 1), [1, 1]);

@@ -102,7 +102,7 @@ impl<'a> Episode<'a> {
         );
         let reward = self.world.reward_for(self.user, item, self.items);
         // What is paid for where the session has come to makes no item better.
-        let own = self.world.reward.row(self.user as usize)[item as usize];
+        let own = self.world.reward(self.user, item);
         let bad = !self.cannot_quit() && rules.quit_below.is_some_and(|low| own < low);
         let left = bad.then_some(Termination::LowReward).or_else(|| self.quit_reason(item));
         Ok((reward, left.or_else(|| (turn + 1 >= rules.horizon).then_some(Termination::Horizon))))

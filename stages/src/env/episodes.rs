@@ -144,7 +144,7 @@ type Place<'a> = ((&'a mut [u32], &'a mut [f32]), (&'a u32, &'a mut u32, &'a mut
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::artifact::{Array, DistancesFrom, Ids, QuitRules, WindowRule};
+    use crate::artifact::{Array, QuitRules, WindowRule};
     use crate::env::{Random, play};
 
     /// `clusters` equal clusters of `size` items; two items conflict when they share a cluster; cluster k pays `pay[k]`.
@@ -154,20 +154,10 @@ pub(crate) mod tests {
         let distance =
             (0..items * items).map(|x| if x / items / size == x % items / size { 0.0 } else { 1.0 }).collect();
         let one_hot = (0..items * pay.len()).map(|x| f32::from(x / pay.len() / size == x % pay.len())).collect();
-        World {
-            reward: Array::new(&[users, items], reward),
-            distance: Array::new(&[items, items], distance),
-            user_vectors: Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]),
-            item_vectors: Array::new(&[items, pay.len()], one_hot),
-            ensemble_std: None,
-            predicted_std: None,
-            bonus: None,
-            diversity_penalty: None,
-            categories: None,
-            distances: DistancesFrom::Own,
-            rules: QuitRules { horizon, quit_window: window, distance_threshold: Some(0.5), ..QuitRules::default() },
-            ids: Ids::default(),
-        }
+        let vectors =
+            [Array::new(&[users, pay.len()], vec![0.0; users * pay.len()]), Array::new(&[items, pay.len()], one_hot)];
+        let rules = QuitRules { horizon, quit_window: window, distance_threshold: Some(0.5), ..QuitRules::default() };
+        World::new(Array::new(&[users, items], reward), Array::new(&[items, items], distance), vectors, rules)
     }
 
     /// E[Len] = Σ_{t<T} Π_{j<t} (1 − min(j, N)/M) for a uniform policy over M equal clusters (method.md §8.5).

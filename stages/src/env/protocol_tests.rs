@@ -21,7 +21,8 @@ fn after(world: &World, items: &[u32]) -> Option<Termination> {
 /// Clusters of one item each that pay 5, 4, 3, 2, 5 and 1, and one of items 0 and 6, of which 6 pays 1.
 fn il_rec() -> World {
     let mut world = clusters(&[5.0, 4.0, 3.0, 2.0, 5.0, 1.0, 1.0], 1, 4, 100, 1);
-    (world.distance.data[6], world.distance.data[6 * 7]) = (0.0, 0.0);
+    let table = &mut world.distances_mut().data;
+    (table[6], table[6 * 7]) = (0.0, 0.0);
     world.rules.quit_below = Some(2.0);
     world
 }
@@ -250,7 +251,7 @@ fn best(world: &World, inclusive: bool) -> f32 {
     for _ in 0..horizon {
         let value = |memory: &Vec<u32>| {
             let pays = |item: u32| {
-                let reward = world.reward.row(0)[item as usize];
+                let reward = world.reward(0, item);
                 if world.too_similar(item, memory) {
                     return if inclusive { reward } else { 0.0 };
                 }

@@ -22,7 +22,7 @@ impl SimilarityMask {
         let words = items.div_ceil(64);
         let mut bits = vec![0; items * words];
         for (i, row) in bits.chunks_exact_mut(words).enumerate() {
-            for (j, &distance) in world.distance.row(i).iter().enumerate() {
+            for (j, &distance) in world.distances_of(i as u32).iter().enumerate() {
                 row[j / 64] |= u64::from(distance < threshold) << (j % 64);
             }
         }

@@ -342,7 +342,7 @@ impl Episodes {
                     ActionSelection::Greedy => greedy(logits),
                     ActionSelection::Sample => softmax(logits),
                 };
-                let expected = world.reward.row(user as usize);
+                let expected = world.rewards_of(user);
                 let weight = chances[item] / propensity[row];
                 logged.push(LoggedRow {
                     user,
@@ -350,7 +350,7 @@ impl Episodes {
                     weight: clip.map_or(weight, |clip| weight.min(clip)),
                     rating: f64::from(self.log.rating[row]),
                     expected: f64::from(expected[item]),
-                    value: chances.iter().zip(expected).map(|(p, &r)| p * f64::from(r)).sum(),
+                    value: chances.iter().zip(&*expected).map(|(p, &r)| p * f64::from(r)).sum(),
                 });
             }
         }

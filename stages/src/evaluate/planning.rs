@@ -65,8 +65,7 @@ impl Evaluator<'_> {
             .collect();
         let of = |measure: fn(&[f32], &[f32]) -> f64| -> ScoreMatrix {
             let cell = |world: &&Named<World>| {
-                let user =
-                    |&user: &u32| measure(world.value.reward.row(user as usize), self.world.reward.row(user as usize));
+                let user = |&user: &u32| measure(&world.value.rewards_of(user), &self.world.rewards_of(user));
                 self.users.iter().map(user).collect()
             };
             worlds.iter().map(cell).collect()
@@ -164,7 +163,7 @@ mod tests {
     fn nobody_exceeds_the_best_plan_and_plans_of_worlds_are_judged() {
         // A world that takes the clusters' order for its reverse: it shows 4, 2, 4 and at last 4.
         let mut reversed = elsewhere();
-        reversed.reward.data.iter_mut().for_each(|reward| *reward = 4.0 - *reward);
+        reversed.rewards_mut().data.iter_mut().for_each(|reward| *reward = 4.0 - *reward);
         let planned =
             vec![at("half", "seed=0", elsewhere()), at("reversed", "", reversed), at("half", "seed=1", elsewhere())];
         let metrics = run(&quick(), Inputs { planning_worlds: planned, ..inputs() }).unwrap().metrics;

@@ -93,9 +93,7 @@ impl<'a> Measures<'a> {
         let (items, rewards) = (episodes.items(e), episodes.rewards(e));
         let end = episodes.end(e).unwrap_or(Termination::Horizon);
         let sum = |rewards: &[f32]| rewards.iter().map(|&reward| f64::from(reward)).sum();
-        let training_return = |training: &World| {
-            items.iter().map(|&item| f64::from(training.reward.row(user as usize)[item as usize])).sum()
-        };
+        let training_return = |training: &World| items.iter().map(|&item| f64::from(training.reward(user, item))).sum();
         Episode {
             user,
             items: items.to_vec(),
@@ -132,8 +130,8 @@ impl Episode {
 fn diversity(world: &World, items: &[u32]) -> f64 {
     let mut sum = 0.0;
     for (k, &item) in items.iter().enumerate() {
-        let distances = world.distance.row(item as usize);
-        sum += items[..k].iter().map(|&other| 1.0 - 1.0 / (1.0 + f64::from(distances[other as usize]))).sum::<f64>();
+        let distances = items[..k].iter().map(|&other| f64::from(world.distance(item, other)));
+        sum += distances.map(|distance| 1.0 - 1.0 / (1.0 + distance)).sum::<f64>();
     }
     let pairs = items.len() * items.len().saturating_sub(1) / 2;
     sum / pairs.max(1) as f64
@@ -224,7 +222,7 @@ mod tests {
         world.rules.distance_threshold = None;
         world.categories = Some(Array::new(&[4, 2], vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]));
         let mut training = world.clone();
-        training.reward.data = vec![1.0, 2.0, 3.0, 4.0];
+        training.rewards_mut().data = vec![1.0, 2.0, 3.0, 4.0];
         let mut episodes = Episodes::new(&world, &[0, 0]);
         for item in [0, 2, 1, 3] {
             episodes.step(&[0], &[item]).unwrap();

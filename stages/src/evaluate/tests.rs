@@ -20,8 +20,8 @@ pub(super) fn world() -> World {
 /// The same audience paying half as much: what policies learned in.
 pub(super) fn elsewhere() -> World {
     let mut world = world();
-    world.reward.data.iter_mut().for_each(|reward| *reward /= 2.0);
-    world.distance.data.iter_mut().for_each(|distance| *distance *= 2.0);
+    world.rewards_mut().data.iter_mut().for_each(|reward| *reward /= 2.0);
+    world.distances_mut().data.iter_mut().for_each(|distance| *distance *= 2.0);
     world
 }
 
@@ -401,7 +401,7 @@ fn rows_are_compared_on_the_same_users() {
 #[test]
 fn a_gap_is_that_of_the_world_that_was_learned_in() {
     let mut third = elsewhere();
-    third.reward.data[0] += 0.25;
+    third.rewards_mut().data[0] += 0.25;
     let config = Evaluate { baselines: Baselines { constant_reward: false, ..Baselines::default() }, ..quick() };
     let metrics = run(&config, Inputs { training_world: Some(third), ..inputs() }).unwrap().metrics;
     assert!(metrics.0.iter().all(|metric| metric.policy != "a2c" || metric.metric != "gap"));
@@ -444,7 +444,7 @@ fn checkpoints_are_chosen_by_the_validation_world() {
     assert!(error.contains("help: connect one to `validation`"), "{error}");
     // Nobody stays where nothing pays: there the first checkpoint of each training is as good as the second.
     let mut barren = world();
-    barren.reward.data.iter_mut().for_each(|reward| *reward = 0.0);
+    barren.rewards_mut().data.iter_mut().for_each(|reward| *reward = 0.0);
     let outputs = run(&config, with(Some(barren))).unwrap();
     let found = get(&outputs.metrics, "a2c", "return_inclusive");
     assert_eq!(found.seeds, 2);

@@ -103,11 +103,7 @@ impl Baselines {
 fn constant_reward_world(world: &World) -> World {
     let mut constant = world.clone();
     let low = world.rules.quit_below;
-    constant
-        .reward
-        .data
-        .iter_mut()
-        .for_each(|reward| *reward = f32::from(u8::from(low.is_none_or(|low| *reward >= low))));
+    constant.set_rewards(world.rewards().constant(low));
     constant.rules.quit_below = low.map(|_| 0.5);
     constant
 }

@@ -327,7 +327,7 @@ impl AdversarialTrainer<'_> {
                 known,
                 "user {user} or item {item} is not in `true_world`\nhelp: connect a world of the same log"
             );
-            let true_reward = f64::from(world.reward.row(user as usize)[item as usize]);
+            let true_reward = f64::from(world.reward(user, item));
             shown.push(RewardPair { series: series.to_owned(), learned: f64::from(learned), true_reward, of_truth });
         }
         Ok(shown)

@@ -215,7 +215,7 @@ pub(super) mod tests {
     fn the_file_pays_what_the_pairs_show_and_the_truth_is_for_the_picture_alone() {
         let mut with_truth = cycle();
         let mut truth = with_truth.world.clone();
-        truth.reward.data.iter_mut().for_each(|r| *r *= 10.0);
+        truth.rewards_mut().data.iter_mut().for_each(|r| *r *= 10.0);
         with_truth.true_world = Some(truth);
         let stage = Gail { normalize_reward: true, ..small() };
         let (plain, pictured) = (run(&stage, cycle()), run(&stage, with_truth));

@@ -178,7 +178,7 @@ mod tests {
         let mut trajectory = |best: bool| {
             let steps = (0..10).map(|_| {
                 let item = if best { draw.random_range(0..2) } else { draw.random_range(0..10) };
-                step(item, world.reward.row(0)[item as usize])
+                step(item, world.reward(0, item))
             });
             Trajectory { user: 0, steps: steps.collect(), end: Termination::Horizon }
         };

@@ -191,7 +191,7 @@ fn a_planted_gain_carries_over_and_noise_does_not() {
         let mut world = cluster_world(&[0.0; 10], 6, 1, 8, users);
         world.rules.distance_threshold = None;
         let rewards = uniform(1).into_iter().zip(uniform(seed)).map(|(t, n)| 3.0 + truth * t + noise * n);
-        world.reward = Array::new(&[users, items], rewards.collect());
+        world.set_rewards(Array::new(&[users, items], rewards.collect()));
         world
     };
     let mut draw = rng(&[2]);

@@ -109,7 +109,6 @@ impl Batch {
 /// Discounted return of an episode of mean reward: the unit in which critics learn.
 #[must_use]
 pub fn value_unit(world: &World, gamma: f64) -> f64 {
-    let mean = world.reward.data.iter().map(|&r| f64::from(r).abs()).sum::<f64>() / world.reward.data.len() as f64;
     let turns: f64 = (0..world.rules.horizon).map(|t| gamma.powi(t as i32)).sum();
-    (mean * turns).max(1e-6)
+    (world.rewards().mean_abs() * turns).max(1e-6)
 }

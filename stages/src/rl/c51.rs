@@ -161,10 +161,11 @@ impl C51 {
     /// stay, so 0 is among them.
     fn support(&self, world: &World) -> Result<Support> {
         let turns: f64 = (0..world.rules.horizon).map(|t| self.gamma.powi(t as i32)).sum();
-        let rewards = || world.reward.data.iter().chain(&world.rules.quit_penalty).filter(|r| r.is_finite());
-        let least = rewards().fold(0.0, |least: f32, &r| least.min(r));
+        let (least, most) = world.rewards().range();
+        let penalty = world.rules.quit_penalty.filter(|penalty| penalty.is_finite()).unwrap_or(0.0);
+        let least = [least, penalty].into_iter().fold(0.0, f32::min);
         let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
-        let most = rewards().fold(0.0, |most: f32, &r| most.max(r)) + beside;
+        let most = [most, penalty].into_iter().fold(0.0, f32::max) + beside;
         let least = least - world.diversity_penalty.as_ref().map_or(0.0, |penalty| penalty.local + penalty.global);
         let low = self.v_min.unwrap_or(f64::from(least) * turns);
         let mut high = self.v_max.unwrap_or(f64::from(most) * turns);

@@ -232,7 +232,7 @@ where
         // What was demonstrated is sound: it is the world that breaks.
         let demonstrations = solution(&world);
         let mut broken = world;
-        broken.reward.data.fill(f32::NAN);
+        broken.rewards_mut().data.fill(f32::NAN);
         let error =
             format!("{:#}", run(&case.short, (case.inputs)(broken, demonstrations)).err().expect("NaN is no reward"));
         assert!(

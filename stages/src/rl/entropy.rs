@@ -181,7 +181,7 @@ mod tests {
         let items = world.items();
         for user in 0..8 {
             world.user_vectors.data[user * items + user % 2] = 1.0;
-            world.reward.data[user * items..][..items].fill(if user % 2 == 0 { 5.0 } else { 1.0 });
+            world.rewards_mut().data[user * items..][..items].fill(if user % 2 == 0 { 5.0 } else { 1.0 });
         }
         world
     }

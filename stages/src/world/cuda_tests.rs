@@ -4,7 +4,7 @@ use super::{DeepFm, MatrixFactorisation, Outputs, UserSimulator, small_log, weig
 use crate::nn::cuda_tests::{Numbers, assert_same_training};
 
 fn numbers(outputs: Outputs) -> Numbers {
-    let mut numbers = Numbers::from([("reward".to_owned(), outputs.world.reward.data)]);
+    let mut numbers = Numbers::from([("reward".to_owned(), outputs.world.stored_rewards().to_vec())]);
     for point in outputs.curves.0 {
         numbers.entry(point.series).or_default().push(point.value as f32);
     }

@@ -188,7 +188,7 @@ pub(super) fn closest(distance: &Array, share: f64) -> f32 {
 
 /// Notes how many pairs of items are similar; if none is, no user ever quits by the rule.
 pub(super) fn report_similar_pairs(world: &World, cx: &Context) {
-    if let Some(said) = world.rules.distance_threshold.and_then(|below| similar_pairs(&world.distance, below)) {
+    if let Some(said) = world.rules.distance_threshold.and_then(|below| similar_pairs(world.distance_table(), below)) {
         cx.note("similar pairs", said);
     }
 }

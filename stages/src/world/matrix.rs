@@ -119,7 +119,7 @@ mod tests {
             let log = small_log();
             stage.run(Inputs { items: log.items, users: log.users, distances: None, item_vectors: None }, &cx)
         };
-        assert_eq!(run(6).unwrap().world.reward.row(3)[2], 2.0);
+        assert_eq!(run(6).unwrap().world.reward(3, 2), 2.0);
         let error = run(5).err().unwrap().to_string();
         assert!(error.contains("m is 5 × 8, the log has 6 users and 8 items"), "{error}");
     }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
 use super::factorization::factorize;
-use crate::artifact::{Array, Demonstrations, DiversityPenalty, World};
+use crate::artifact::{Array, Demonstrations, DiversityPenalty, Rewards, World};
 
 /// `world.pessimistic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -189,16 +189,17 @@ impl Stage for Pessimistic {
             By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
             By::R3s(R3s { uncertainty_coef, .. }) => (uncertainty_coef as f32, 0.0),
         };
+        let Rewards::Dense(mut reward) = world.rewards().clone();
         // Where it does not count, the world need not know any.
         let sigma = match uncertainty_coef {
-            0.0 => vec![0.0; world.reward.data.len()],
+            0.0 => vec![0.0; reward.data.len()],
             _ => self.sigma(&world)?.data.clone(),
         };
         let least = match self.by {
             By::Mopo(_) | By::R3s(_) => 0.0,
-            By::Dorl(_) => world.reward.data.iter().copied().fold(f32::INFINITY, f32::min),
+            By::Dorl(_) => reward.data.iter().copied().fold(f32::INFINITY, f32::min),
         };
-        world.reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
+        reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
         world.rules.quit_below = world.rules.quit_below.map(|low| low - least);
         if entropy_coef > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
@@ -210,21 +211,19 @@ impl Stage for Pessimistic {
             open.data.iter_mut().for_each(|h| *h *= entropy_coef);
             world.bonus = Some(open);
         } else if matches!(self.by, By::Dorl(_)) {
-            world.reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
+            reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
         }
         if let By::R3s(by) = &self.by {
-            let penalty = by.penalty(&world.distance);
-            cx.note("similarity", mean_similarity(&penalty, &world.distance));
+            let penalty = by.penalty(&world);
+            cx.note("similarity", mean_similarity(&penalty, &world));
             world.diversity_penalty = Some(penalty);
         }
-        (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
+        (world.user_vectors, world.item_vectors) = factorize(&reward, world.user_vectors.shape[1], cx)?;
         let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
         if uncertainty_coef > 0.0 {
-            cx.note(
-                "pessimism",
-                format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&world.reward.data)),
-            );
+            cx.note("pessimism", format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&reward.data)));
         }
+        world.set_rewards(reward);
         Ok(Outputs { world })
     }
 }
@@ -246,11 +245,13 @@ impl Pessimistic {
 }
 
 impl R3s {
-    /// The penalty in a world whose items are that far apart.
-    fn penalty(&self, distance: &Array) -> DiversityPenalty {
-        let items = distance.shape[0];
-        // The diagonal is 0, so all of it counts as pairs of different items.
-        let sum: f64 = distance.data.iter().map(|&d| f64::from(d)).sum();
+    /// The penalty in that world.
+    fn penalty(&self, world: &World) -> DiversityPenalty {
+        let items = world.items();
+        // An item is at 0 to itself, so all of it counts as pairs of different items.
+        let sum = (0..items as u32).fold(0.0, |sum, item| {
+            world.distances_of(item).iter().fold(sum, |sum, &distance| sum + f64::from(distance))
+        });
         let reach = (sum / (items * (items - 1)).max(1) as f64) as f32;
         let [local, global, decay] = [self.local_coef, self.global_coef, self.decay].map(|x| x as f32);
         DiversityPenalty { local, global, decay, reach }
@@ -258,10 +259,11 @@ impl R3s {
 }
 
 /// What a pair of different items costs on average where one follows the other, as text.
-fn mean_similarity(penalty: &DiversityPenalty, distance: &Array) -> String {
-    let items = distance.shape[0] as u32;
+fn mean_similarity(penalty: &DiversityPenalty, world: &World) -> String {
+    let items = world.items() as u32;
     let pairs = || (0..items).flat_map(|item| (0..item).map(move |other| (item, other)));
-    let sum: f64 = pairs().map(|(item, other)| f64::from(penalty.of(item, &[other], distance))).sum();
+    let sum: f64 =
+        pairs().map(|(item, other)| f64::from(penalty.of(&[other], |other| world.distance(item, other)))).sum();
     format!(
         "the second item of a session costs {:.3} on average, and {:.3} where it is the first one again",
         sum / pairs().count().max(1) as f64,
@@ -311,11 +313,11 @@ mod tests {
     fn mopo_takes_the_uncertainty_from_the_rewards() {
         let by = By::Mopo(Mopo { uncertainty_coef: 2.0 });
         let found = run(&Pessimistic { by: by.clone(), ..Pessimistic::default() }, world(), None).unwrap();
-        assert_eq!(found.reward.data, [5.0, 1.0, 1.0, 2.0]);
+        assert_eq!(found.stored_rewards(), [5.0, 1.0, 1.0, 2.0]);
         assert_eq!((found.rules.quit_below, &found.bonus), (Some(2.0), &None));
-        assert_eq!((&found.distance, &found.distances), (&world().distance, &world().distances));
+        assert_eq!((found.distance_table(), &found.distances), (world().distance_table(), &world().distances));
         let stated = run(&Pessimistic { by, uncertainty: Uncertainty::PredictedStd }, world(), None).unwrap();
-        assert_eq!(stated.reward.data, [3.0, 1.0, 3.0, 1.0]);
+        assert_eq!(stated.stored_rewards(), [3.0, 1.0, 3.0, 1.0]);
         assert_ne!(found.rewards_digest(), world().rewards_digest());
     }
 
@@ -326,7 +328,7 @@ mod tests {
             ..Pessimistic::default()
         };
         let plain = run(&dorl(0.0), world(), None).unwrap();
-        assert_eq!(plain.reward.data, [2.0, 0.0, 0.0, 0.0], "less 2σ and the smallest, 3; cut at 0");
+        assert_eq!(plain.stored_rewards(), [2.0, 0.0, 0.0, 0.0], "less 2σ and the smallest, 3; cut at 0");
         assert_eq!(plain.rules.quit_below, Some(-1.0));
         // After item 0 came 1, always, and after 0 and 1 nothing twice; after 1 came 0.
         let found = run(&dorl(0.5), world(), Some(logged(&[0, 1, 0, 1, 0]))).unwrap();
@@ -344,7 +346,7 @@ mod tests {
     fn r3s_takes_from_an_item_what_it_is_like_those_before() {
         let by = R3s { uncertainty_coef: 2.0, local_coef: 0.5, global_coef: 1.0, decay: 0.5 };
         let found = run(&Pessimistic { by: By::R3s(by), ..Pessimistic::default() }, world(), None).unwrap();
-        assert_eq!(found.reward.data, [5.0, 1.0, 1.0, 2.0], "less 2σ");
+        assert_eq!(found.stored_rewards(), [5.0, 1.0, 1.0, 2.0], "less 2σ");
         let mut episodes = Episodes::new(&found, &[0]);
         // Items 0 and 1 are as far apart as all pairs are on average, so they are not alike.
         for item in [0, 1, 0] {
@@ -384,9 +386,10 @@ mod tests {
     fn a_diversity_penalty_needs_no_uncertainty_and_is_given_once() {
         let by = By::R3s(R3s { uncertainty_coef: 0.0, ..R3s::default() });
         let stage = Pessimistic { by, ..Pessimistic::default() };
-        let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
+        let mut unsure = world();
+        (unsure.ensemble_std, unsure.predicted_std) = (None, None);
         let once = run(&stage, unsure.clone(), None).unwrap();
-        assert_eq!((&once.reward, once.diversity_penalty.is_some()), (&unsure.reward, true));
+        assert_eq!((once.rewards(), once.diversity_penalty.is_some()), (unsure.rewards(), true));
         let twice = run(&stage, once, None).unwrap_err().to_string();
         assert!(twice.contains("has a diversity penalty already") && twice.contains("help: "), "{twice}");
     }
@@ -394,7 +397,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = |stage: &Pessimistic, world: World| run(stage, world, None).unwrap_err().to_string();
-        let unsure = World { ensemble_std: None, predicted_std: None, ..world() };
+        let mut unsure = world();
+        (unsure.ensemble_std, unsure.predicted_std) = (None, None);
         let spread = Pessimistic::default();
         assert!(error(&spread, unsure.clone()).contains("no standard deviation of its models\nhelp: connect one with"));
         let stated = Pessimistic { uncertainty: Uncertainty::PredictedStd, ..Pessimistic::default() };

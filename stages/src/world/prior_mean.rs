@@ -181,7 +181,7 @@ mod tests {
         let mut few = inputs(0, |item| f64::from(item % 2));
         let world = stage.run(inputs(0, |item| f64::from(item % 2)), &Context::detached(folder.path())).unwrap().world;
         // z is −1 or 1: 4 ± 8/4.
-        assert!(world.reward.row(3).iter().enumerate().all(|(item, &r)| r == if item % 2 == 0 { 2.0 } else { 6.0 }));
+        assert!(world.rewards_of(3).iter().enumerate().all(|(item, &r)| r == if item % 2 == 0 { 2.0 } else { 6.0 }));
         few.item_scores = None;
         let error = stage.run(few, &Context::detached(folder.path())).err().unwrap().to_string();
         assert_eq!(error, "no interaction to fit a world on");

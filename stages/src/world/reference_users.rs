@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::factorization::factorize;
 use super::user_similarity::{Similarity, of_log};
-use crate::artifact::{Array, Interactions, World};
+use crate::artifact::{Array, Interactions, Rewards, World};
 
 /// `world.reference_users`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -217,30 +217,31 @@ impl Stage for ReferenceUsers {
             By::Nearest(_) => 1,
             By::Selected(Selected { rounds, .. }) => rounds,
         };
-        let fitted = world.reward.clone();
-        let mut before = fitted.clone();
+        let Rewards::Dense(fitted) = world.rewards().clone();
+        let (mut before, mut after) = (fitted.clone(), fitted.clone());
         let mut references = Vec::new();
         for _ in 0..rounds {
-            before = world.reward;
+            before = after;
             references = self.references(&Similarity::of(log.as_ref().unwrap_or(&before), cx)?);
-            world.reward = averages(&before, &references);
+            after = averages(&before, &references);
         }
         let similar = mean(references.iter().map(|references| references.similarity));
-        let change = mean(pairs(&world.reward, &fitted).map(|(new, old)| (new - old).powi(2))).sqrt();
+        let change = mean(pairs(&after, &fitted).map(|(new, old)| (new - old).powi(2))).sqrt();
         cx.note(
             "reference users",
             format!("{n_users} of {users} each, of similarity {similar:.3}; rewards change by {change:.3} (root mean square)"),
         );
         if self.uncertainty_coef > 0.0 {
-            let penalty = self.uncertainty.penalty(&before, &world.reward, &references);
+            let penalty = self.uncertainty.penalty(&before, &after, &references);
             cx.note(
                 "penalty",
                 format!("{:.4} on average, times {}", mean(penalty.iter().copied()), self.uncertainty_coef),
             );
             let penalties = penalty.iter().map(|penalty| (self.uncertainty_coef * penalty) as f32);
-            world.reward.data.iter_mut().zip(penalties).for_each(|(r, penalty)| *r -= penalty);
+            after.data.iter_mut().zip(penalties).for_each(|(r, penalty)| *r -= penalty);
         }
-        (world.user_vectors, world.item_vectors) = factorize(&world.reward, world.user_vectors.shape[1], cx)?;
+        (world.user_vectors, world.item_vectors) = factorize(&after, world.user_vectors.shape[1], cx)?;
+        world.set_rewards(after);
         Ok(Outputs { world })
     }
 }
@@ -332,7 +333,7 @@ mod tests {
     fn world(reward: &[&[f32]]) -> World {
         let (users, items) = (reward.len(), reward[0].len());
         let mut world = cluster_world(&vec![1.0; items], 1, 1, 10, users);
-        world.reward = Array::new(&[users, items], reward.concat());
+        world.set_rewards(Array::new(&[users, items], reward.concat()));
         let width = users.min(items).min(2);
         world.user_vectors = Array::new(&[users, width], vec![0.0; users * width]);
         world.item_vectors = Array::new(&[items, width], vec![0.0; items * width]);
@@ -360,15 +361,15 @@ mod tests {
         let fitted = world(&[&[3.0, 4.0, 0.0], &[0.0, 0.0, 5.0], &[4.0, 3.0, 0.0]]);
         let found = run(&nearest(2, Weights::Similarity), fitted.clone(), None).unwrap();
         let (one, other) = (1.0 / 1.96, 0.96 / 1.96);
-        close(found.reward.row(0), &[3.0 * one + 4.0 * other, 4.0 * one + 3.0 * other, 0.0]);
+        close(&found.rewards_of(0), &[3.0 * one + 4.0 * other, 4.0 * one + 3.0 * other, 0.0]);
         // Nobody is like user 1: of two who are like it by 0, the first is taken, and counts for nothing.
-        close(found.reward.row(1), &[0.0, 0.0, 5.0]);
+        close(&found.rewards_of(1), &[0.0, 0.0, 5.0]);
         let equal = run(&nearest(2, Weights::Equal), fitted.clone(), None).unwrap();
-        close(&equal.reward.data, &[3.5, 3.5, 0.0, 1.5, 2.0, 2.5, 3.5, 3.5, 0.0]);
+        close(equal.stored_rewards(), &[3.5, 3.5, 0.0, 1.5, 2.0, 2.5, 3.5, 3.5, 0.0]);
         assert_ne!(equal.vectors_digest(), fitted.vectors_digest());
-        assert_eq!((&equal.distance, &equal.rules), (&fitted.distance, &fitted.rules));
+        assert_eq!((equal.distance_table(), &equal.rules), (fitted.distance_table(), &fitted.rules));
         // The user alone: nothing changes but the vectors, which are of the rewards.
-        assert_eq!(run(&nearest(1, Weights::Equal), fitted.clone(), None).unwrap().reward, fitted.reward);
+        assert_eq!(run(&nearest(1, Weights::Equal), fitted.clone(), None).unwrap().rewards(), fitted.rewards());
     }
 
     #[test]
@@ -376,7 +377,7 @@ mod tests {
         let fitted = world(&[&[3.0, 4.0], &[4.0, 3.0]]);
         let lowered = |uncertainty| {
             let stage = ReferenceUsers { uncertainty_coef: 2.0, uncertainty, ..nearest(2, Weights::Equal) };
-            run(&stage, fitted.clone(), None).unwrap().reward.data
+            run(&stage, fitted.clone(), None).unwrap().stored_rewards().to_vec()
         };
         // Both averages are 3.5; variance ¼, mean similarity (1 + 24/25)/2 = 0.98, change ½.
         close(&lowered(Uncertainty::Variance), &[3.5 - 2.0 * 0.25; 4]);
@@ -390,15 +391,15 @@ mod tests {
         let stage = |rounds| ReferenceUsers { by: by(rounds), ..ReferenceUsers::default() };
         // 0 and 1 are nearest to each other; 2 is nearest to 1.
         let fitted = world(&[&[4.0, 0.0], &[4.0, 2.0], &[2.0, 4.0]]);
-        let once = run(&stage(1), fitted.clone(), None).unwrap().reward.data;
+        let once = run(&stage(1), fitted.clone(), None).unwrap().stored_rewards().to_vec();
         close(&once, &[4.0, 1.0, 4.0, 1.0, 3.0, 3.0]);
         // Now 0 and 1 are the same; user 2 takes the first of them.
-        close(&run(&stage(2), fitted.clone(), None).unwrap().reward.data, &[4.0, 1.0, 4.0, 1.0, 3.5, 2.0]);
+        close(run(&stage(2), fitted.clone(), None).unwrap().stored_rewards(), &[4.0, 1.0, 4.0, 1.0, 3.5, 2.0]);
         let lowered = ReferenceUsers { uncertainty: Uncertainty::Dynamic, uncertainty_coef: 1.0, ..stage(2) };
-        let found = run(&lowered, fitted, None).unwrap().reward;
-        close(found.row(0), &[4.0, 1.0]);
+        let found = run(&lowered, fitted, None).unwrap();
+        close(&found.rewards_of(0), &[4.0, 1.0]);
         let far = 0.5 * (1.0 - 5.0 / (17.0_f64.sqrt() * 2.0_f64.sqrt()));
-        close(found.row(2), &[3.5 - far - 0.5, 2.0 - far - 1.0]);
+        close(&found.rewards_of(2), &[3.5 - far - 0.5, 2.0 - far - 1.0]);
     }
 
     #[test]
@@ -413,7 +414,7 @@ mod tests {
         };
         let stage = ReferenceUsers { indicators: Indicators::Log, ..nearest(2, Weights::Equal) };
         let found = run(&stage, fitted.clone(), Some(log.clone())).unwrap();
-        close(found.reward.row(0), &[1.5, 2.5]);
+        close(&found.rewards_of(0), &[1.5, 2.5]);
         assert_eq!(stage.requirements().len(), 1);
         let error = |log| run(&stage, fitted.clone(), log).unwrap_err().to_string();
         assert!(error(None).contains("no `interactions` are connected\nhelp: "));
@@ -459,7 +460,7 @@ mod tests {
         let before = off(&fitted, &truth);
         for by in [By::Nearest(Nearest::default()), By::Selected(Selected::default())] {
             let stage = ReferenceUsers { by, ..ReferenceUsers::default() };
-            let refined = run(&stage, world(&rows), None).unwrap().reward;
+            let refined = run(&stage, world(&rows), None).unwrap().rewards_mut().clone();
             // Fifteen errors that have nothing to do with each other: about 1/√15 of one.
             let after = off(&refined, &truth);
             assert!(after < 0.5 * before, "{stage:?}: {after} of {before}");

@@ -157,9 +157,9 @@ impl UserSimulator {
             }
             // What a lender has from the catalogue anyone could have.
             Some(world) if world.distances == DistancesFrom::Catalogue => {
-                (world.distance.clone(), DistancesFrom::Catalogue)
+                (world.distance_table().clone(), DistancesFrom::Catalogue)
             }
-            Some(world) => (world.distance.clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
+            Some(world) => (world.distance_table().clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
             None => (self.distance.distances(items, vectors, &reward, cx)?, self.distance.from()),
         };
         ensure!(
@@ -210,21 +210,9 @@ impl UserSimulator {
             repeats: self.repeats,
             training_reward: self.training_reward,
         };
-        let (ensemble_std, predicted_std, bonus, diversity_penalty) = (None, None, None, None);
-        Ok(World {
-            reward,
-            distance,
-            user_vectors,
-            item_vectors,
-            ensemble_std,
-            predicted_std,
-            bonus,
-            diversity_penalty,
-            categories,
-            rules,
-            distances,
-            ids,
-        })
+        let mut world = World::new(reward, distance, [user_vectors, item_vectors], rules);
+        (world.categories, world.distances, world.ids) = (categories, distances, ids);
+        Ok(world)
     }
 }
 
@@ -247,7 +235,7 @@ mod tests {
         };
         let world =
             simulator.complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
-        assert_eq!(world.distance.data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
+        assert_eq!(world.distance_table().data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.distance_threshold, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
         for (u, i) in [(0, 0), (0, 2), (1, 1), (1, 2)] {

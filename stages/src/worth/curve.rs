@@ -68,7 +68,7 @@ impl Curve<'_> {
         let mut cells = Vec::new();
         for place in &self.places {
             let truth = |user: usize| {
-                let row = place.world.reward.row(user);
+                let row = place.world.rewards_of(user as u32);
                 let scores: Vec<f64> = row.iter().map(|&reward| f64::from(reward)).collect();
                 FixedRanking::order(&place.offered, &scores)
             };

@@ -45,7 +45,7 @@ fn ratings(rows: usize, seed: u64) -> Interactions {
 fn world() -> World {
     let mut world = cluster_world(&[0.0; ITEMS], 1, 1, 10, USERS);
     let row: Vec<f32> = quality().iter().map(|&x| x as f32).collect();
-    world.reward.data = (0..USERS).flat_map(|_| row.clone()).collect();
+    world.rewards_mut().data = (0..USERS).flat_map(|_| row.clone()).collect();
     world.rules.distance_threshold = None;
     world.rules.repeats = Repeats::Masked;
     world
@@ -242,7 +242,7 @@ fn chosen(draw: u64, sizes: &[usize]) -> Returns {
     let scores = ItemScores { score: seen.iter().map(|x: &f64| Some(x.ln())).collect(), questions: vec![] };
     let mut truth = world();
     let row: Vec<f32> = shares().iter().map(|&x| x as f32).collect();
-    truth.reward.data = (0..USERS).flat_map(|_| row.clone()).collect();
+    truth.rewards_mut().data = (0..USERS).flat_map(|_| row.clone()).collect();
     let folder = tempfile::tempdir().unwrap();
     let stage = EvaluateReturns { sizes: sizes.to_vec(), draw, sample_negatives: true, ..EvaluateReturns::default() };
     let inputs = Inputs {

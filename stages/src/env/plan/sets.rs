@@ -4,6 +4,8 @@
 //! a branch that cannot pass what was found by that is cut. Conflicts are few beside items, so the first sets are near the best
 //! and cut nearly everything: on Coat's 300 items a set takes 6 branches on average.
 
+use std::borrow::Cow;
+
 use super::pairs::{Bits, CompatiblePairs, has};
 use crate::artifact::World;
 
@@ -14,7 +16,7 @@ const MOST: u64 = 20_000;
 /// What one user likes, best first.
 pub(super) struct ItemScores<'w> {
     /// `[I]`.
-    rewards: &'w [f32],
+    rewards: Cow<'w, [f32]>,
     /// All items by reward, best first; ties go to the lowest id.
     pub order: Vec<u32>,
     /// How many of `order` pay enough for the user to stay.
@@ -32,7 +34,7 @@ pub(super) struct Set {
 
 impl<'w> ItemScores<'w> {
     pub fn of(world: &'w World, user: u32) -> Self {
-        let rewards = world.reward.row(user as usize);
+        let rewards = world.rewards_of(user);
         let mut order: Vec<u32> = (0..rewards.len() as u32).collect();
         order.sort_by(|&a, &b| rewards[b as usize].total_cmp(&rewards[a as usize]).then(a.cmp(&b)));
         let low = world.rules.quit_below.unwrap_or(f32::NEG_INFINITY);

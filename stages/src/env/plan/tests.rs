@@ -35,11 +35,12 @@ fn drawn(seed: u64) -> World {
     let mut draw = rng(&[seed, 0x91a5]);
     let items = 5;
     let mut world = cluster_world(&vec![1.0; items], 1, 1, 6, 1);
-    world.reward.data.iter_mut().for_each(|reward| *reward = draw.random_range(1..6) as f32);
+    world.rewards_mut().data.iter_mut().for_each(|reward| *reward = draw.random_range(1..6) as f32);
     for i in 0..items {
         for j in 0..i {
             let distance = f32::from(u8::from(draw.random_range(0..10) < 7));
-            (world.distance.data[i * items + j], world.distance.data[j * items + i]) = (distance, distance);
+            let table = &mut world.distances_mut().data;
+            (table[i * items + j], table[j * items + i]) = (distance, distance);
         }
     }
     let kinds = [WindowRule::Last, WindowRule::Easyrl4rec];
@@ -106,7 +107,8 @@ fn closed_forms_are_met_and_proven() {
     // The greedy oracle takes 5 and then has nothing but 1 that fits: 5, 1, 1 in turn. The plan: 4, 4, 1 in turn, and 5 at last.
     let mut world = cluster_world(&[5.0, 4.0, 4.0, 1.0, 1.0], 1, 2, 30, 1);
     for alike in [1, 2] {
-        (world.distance.data[alike], world.distance.data[alike * 5]) = (0.0, 0.0);
+        let table = &mut world.distances_mut().data;
+        (table[alike], table[alike * 5]) = (0.0, 0.0);
     }
     let oracle: f32 = play(&world, &[0], &GreedyOracle, 1).unwrap().rewards(0).iter().sum();
     let plan = &planned(&world).unwrap()[0];

@@ -46,7 +46,7 @@ fn estimates_and_effective_samples_by_hand() {
 
 fn world() -> World {
     let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 1, 4, 2);
-    world.reward.data.iter_mut().enumerate().for_each(|(k, reward)| *reward += k as f32 / 10.0);
+    world.rewards_mut().data.iter_mut().enumerate().for_each(|(k, reward)| *reward += k as f32 / 10.0);
     world
 }
 
@@ -71,7 +71,7 @@ fn policy(world: &World) -> PolicyFile {
 /// Every item once, with the rating that the world expects: then each estimator is the policy's expected rating.
 fn whole_log(world: &World) -> Interactions {
     let (user, item): (Vec<u32>, Vec<u32>) = (0..12).map(|k| (k / 6, k % 6)).unzip();
-    Interactions { user, item, rating: world.reward.data.clone(), timestamp: (0..12).collect() }
+    Interactions { user, item, rating: world.stored_rewards().to_vec(), timestamp: (0..12).collect() }
 }
 
 fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Result<Vec<Estimate>> {

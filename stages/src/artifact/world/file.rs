@@ -1,0 +1,108 @@
+//! A world as a file.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use pipeline::{Artifact, IdSpaces};
+use serde::{Deserialize, Serialize};
+
+use super::{DistancesFrom, QuitRules, World};
+use crate::artifact::{Array, DiversityPenalty, Ids, Rewards, TensorFile};
+
+/// The description in a world's file.
+#[derive(Serialize, Deserialize)]
+struct About {
+    rules: QuitRules,
+    distances: DistancesFrom,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    diversity_penalty: Option<DiversityPenalty>,
+}
+
+impl World {
+    /// The rules of a world's file, without reading the world.
+    ///
+    /// # Errors
+    /// When the file is no world, or is damaged at its beginning.
+    pub fn rules_of(path: &Path) -> Result<QuitRules> {
+        let About { rules, .. } = TensorFile::about_of(path, Self::KIND, Self::FORMAT)?;
+        Ok(rules)
+    }
+}
+
+impl Artifact for World {
+    const KIND: &'static str = "world";
+    const EXTENSION: &'static str = "safetensors";
+    /// 5: with the ids that its row numbers stand for. 6: quit rules and uncertainties have the names of the settings.
+    const FORMAT: u32 = 6;
+    const NUMBERED: bool = true;
+
+    fn id_spaces(&self) -> IdSpaces {
+        self.ids.spaces()
+    }
+
+    fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
+        TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut file = TensorFile::new(&About {
+            rules: self.rules.clone(),
+            distances: self.distances.clone(),
+            diversity_penalty: self.diversity_penalty.clone(),
+        })?;
+        let Rewards::Dense(reward) = &self.rewards;
+        for (name, array) in [
+            ("reward", reward),
+            ("distance", &self.distance),
+            ("user_vectors", &self.user_vectors),
+            ("item_vectors", &self.item_vectors),
+        ] {
+            file.arrays.insert(name.to_owned(), array.clone());
+        }
+        for (name, array) in [
+            ("ensemble_std", &self.ensemble_std),
+            ("predicted_std", &self.predicted_std),
+            ("bonus", &self.bonus),
+            ("categories", &self.categories),
+        ] {
+            if let Some(array) = array {
+                file.arrays.insert(name.to_owned(), array.clone());
+            }
+        }
+        self.ids.write_into(&mut file);
+        file.write(path, Self::KIND, Self::FORMAT, &self.ids.spaces())
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
+        let About { rules, distances, diversity_penalty } = file.about()?;
+        let (reward, distance) = (file.take("reward")?, file.take("distance")?);
+        ensure!(reward.shape.len() == 2, "reward is {:?}, wanted users × items", reward.shape);
+        let vectors = [file.take("user_vectors")?, file.take("item_vectors")?];
+        let mut world = Self {
+            ensemble_std: file.arrays.remove("ensemble_std"),
+            predicted_std: file.arrays.remove("predicted_std"),
+            bonus: file.arrays.remove("bonus"),
+            diversity_penalty,
+            categories: file.arrays.remove("categories"),
+            distances,
+            ..Self::new(reward, distance, vectors, rules)
+        };
+        let (users, items) = (world.users(), world.items());
+        world.ids = Ids::read_from(&file, users, items)?;
+        ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
+        ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
+        ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
+        let fits =
+            |array: &Option<Array>, wanted: &dyn Fn(&[usize]) -> bool| array.as_ref().is_none_or(|a| wanted(&a.shape));
+        ensure!(fits(&world.ensemble_std, &|shape| shape == [users, items]), "ensemble_std is not {users} × {items}");
+        ensure!(fits(&world.predicted_std, &|shape| shape == [users, items]), "predicted_std is not {users} × {items}");
+        let places = items + 1;
+        ensure!(fits(&world.bonus, &|shape| shape == [places, places]), "bonus is not {places} × {places}");
+        ensure!(
+            fits(&world.categories, &|shape| shape.len() == 2 && shape[0] == items),
+            "categories are not of {items} items"
+        );
+        Ok(world)
+    }
+}
