@@ -19,6 +19,9 @@ use crate::nn::{MASKED_LOGIT, PolicyNetwork, policy_io};
 /// Queries per forward pass.
 const BATCH: usize = 256;
 
+/// Scores at once.
+const SCORES: usize = 1 << 24;
+
 /// Answers queries with the policy of a file.
 ///
 /// # Errors
@@ -40,7 +43,7 @@ pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
 
     let begun = Instant::now();
     let mut chosen = Vec::with_capacity(sessions.len());
-    for sessions in sessions.chunks(BATCH) {
+    for sessions in sessions.chunks(BATCH.min(SCORES / network.config().items.max(1)).max(1)) {
         let config = network.config();
         let mut observation = Observation { masking: exclude, ..Observation::unmasked(config.window) };
         for Session { user, history, rewards } in sessions {

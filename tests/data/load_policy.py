@@ -29,12 +29,21 @@ class Policy:
         self.user_ids, self.item_ids, self.titles = text("ids.users"), text("ids.items"), text("ids.titles")
         self.users, items = self.p["table.user_vectors"], self.p["table.item_vectors"].astype(np.float64)
         # Similarity of two items: by the difference of their ratings by all users.
-        metric = self.users.T.astype(np.float64) @ self.users / len(self.users)
-        gram = items @ metric @ items.T
-        square = np.maximum(np.diag(gram)[:, None] + np.diag(gram)[None, :] - 2 * gram, 0)
-        pairs = np.sort(square[np.tril_indices(len(items), -1)])
-        rank = min(int(len(pairs) * self.shape["similar_fraction"]), len(pairs) - 1)
-        self.similarity = np.exp(-((square / max(pairs[rank], 1e-12)) ** 4))
+        self.items, self.metric = items, self.users.T.astype(np.float64) @ self.users / len(self.users)
+        if "table.similarity_bandwidth" in self.p:  # of more than 8,192 items
+            self.bandwidth = float(self.p["table.similarity_bandwidth"][0])
+        else:
+            pairs = np.sort(np.concatenate([self.squares(item)[:item] for item in range(len(items))]))
+            rank = min(int(len(pairs) * self.shape["similar_fraction"]), len(pairs) - 1)
+            self.bandwidth = max(pairs[rank], 1e-12)
+
+    def squares(self, item):
+        """Mean squared difference of the ratings of `item` and of each item, by all users."""
+        difference = self.items - self.items[item]
+        return np.maximum(((difference @ self.metric) * difference).sum(1), 0)
+
+    def similar(self, item):
+        return np.exp(-((self.squares(item) / self.bandwidth) ** 4))
 
     def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
         """The best `count` items as (id, title, score), best first, for the user with that id after the items with those ids,
@@ -126,7 +135,7 @@ class Policy:
         shown, alike = np.zeros(items), np.zeros(items)
         for item in (item for item in recent if item < items):
             shown[item] += 1
-            alike += self.similarity[item]
+            alike += self.similar(item)
         logits = query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
         return logits + self.mask(masked)
 

@@ -32,7 +32,7 @@ pub use learned_reward::{Features, LearnedReward, TEXTS, last_steps};
 pub use next_candidates::next_candidates;
 pub use observation::{Observation, observe};
 pub use plan::{Plan, PlanAgent, planning_unsupported, plans};
-pub use policy_agent::{PolicyAgent, WithoutRepeats, sample, states, states_for_candidates};
+pub use policy_agent::{PolicyAgent, WithoutRepeats, states, states_for_candidates};
 pub use popular_cycle::PopularCycle;
 pub use popularity::{Popularity, USUAL_PRIOR};
 pub use text_embedding::embed_texts;

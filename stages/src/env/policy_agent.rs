@@ -1,14 +1,17 @@
 //! A trained policy as an agent.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::{Agent, Episodes, Observation, observe};
 use crate::artifact::PolicyFile;
 use crate::nn::sampled_softmax::Candidates;
 use crate::nn::state_batch::StateBatch;
-use crate::nn::{ActorCritic, PolicyNetwork, policy_io};
+use crate::nn::{ActorCritic, PolicyNetwork, TABLE_ITEMS, policy_io};
 
 /// States as the network takes them, without what the world masks: the one place where an observation becomes tensors.
 pub fn states(network: &dyn PolicyNetwork, observation: &Observation) -> Result<StateBatch> {
@@ -60,14 +63,35 @@ impl PolicyAgent<'_> {
     }
 }
 
+/// Scores that are worth a thread, and the fewest states with which a network is asked.
+const PART: usize = 1 << 13;
+const FEWEST: usize = 16;
+
+/// Scores of a part beyond today's tables, of which each thread holds several copies.
+const LARGEST_PART: usize = 1 << 20;
+
 impl PolicyAgent<'_> {
+    /// The threads share the states. What is chosen in a state depends on no other.
     fn choose(&self, observation: &Observation, draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let config = self.network.config();
-        let states = states(self.network, observation)?;
-        let logits = self.network.logits(&states)?.flatten_all()?.to_vec1::<f32>()?;
-        let rows = logits.chunks_exact(config.items);
-        Ok(rows.zip(draws).map(|(row, draw)| if self.sample { sample(row, draw) } else { best(row) }).collect())
+        let uniforms: Option<Vec<f64>> = self.sample.then(|| draws.iter_mut().map(|draw| draw.random()).collect());
+        let parts = parts(observation.len(), self.network.config().items, self.network.streams());
+        if parts.len() == 1 {
+            return self.network.choose(&states(self.network, observation)?, uniforms.as_deref());
+        }
+        let of_part = |rows: Range<usize>| -> Result<Vec<u32>> {
+            let uniforms = uniforms.as_ref().map(|uniforms| &uniforms[rows.clone()]);
+            let observation = observation.take(&rows.collect::<Vec<_>>());
+            self.network.choose(&states(self.network, &observation)?, uniforms)
+        };
+        Ok(parts.into_par_iter().map(of_part).collect::<Result<Vec<_>>>()?.concat())
     }
+}
+
+/// The states that a network is asked about at a time, as ranges of about equal length; all where it divides the work itself.
+fn parts(states: usize, items: usize, streams: bool) -> Vec<Range<usize>> {
+    let rows = if items > TABLE_ITEMS { LARGEST_PART / items } else { FEWEST.max(PART / items.max(1)) };
+    let count = if streams { 1 } else { (states / rows.max(1)).max(1) };
+    (0..count).map(|k| k * states / count..(k + 1) * states / count).collect()
 }
 
 impl Agent for PolicyAgent<'_> {
@@ -86,37 +110,12 @@ impl Agent for WithoutRepeats<'_> {
     }
 }
 
-/// The index of the largest value; the first of equals.
-fn best(row: &[f32]) -> u32 {
-    let mut best = 0;
-    for (k, &value) in row.iter().enumerate() {
-        if value > row[best] {
-            best = k;
-        }
-    }
-    best as u32
-}
-
-/// An index drawn from softmax(row), by inversion, with one draw.
-pub fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
-    let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = row.iter().map(|&x| f64::from((x - high).exp())).sum();
-    let mut left = draw.random::<f64>() * total;
-    for (k, &x) in row.iter().enumerate() {
-        left -= f64::from((x - high).exp());
-        if left < 0.0 {
-            return k as u32;
-        }
-    }
-    best(row)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::actor_critic::ActorCriticConfig;
-    use crate::nn::{ActorCritic, Encoder, rng};
+    use crate::nn::{ActorCritic, Encoder, Init, rng};
 
     #[test]
     fn a_policy_of_another_catalogue_is_refused_with_what_to_do() {
@@ -166,17 +165,60 @@ mod tests {
         assert_eq!(repeats(&WithoutRepeats(student())), 0);
     }
 
+    /// Parts of a batch have the bits of the whole, drawn and best, whatever the number of threads.
     #[test]
-    fn samples_follow_the_softmax() {
-        let row = [0.0, 2.0_f32.ln(), 5.0_f32.ln()];
-        let mut counts = [0; 3];
-        let mut draw = rng(&[1]);
-        for _ in 0..8000 {
-            counts[sample(&row, &mut draw) as usize] += 1;
+    fn threads_share_the_states_and_change_nothing() {
+        let mut world = cluster_world(&[1.0; 60], 5, 1, 9, 200);
+        let values = Init::new(3).normal(&[260, 60], 0.3).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        world.user_vectors.data.copy_from_slice(&values[..200 * 60]);
+        let config = ActorCriticConfig {
+            users: 200,
+            items: 300,
+            width: 60,
+            window: 3,
+            hidden_size: 33,
+            prior_scale: 1.0,
+            similarity_penalty: 1.0,
+            similar_fraction: 0.1,
+            encoder: Encoder::Window,
+        };
+        let network = ActorCritic::new(config, &world.user_vectors, &world.item_vectors, 1).unwrap();
+        for (count, sample) in [(200, true), (77, true), (57, false)] {
+            let mut seen = Observation::of(&world, 3);
+            for user in 0..count {
+                let items = [user % 300, (user * 7) % 300];
+                seen.push(user, &items[..user as usize % 3], &[1.0, 2.0][..user as usize % 3], 9, 300);
+            }
+            let whole = network.logits(&states(&network, &seen).unwrap()).unwrap().to_vec2::<f32>().unwrap();
+            let mut same = 0;
+            for rows in parts(count as usize, 300, false) {
+                let of_part = seen.take(&rows.clone().collect::<Vec<_>>());
+                let logits = network.logits(&states(&network, &of_part).unwrap()).unwrap().to_vec2::<f32>().unwrap();
+                same += usize::from(logits == whole[rows]);
+            }
+            assert_eq!(same, parts(count as usize, 300, false).len());
+            let of = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut draws: Vec<ChaCha8Rng> = (0..count).map(|k| rng(&[9, u64::from(k)])).collect();
+                let agent = PolicyAgent { network: &network, sample };
+                pool.install(|| agent.choose(&seen, &mut draws)).unwrap()
+            };
+            let mut draws: Vec<ChaCha8Rng> = (0..count).map(|k| rng(&[9, u64::from(k)])).collect();
+            let uniforms: Vec<f64> = draws.iter_mut().map(|draw| draw.random()).collect();
+            let alone = network.choose(&states(&network, &seen).unwrap(), sample.then_some(&uniforms[..])).unwrap();
+            assert!([1, 2, 16].map(of).iter().all(|found| *found == alone));
         }
-        for (count, expected) in counts.iter().zip([1000.0, 2000.0, 5000.0]) {
-            assert!((f64::from(*count) - expected).abs() < 150.0, "{counts:?}");
+    }
+
+    #[test]
+    fn parts_cover_all_states_and_none_is_a_single_one_of_many() {
+        for states in 0..200 {
+            for (items, streams) in [(3, false), (300, false), (1682, false), (13_864, false), (13_864, true)] {
+                let parts = parts(states, items, streams);
+                assert_eq!(parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..states).collect::<Vec<_>>());
+                assert!(states < 2 || parts.iter().all(|part| part.len() > 1), "{states} {items}");
+            }
         }
-        assert_eq!(best(&row), 2);
+        assert_eq!(parts(64, 1682, false).len(), 4);
     }
 }

@@ -28,6 +28,9 @@ use crate::nn::PolicyNetwork;
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
+
+/// Scores at once.
+const SCORES: usize = 1 << 24;
 /// The estimators in the order of the table.
 const ESTIMATORS: [&str; 5] = ["ips", "snips", "per_decision", "doubly_robust", "direct"];
 
@@ -327,8 +330,9 @@ impl Episodes {
         let window = network.config().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         let mut logged = Vec::with_capacity(self.log.user.len());
-        for begin in (0..self.log.user.len()).step_by(BATCH) {
-            let rows = begin..(begin + BATCH).min(self.log.user.len());
+        let batch = BATCH.min(SCORES / world.items().max(1)).max(1);
+        for begin in (0..self.log.user.len()).step_by(batch) {
+            let rows = begin..(begin + batch).min(self.log.user.len());
             let mut observation = Observation::of(world, window);
             for row in rows.clone() {
                 let past = row - self.turn[row]..row;

@@ -20,8 +20,8 @@ use crate::env::{Features, TEXTS, last_steps, states};
 use crate::nn::discriminator::{DiscriminatorBatch, DiscriminatorConfig};
 use crate::nn::loss::log_prob;
 use crate::nn::{
-    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, TrainingCheckpoints,
-    TrainingState, device, rng,
+    ActorCritic, Discriminator, DiscriminatorSettings, DiscriminatorTrainer, RewardForm, TABLE_ITEMS,
+    TrainingCheckpoints, TrainingState, device, rng,
 };
 use crate::rl::a2c::{Batch, Learner};
 use crate::rl::mixed_reward::mixed;
@@ -132,7 +132,7 @@ impl AdversarialTrainer<'_> {
         let settings = self.discriminator;
         let mut trainer = DiscriminatorTrainer::new(
             &device,
-            settings,
+            &DiscriminatorSettings { logit_clip: self.logit_clip(world.items()), ..settings.clone() },
             self.config(&features, config.network.window, world),
             self.seed,
         )?;
@@ -268,6 +268,13 @@ impl AdversarialTrainer<'_> {
         }
     }
 
+    /// The bound of |logit|. In AIRL's form the logit holds −log π, which is ln I where π is uniform over I items: 9.5 at 13,864. There the
+    /// bound is `logit_clip` + ln I for catalogues beyond [`TABLE_ITEMS`], so that it remains a bound of f.
+    fn logit_clip(&self, items: usize) -> f64 {
+        let clip = self.discriminator.logit_clip;
+        if self.discount.is_some() && items > TABLE_ITEMS { clip + (items as f64).ln() } else { clip }
+    }
+
     /// A caveat for readers of the reward.
     fn remark(&self, world: &World) -> Option<String> {
         world.users_may_quit().then(|| self.reward.confounds_length()).flatten().map(str::to_owned)
@@ -356,7 +363,11 @@ impl RunningVariance {
 
 /// log π(a|s) by the logits that sampling uses, `[S]`, detached from the graph.
 fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, actions: &[u32]) -> Result<Tensor> {
-    let logits = network.logits(&states(network, observation)?)?.detach();
+    let states = states(network, observation)?;
+    if network.streams() {
+        return Ok(network.action_log_prob(&states, actions)?.log_prob.detach());
+    }
+    let logits = network.logits(&states)?.detach();
     Ok(log_prob(&logits, &Tensor::from_slice(actions, actions.len(), logits.device())?)?)
 }
 
@@ -364,6 +375,14 @@ fn log_policy(network: &ActorCritic, observation: &crate::env::Observation, acti
 mod tests {
     use super::*;
     use crate::irl::Gail;
+
+    #[test]
+    fn a_uniform_policy_does_not_saturate_the_logit_of_a_large_catalogue() {
+        let (airl, gail) = (crate::irl::Airl::default(), Gail::default());
+        let of = |items: usize| [airl.trainer().logit_clip(items), gail.trainer().logit_clip(items)];
+        assert_eq!((of(300), of(TABLE_ITEMS)), ([10.0; 2], [10.0; 2]));
+        assert_eq!(of(13_864), [10.0 + 13_864.0_f64.ln(), 10.0]);
+    }
 
     #[test]
     fn equal_seeds_do_not_cancel() {

@@ -1,23 +1,31 @@
 //! The actor-critic network: an actor that scores all items of the catalogue in a state, and a critic.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
+use super::choice::choose;
 use super::encoder::{EncoderNet, History};
-use super::item_similarity::item_similarity;
-use super::kernels::{ActionScores, HeadInputs, embedding, output_layer};
+use super::item_similarity::ItemSimilarity;
+use super::kernels::{
+    ActionScores, HeadInputs, add_item_inputs, embedding, output_layer, streamed_choice, streamed_head,
+};
 use super::params::{to_array, to_tensor};
 use super::sampled_softmax::Candidates;
-use super::state_batch::StateBatch;
-use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params, check_ids};
+use super::state_batch::{OfItems, StateBatch};
+use super::states::FEATURE_SCALE;
+use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params};
 use crate::artifact::{Array, TensorFile};
 
-/// Scale of the similarity features: a unit of their weights is this many units of logit.
-const FEATURE_SCALE: f32 = 100.0;
+/// Scores of all items in all states of a batch beyond which they are refused: 256 MB, of which a learner holds about ten.
+const LARGEST_SCORES: usize = 1 << 26;
+
+/// σ² of the similarity in a file: for catalogues without a table, where it is estimated from drawn pairs.
+const BANDWIDTH: &str = "table.similarity_bandwidth";
 
 /// The configuration of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,8 +64,7 @@ pub struct ActorCritic {
     params: Params,
     user_vectors: Tensor,
     item_vectors: Tensor,
-    /// `[I, I]`, see [`item_similarity`].
-    similarity: Vec<f32>,
+    similarity: Arc<ItemSimilarity>,
     item_in: Embedding,
     item_out: Tensor,
     bias: Tensor,
@@ -93,6 +100,18 @@ impl ActorCritic {
         item_vectors: &Array,
         seed: u64,
     ) -> Result<Self> {
+        Self::with_bandwidth(device, config, user_vectors, item_vectors, seed, None)
+    }
+
+    /// The same, where σ² of the similarity may be known.
+    fn with_bandwidth(
+        device: &Device,
+        config: ActorCriticConfig,
+        user_vectors: &Array,
+        item_vectors: &Array,
+        seed: u64,
+        bandwidth: Option<f32>,
+    ) -> Result<Self> {
         ensure!(user_vectors.shape == [config.users, config.width], "user vectors are {:?}", user_vectors.shape);
         ensure!(item_vectors.shape == [config.items, config.width], "item vectors are {:?}", item_vectors.shape);
         let mut init = Init::new(seed);
@@ -105,7 +124,7 @@ impl ActorCritic {
         Ok(Self {
             encoding,
             user_vectors: to_tensor(user_vectors)?.to_device(device)?,
-            similarity: item_similarity(user_vectors, item_vectors, config.similar_fraction)?,
+            similarity: ItemSimilarity::shared(user_vectors, item_vectors, config.similar_fraction, bandwidth)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
@@ -117,77 +136,6 @@ impl ActorCritic {
             item_vectors: items,
             params,
             config,
-        })
-    }
-
-    /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for padding, their `rewards [B·W]`,
-    /// `progress [B]`.
-    pub fn states(&self, user: &[u32], recent: &[u32], rewards: &[f32], progress: &[f32]) -> Result<StateBatch> {
-        let items = self.config.items;
-        let similarity_features = |item: usize, row: &mut [f32]| {
-            row[2 * item] += FEATURE_SCALE;
-            let similarities = &self.similarity[item * items..][..items];
-            row.chunks_exact_mut(2)
-                .zip(similarities)
-                .for_each(|(pair, similarity)| pair[1] += FEATURE_SCALE * similarity);
-        };
-        self.build_states(user, recent, rewards, progress, items, similarity_features)
-    }
-
-    /// States for [`ActorCritic::sampled_log_prob`], with features and masks of these candidates only.
-    pub fn states_for_candidates(
-        &self,
-        user: &[u32],
-        recent: &[u32],
-        rewards: &[f32],
-        progress: &[f32],
-        candidates: &[u32],
-        action_mask: Tensor,
-    ) -> Result<StateBatch> {
-        let items = self.config.items;
-        check_ids("candidate", candidates, items)?;
-        let similarity_features = |item: usize, row: &mut [f32]| {
-            let similarities = &self.similarity[item * items..][..items];
-            for (pair, &candidate) in row.chunks_exact_mut(2).zip(candidates) {
-                pair[0] += if candidate as usize == item { FEATURE_SCALE } else { 0.0 };
-                pair[1] += FEATURE_SCALE * similarities[candidate as usize];
-            }
-        };
-        let states = self.build_states(user, recent, rewards, progress, candidates.len(), similarity_features)?;
-        Ok(StateBatch { action_mask: Some(action_mask.to_device(self.device())?), ..states })
-    }
-
-    /// States with features of `columns` items: `add_features(item, row)` adds those of a recent item to `row [columns, 2]`.
-    fn build_states(
-        &self,
-        user: &[u32],
-        recent: &[u32],
-        rewards: &[f32],
-        progress: &[f32],
-        columns: usize,
-        add_features: impl Fn(usize, &mut [f32]),
-    ) -> Result<StateBatch> {
-        let (batch, items, window) = (user.len(), self.config.items, self.config.window);
-        ensure!(recent.len() == batch * window, "{} recent items for {batch} states of {window}", recent.len());
-        ensure!(rewards.len() == batch * window, "{} rewards for {batch} states of {window}", rewards.len());
-        check_ids("user", user, self.config.users)?;
-        check_ids("item", recent, items + 1)?;
-        let mut similarity_features = vec![0.0_f32; 2 * batch * columns];
-        for (k, &item) in recent.iter().enumerate() {
-            if (item as usize) < items {
-                add_features(item as usize, &mut similarity_features[2 * (k / window) * columns..][..2 * columns]);
-            }
-        }
-        let device = self.device();
-        Ok(StateBatch {
-            user: Tensor::from_slice(user, batch, device)?,
-            recent: Tensor::from_slice(recent, (batch, window), device)?,
-            rewards: Tensor::from_slice(rewards, (batch, window), device)?,
-            mask: Tensor::from_iter(recent.iter().map(|&item| f32::from((item as usize) < items)), device)?
-                .reshape((batch, window))?,
-            progress: Tensor::from_slice(progress, (batch, 1), device)?,
-            similarity_features: Tensor::from_vec(similarity_features, (batch * columns, 2), device)?,
-            action_mask: None,
         })
     }
 
@@ -207,6 +155,11 @@ impl ActorCritic {
     #[must_use]
     pub fn config(&self) -> &ActorCriticConfig {
         &self.config
+    }
+
+    /// Of the items, by its frozen vectors.
+    pub(super) fn similarity(&self) -> &ItemSimilarity {
+        &self.similarity
     }
 
     /// v_u `[B, D]`, and the recent items' vectors `[B, W, D]`.
@@ -244,7 +197,7 @@ impl ActorCritic {
         Ok(ActorCriticOutput {
             logits: self.scores(states, users, inputs)?,
             values,
-            action_mask: states.action_mask.clone(),
+            action_mask: states.action_mask()?,
         })
     }
 
@@ -258,6 +211,12 @@ impl ActorCritic {
     pub fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         let (users, inputs) = self.inputs(states)?;
         self.scores(states, &users, &inputs)
+    }
+
+    /// Of each state the first item of the highest score, or with `uniforms [B]` in [0, 1) one drawn from π.
+    pub fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        let (users, inputs) = self.inputs(states)?;
+        self.choose_of(states, &users, &inputs, uniforms)
     }
 
     /// log π of `actions [B]` and the entropy: as [`action_log_prob`](super::action_log_prob()) of the logits, which are not stored.
@@ -280,12 +239,43 @@ impl ActorCritic {
         inputs: &Tensor,
         actions: &[u32],
     ) -> Result<ActionLogProb> {
-        let rest = Tensor::cat(&[&self.bias, &self.repeat_weight, &self.similarity_weight], 0)?;
-        let head_inputs =
-            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
         let query = self.query(users, inputs)?;
-        let ActionScores { log_prob, entropy, .. } = output_layer(&query, &self.item_out, &rest, head_inputs, actions)?;
+        let scores = match &states.of_items {
+            OfItems::Dense { similarity_features, action_mask } => {
+                let head_inputs = HeadInputs { features: Some(similarity_features), action_mask: action_mask.as_ref() };
+                output_layer(&query, &self.item_out, &self.rest()?, head_inputs, actions)?
+            }
+            OfItems::Lists(of_items) => streamed_head(&query, &self.item_out, &self.rest()?, of_items, actions)?,
+        };
+        let ActionScores { log_prob, entropy, .. } = scores;
         Ok(ActionLogProb { log_prob, entropy })
+    }
+
+    /// Of each state the first item of the highest score, or one drawn from π by a uniform number in [0, 1).
+    pub(super) fn choose_of(
+        &self,
+        states: &StateBatch,
+        users: &Tensor,
+        inputs: &Tensor,
+        uniforms: Option<&[f64]>,
+    ) -> Result<Vec<u32>> {
+        match &states.of_items {
+            OfItems::Dense { .. } => choose(&self.scores(states, users, inputs)?, uniforms),
+            OfItems::Lists(of_items) => {
+                Ok(streamed_choice(&self.query(users, inputs)?, &self.item_out, &self.rest()?, of_items, uniforms)?)
+            }
+        }
+    }
+
+    /// Whether log π and choices need no scores of all items at once.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.device().is_cpu() && self.similarity.vectors().is_some()
+    }
+
+    /// The bias and the weights of what was shown and of what is similar, `[I + 2]`.
+    fn rest(&self) -> candle_core::Result<Tensor> {
+        Tensor::cat(&[&self.bias, &self.repeat_weight, &self.similarity_weight], 0)
     }
 
     /// log π̂ `[B]` of the positives by a sampled softmax, see [`sampled_softmax`](super::sampled_softmax). It reads, and has gradients of, only
@@ -296,8 +286,10 @@ impl ActorCritic {
         let (weight, bias) = (embedding(&self.item_out, &items)?, embedding(&self.bias, &items)?);
         let bias = (bias - candidates.log_proposal.to_device(self.device())?)?;
         let rest = Tensor::cat(&[&bias, &self.repeat_weight, &self.similarity_weight], 0)?;
-        let head_inputs =
-            HeadInputs { features: Some(&states.similarity_features), action_mask: states.action_mask.as_ref() };
+        let OfItems::Dense { similarity_features, action_mask } = &states.of_items else {
+            anyhow::bail!("a sampled softmax takes states of its candidates")
+        };
+        let head_inputs = HeadInputs { features: Some(similarity_features), action_mask: action_mask.as_ref() };
         Ok(output_layer(&self.query(&users, &inputs)?, &weight, &rest, head_inputs, &candidates.target_columns())?
             .log_prob)
     }
@@ -308,12 +300,24 @@ impl ActorCritic {
     }
 
     pub(super) fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+        let (batch, items) = (states.user.dim(0)?, self.config.items);
+        ensure!(
+            self.similarity.vectors().is_none() || batch * items <= LARGEST_SCORES,
+            "the scores of all {items} items in {batch} states at once are {:.1} GB, of which a learner holds about ten\nhelp: take a \
+             smaller `batch_size` or `episodes_per_update`, or a learner that needs no score of every item at once, such as rl.bc, \
+             rl.a2c, rl.ppo or rl.reinforce without `kl`",
+            (batch * items) as f64 * 4e-9
+        );
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
-        let similarity_features = states
-            .similarity_features
-            .matmul(&Tensor::cat(&[&self.repeat_weight, &self.similarity_weight], 0)?.unsqueeze(1)?)?;
-        let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
-        Ok(states.mask_logits(&scores)?)
+        let weights = Tensor::cat(&[&self.repeat_weight, &self.similarity_weight], 0)?;
+        match &states.of_items {
+            OfItems::Dense { similarity_features, .. } => {
+                let similarity_features = similarity_features.matmul(&weights.unsqueeze(1)?)?;
+                let scores = (&scores + similarity_features.reshape(scores.shape())?)?;
+                Ok(states.mask_logits(&scores)?)
+            }
+            OfItems::Lists(of_items) => Ok(add_item_inputs(&scores, &weights, of_items)?),
+        }
     }
 
     /// The network as a file's content, with the frozen tables, so that the file is self-contained.
@@ -322,6 +326,9 @@ impl ActorCritic {
         file.arrays = self.params.export()?;
         file.arrays.insert("table.user_vectors".to_owned(), to_array(&self.user_vectors)?);
         file.arrays.insert("table.item_vectors".to_owned(), to_array(&self.item_vectors)?);
+        if let Some(vectors) = self.similarity.vectors() {
+            file.arrays.insert(BANDWIDTH.to_owned(), Array::new(&[1], vec![vectors.bandwidth()]));
+        }
         Ok(file)
     }
 
@@ -336,7 +343,8 @@ impl ActorCritic {
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
         let users = arrays.remove("table.user_vectors").unwrap_or_default();
         let items = arrays.remove("table.item_vectors").unwrap_or_default();
-        let network = Self::new_on(device, config, &users, &items, 0)?;
+        let bandwidth = arrays.remove(BANDWIDTH).and_then(|array| array.data.first().copied());
+        let network = Self::with_bandwidth(device, config, &users, &items, 0, bandwidth)?;
         network.params.import(&arrays)?;
         Ok(network)
     }
@@ -381,16 +389,6 @@ mod tests {
             Encoder::Sasrec(SasRec { hidden_size: 4, ..SasRec::default() }),
             Encoder::Caser(Caser::default()),
         ]
-    }
-
-    #[test]
-    fn similarity_agrees_with_hand_computed_values() {
-        // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
-        let network = small(Encoder::Window);
-        let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
-        for (found, wanted) in network.similarity.iter().zip(expected) {
-            assert!((found - wanted).abs() < 1e-6, "{:?}", network.similarity);
-        }
     }
 
     #[test]

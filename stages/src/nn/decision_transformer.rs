@@ -180,6 +180,13 @@ impl PolicyNetwork for DecisionTransformer {
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits_for(states, &self.asked(states)?)
     }
+    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        let (users, inputs) = self.inputs(states, &self.asked(states)?)?;
+        self.backbone.choose_of(states, &users, &inputs, uniforms)
+    }
+    fn streams(&self) -> bool {
+        self.backbone.streams()
+    }
 }
 
 /// How long ago each token was: returns, states and actions of the present turn and the W before it, the present first.

@@ -22,7 +22,8 @@ pub struct DiscriminatorSettings {
     /// Label smoothing ε in [0, ½): targets are 1 − ε and ε instead of 1 and 0. With 0 the optimum is the exact density ratio, which
     /// a small sample seldom supports.
     pub label_smoothing: f64,
-    /// Bound of |logit| where a reward or a weight is computed from it; the loss uses unclipped logits.
+    /// Bound of |logit| where a reward or a weight is computed from it; the loss uses unclipped logits. `irl.airl` adds ln I for catalogues
+    /// of I items beyond 8,192, because its logit holds −log π, which is ln I for a uniform policy.
     pub logit_clip: f64,
     /// Units of a hidden layer.
     pub hidden_size: usize,

@@ -1,27 +1,125 @@
 //! Similarity of items by a policy's vectors.
+//!
+//! exp(−(δ/σ)⁸), where δ is the root mean square difference of two items' ratings by all users (`users [U, D]`, `items [I, D]`), and σ
+//! the distance below which the share `share` of all pairs lies. The power 8 makes it nearly a step; a Gaussian also penalises good
+//! items just beyond σ. Catalogues up to [`TABLE_ITEMS`] hold a table, larger ones compute it from vectors when it is needed.
 
-use anyhow::Result;
+use std::sync::{Arc, Mutex, Weak};
+
+use anyhow::{Result, anyhow};
 use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 
 use super::params::to_tensor;
+use super::similarity_vectors::SimilarityVectors;
 use crate::artifact::Array;
 
-/// Similarity of two items: exp(−(δ/σ)⁸), `[I, I]`, where δ is the root mean square difference of their ratings by all users
-/// (`users [U, D]`, `items [I, D]`) and σ the distance below which the share `share` of all pairs lies. The power 8 makes it nearly a
-/// step; a Gaussian also penalises good items just beyond σ.
-pub fn item_similarity(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
+/// Items of the largest catalogue with a table (256 MB), and with dense inputs of the output layer.
+pub const TABLE_ITEMS: usize = 8192;
+
+/// The similarity of all pairs of items.
+pub enum ItemSimilarity {
+    /// `[I, I]`.
+    Table(Vec<f32>),
+    /// Computed when needed.
+    Vectors(SimilarityVectors),
+}
+
+/// What is alive, by a hash of what it was made from.
+static SHARED: Mutex<Vec<(blake3::Hash, Weak<ItemSimilarity>)>> = Mutex::new(Vec::new());
+
+impl ItemSimilarity {
+    /// From vectors of users and items. Networks with equal vectors share one: those of a learner are up to five. `bandwidth` is σ², where
+    /// a file tells it.
+    ///
+    /// # Errors
+    /// When the widths of the vectors differ.
+    pub fn shared(users: &Array, items: &Array, share: f64, bandwidth: Option<f32>) -> Result<Arc<Self>> {
+        let key = key(users, items, share, bandwidth);
+        // It is not locked while it computes: the pool may run another training on this thread meanwhile.
+        let locked = || SHARED.lock().map_err(|_| anyhow!("a thread panicked while it shared similarities"));
+        let found = |all: &[(blake3::Hash, Weak<Self>)]| {
+            all.iter().find(|(other, _)| *other == key).and_then(|(_, shared)| shared.upgrade())
+        };
+        if let Some(shared) = found(&locked()?) {
+            return Ok(shared);
+        }
+        let new = Arc::new(match items.shape[0] <= TABLE_ITEMS {
+            true => Self::Table(table(users, items, share)?),
+            false => Self::Vectors(SimilarityVectors::new(users, items, share, bandwidth)?),
+        });
+        let mut all = locked()?;
+        if let Some(shared) = found(&all) {
+            return Ok(shared);
+        }
+        all.retain(|(_, shared)| shared.strong_count() > 0);
+        all.push((key, Arc::downgrade(&new)));
+        Ok(new)
+    }
+
+    /// The vectors of a catalogue without a table.
+    #[must_use]
+    pub fn vectors(&self) -> Option<&SimilarityVectors> {
+        match self {
+            Self::Table(_) => None,
+            Self::Vectors(vectors) => Some(vectors),
+        }
+    }
+}
+
+fn key(users: &Array, items: &Array, share: f64, bandwidth: Option<f32>) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for array in [users, items] {
+        for size in &array.shape {
+            hasher.update(&size.to_le_bytes());
+        }
+        for numbers in array.data.chunks(1 << 14) {
+            hasher.update(&numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    hasher.update(&share.to_le_bytes()).update(&bandwidth.unwrap_or(-1.0).to_le_bytes()).finalize()
+}
+
+/// `[I, I]`.
+fn table(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
     let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
     let (users, items) = (wide(users)?, wide(items)?);
     let count = items.dim(0)?;
     let metric = (users.t()?.matmul(&users)? / users.dim(0)? as f64)?;
     let gram: Vec<f64> = items.matmul(&metric)?.matmul(&items.t()?)?.flatten_all()?.to_vec1()?;
     let square = |i: usize, j: usize| (gram[i * count + i] + gram[j * count + j] - 2.0 * gram[i * count + j]).max(0.0);
-    let mut pairs: Vec<f64> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| square(i, j)).collect();
+    let lower = (0..count).into_par_iter().flat_map_iter(|i| (0..i).map(move |j| (i, j)));
+    let mut pairs: Vec<f64> = lower.map(|(i, j)| square(i, j)).collect();
     if pairs.is_empty() {
         return Ok(vec![1.0; count * count]);
     }
-    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-    let bandwidth = pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12);
+    let bandwidth = quantile(&mut pairs, share);
     let similarity = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
-    Ok((0..count * count).map(similarity).collect())
+    Ok((0..count * count).into_par_iter().map(similarity).collect())
+}
+
+/// The squared distance below which the share `share` of `pairs` lies, of which there is at least one.
+pub(super) fn quantile(pairs: &mut [f64], share: f64) -> f64 {
+    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
+    pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_vectors_share_one_and_others_do_not() {
+        let users = Array::new(&[2, 2], vec![1.0, 0.5, -0.5, 2.0]);
+        let items = Array::new(&[3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
+        let of = |share: f64| ItemSimilarity::shared(&users, &items, share, None).unwrap();
+        let (one, again, other) = (of(0.5), of(0.5), of(0.25));
+        assert!(Arc::ptr_eq(&one, &again) && !Arc::ptr_eq(&one, &other));
+        let ItemSimilarity::Table(values) = &*one else { panic!("a small catalogue has a table") };
+        // Answers of the two users to items 0, 1, 2: (1, −½), (½, 2), (¾, ¾); squared differences 3.25, 13/16, 13/16.
+        let expected = [1.0, (-256.0_f32).exp(), (-1.0_f32).exp()];
+        for (found, wanted) in values.iter().zip(expected) {
+            assert!((found - wanted).abs() < 1e-6, "{values:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::ActorCritic;
 use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
+use super::choice::choose;
 use super::decision_transformer::{DecisionTransformer, Returns};
 use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;
@@ -22,6 +23,16 @@ pub trait PolicyNetwork: Send + Sync {
 
     /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item is masked.
     fn logits(&self, states: &StateBatch) -> Result<Tensor>;
+
+    /// Of each state the first item of the highest score, or with `uniforms [B]` in [0, 1) one drawn from the softmax of the scores.
+    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        choose(&self.logits(states)?, uniforms)
+    }
+
+    /// Whether [`choose`](Self::choose) needs no scores of all items at once.
+    fn streams(&self) -> bool {
+        false
+    }
 
     /// The configuration of its backbone.
     fn config(&self) -> &ActorCriticConfig {
@@ -36,6 +47,12 @@ impl PolicyNetwork for ActorCritic {
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits(states)
     }
+    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        self.choose(states, uniforms)
+    }
+    fn streams(&self) -> bool {
+        self.streams()
+    }
 }
 
 impl PolicyNetwork for Box<dyn PolicyNetwork> {
@@ -44,6 +61,12 @@ impl PolicyNetwork for Box<dyn PolicyNetwork> {
     }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.as_ref().logits(states)
+    }
+    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        self.as_ref().choose(states, uniforms)
+    }
+    fn streams(&self) -> bool {
+        self.as_ref().streams()
     }
 }
 

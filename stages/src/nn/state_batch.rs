@@ -1,9 +1,12 @@
 //! Batches of states as tensors, with their action masks.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::MASKED_LOGIT;
+use super::kernels::ItemInputs;
 
 /// A batch of B states as tensors; made by [`ActorCritic::states`](super::ActorCritic::states).
 pub struct StateBatch {
@@ -17,11 +20,23 @@ pub struct StateBatch {
     pub(super) mask: Tensor,
     /// `[B, 1]` of f32: turns played over the horizon.
     pub(super) progress: Tensor,
-    /// `[B·I, 2]` of f32, scaled by 100: the count of the item in `recent`, and the sum of its similarities to `recent` (see
-    /// `item_similarity`). One table, so that one product weighs both.
-    pub(super) similarity_features: Tensor,
-    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may. See [`StateBatch::mask_actions`].
-    pub(super) action_mask: Option<Tensor>,
+    /// What the output layer reads of each item in each state.
+    pub(super) of_items: OfItems,
+}
+
+/// What is known of each item in a state: whether and how often it is in `recent`, how similar it is to `recent` (see `item_similarity`),
+/// and whether it may be shown (see [`StateBatch::mask_actions`]).
+pub(super) enum OfItems {
+    /// As tensors.
+    Dense {
+        /// `[B·I, 2]` of f32, scaled by 100: the count of the item in `recent`, and the sum of its similarities to `recent`. One table, so
+        /// that one product weighs both.
+        similarity_features: Tensor,
+        /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may.
+        action_mask: Option<Tensor>,
+    },
+    /// As lists of the items that differ from most.
+    Lists(Arc<ItemInputs>),
 }
 
 impl StateBatch {
@@ -32,30 +47,67 @@ impl StateBatch {
     /// On a row or an item out of range, and where a state would have no item left.
     pub fn mask_actions(&mut self, forbidden: impl IntoIterator<Item = (usize, u32)>) -> Result<()> {
         let batch = self.user.dim(0)?;
-        let items = self.similarity_features.dim(0)? / batch.max(1);
-        let mut allowed = vec![1.0_f32; batch * items];
-        for (row, item) in forbidden {
+        let items = match &self.of_items {
+            OfItems::Dense { similarity_features, .. } => similarity_features.dim(0)? / batch.max(1),
+            OfItems::Lists(inputs) => inputs.items(),
+        };
+        let check = |row: usize, item: u32| {
             ensure!(
                 row < batch && (item as usize) < items,
                 "item {item} cannot be masked in state {row}: there are {items} items and {batch} states"
             );
-            allowed[row * items + item as usize] = 0.0;
-        }
-        let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
+            Ok(())
+        };
+        let stuck = match &mut self.of_items {
+            OfItems::Dense { action_mask, .. } => {
+                let mut allowed = vec![1.0_f32; batch * items];
+                for (row, item) in forbidden {
+                    check(row, item)?;
+                    allowed[row * items + item as usize] = 0.0;
+                }
+                let stuck = allowed.chunks_exact(items.max(1)).position(|row| row.iter().all(|&a| a == 0.0));
+                *action_mask = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
+                stuck
+            }
+            OfItems::Lists(inputs) => {
+                let mut masked = vec![vec![]; batch];
+                for (row, item) in forbidden {
+                    check(row, item)?;
+                    masked[row].push(item);
+                }
+                for masked in &mut masked {
+                    masked.sort_unstable();
+                    masked.dedup();
+                }
+                let stuck = masked.iter().position(|masked| masked.len() == items);
+                *inputs = Arc::new(inputs.with_masks(masked));
+                stuck
+            }
+        };
         ensure!(
             stuck.is_none(),
             "state {} has none of {items} items left to show\nhelp: lower `simulator.horizon` below the size of the catalogue, or \
              take `simulator.repeats: allowed`",
             stuck.unwrap_or(0)
         );
-        self.action_mask = Some(Tensor::from_vec(allowed, (batch, items), self.user.device())?);
         Ok(())
+    }
+
+    /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may.
+    pub(super) fn action_mask(&self) -> candle_core::Result<Option<Tensor>> {
+        match &self.of_items {
+            OfItems::Dense { action_mask, .. } => Ok(action_mask.clone()),
+            OfItems::Lists(inputs) => {
+                let shape = (inputs.rows(), inputs.items());
+                inputs.action_mask().map(|allowed| Tensor::from_vec(allowed, shape, &Device::Cpu)).transpose()
+            }
+        }
     }
 
     /// `scores [B, I]`, with [`MASKED_LOGIT`] added where an item is masked.
     pub(super) fn mask_logits(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
-        match &self.action_mask {
-            Some(allowed) => mask_logits(scores, allowed),
+        match self.action_mask()? {
+            Some(allowed) => mask_logits(scores, &allowed),
             None => Ok(scores.clone()),
         }
     }

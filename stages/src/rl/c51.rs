@@ -76,6 +76,9 @@ learner_settings! {
     }
 }
 
+/// Items of the largest catalogue: each has a distribution of its own over the atoms.
+const LARGEST_CATALOGUE: usize = 20_000;
+
 impl Stage for C51 {
     const KIND: &'static str = "rl.c51";
     /// 1: first.
@@ -118,6 +121,13 @@ impl Stage for C51 {
 
     fn run(&self, inputs: Online, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
+        ensure!(
+            world.items() <= LARGEST_CATALOGUE,
+            "the distributions of {} items have {:.1} GB of parameters, and training holds five copies\nhelp: take rl.dqn, which has one \
+             number for an item, or at most {LARGEST_CATALOGUE} items",
+            world.items(),
+            (world.items() * self.n_atoms * (self.network.hidden_size + 1)) as f64 * 4e-9
+        );
         let device = device::of(cx)?;
         let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
         let build = || match start.init() {

@@ -296,7 +296,7 @@ impl<'a> Learner<'a> {
         if rows.is_empty() {
             return Ok(vec![]);
         }
-        let values = self.network.forward(&states(&self.network, &self.after.take(rows))?)?.values;
+        let values = self.network.values(&states(&self.network, &self.after.take(rows))?)?;
         Ok(values.to_vec1::<f32>()?.into_iter().map(|v| v * self.value_unit as f32).collect())
     }
 }

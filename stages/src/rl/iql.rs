@@ -125,7 +125,7 @@ impl PolicyLearner for Learner<'_> {
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
         let actions = transitions.actions_on(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
-        let next_values = self.policy.forward(&states(&self.policy, &transitions.next)?)?.values;
+        let next_values = self.policy.values(&states(&self.policy, &transitions.next)?)?;
         let targets = transitions.td_target(&(next_values * unit)?)?;
         let q_target = gather_q(&self.values.target(&transitions.now)?.q, &actions)?.detach();
         let observed = states(&self.policy, &transitions.now)?;

@@ -14,8 +14,8 @@ use super::kl_config::KlConfig;
 use super::learner::UpdateMetrics;
 use super::q_values::expected_q;
 use crate::artifact::{PolicyFile, World};
-use crate::env::{Agent, Episodes, Observation, PolicyAgent, observe, sample, states};
-use crate::nn::{ActorCritic, PolicyNetwork, action_log_prob};
+use crate::env::{Agent, Episodes, Observation, PolicyAgent, observe, states};
+use crate::nn::{ActorCritic, PolicyNetwork, action_log_prob, sample};
 
 /// A frozen policy.
 pub struct Reference {

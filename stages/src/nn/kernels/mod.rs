@@ -14,6 +14,7 @@ mod expected_returns;
 mod float;
 mod gathered_log_softmax;
 mod gru;
+mod item_inputs;
 mod layer_norm;
 mod linear;
 mod masked_mean;
@@ -24,6 +25,8 @@ mod param_grads;
 pub mod reference;
 mod simd;
 mod softplus;
+mod streamed_choice;
+mod streamed_head;
 
 pub use adam::{Moments, Rates, Step, sum_of_squares};
 pub use embedding::{embedding, gather_two};
@@ -31,6 +34,7 @@ pub use expected_returns::{Atoms, expected_returns};
 pub use float::{Float, contiguous, with_slices};
 pub use gathered_log_softmax::{GatheredLogSoftmax, gathered_log_softmax, row_max};
 pub use gru::gru;
+pub use item_inputs::{ITEM_BLOCK, ItemInputs, SimilarItems, add_item_inputs};
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, chain, linear};
 pub use masked_mean::masked_mean;
@@ -39,6 +43,8 @@ pub use output_layer::{ActionScores, HeadInputs, output_layer, softmax_sums};
 pub use param_grads::{Gradient, collect_param_grads};
 pub use simd::{LANES, PART, with_simd};
 pub use softplus::softplus;
+pub use streamed_choice::streamed_choice;
+pub use streamed_head::streamed_head;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,403 @@
+//! The output layer over a catalogue of any size with its exact softmax, block by block of items.
+//!
+//! Scores of a few states and [`ITEM_BLOCK`] items exist at a time. The forward pass keeps the largest score and the sums of each block
+//! and merges them (an online log-sum-exp); the backward pass computes the scores again, block by block, with their gradients, as Cut
+//! Cross-Entropy does (Wijmans et al. 2024, arXiv 2411.09009; its filter of small gradients is left out). So B states take memory of
+//! B·I/1024 numbers instead of B·I, and every item has its exact share. Blocks are summed in their order, on any number of threads.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::gathered_log_softmax::row_max;
+use super::item_inputs::{ITEM_BLOCK, ItemInputs};
+use super::matmul::{Matrix, matmul_into};
+use super::output_layer::softmax_sums;
+use super::param_grads::route_grad;
+use super::{ActionScores, Float, contiguous, with_simd, with_slices};
+
+/// States of a tile of scores, which stays in a core's cache.
+pub(super) const TILE_ROWS: usize = 64;
+
+/// Blocks of items whose gradients of the states are held at a time.
+const WAVE: usize = 32;
+
+/// As [`output_layer`](super::output_layer()) with `inputs` in place of features and masks: scores = x·Wᵀ + b + inputs, of `x [B, K]`,
+/// `weight [A, K]`, `rest [A + 2]` of b and the weights of what was shown and of what is similar, and the actions `items [B]`.
+///
+/// # Errors
+/// When the shapes do not fit, an item is out of range, or the tensors are not on the CPU.
+pub fn streamed_head(
+    x: &Tensor,
+    weight: &Tensor,
+    rest: &Tensor,
+    inputs: &Arc<ItemInputs>,
+    items: &[u32],
+) -> Result<ActionScores> {
+    check(x, weight, rest, inputs)?;
+    if items.len() != inputs.rows() || items.iter().any(|&item| item as usize >= inputs.items()) {
+        candle_core::bail!("{} items for {} states of {}, or one beyond", items.len(), inputs.rows(), inputs.items());
+    }
+    let op = StreamedHead { inputs: inputs.clone(), actions: items.to_vec() };
+    let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, op)?;
+    let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
+    Ok(ActionScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)? })
+}
+
+/// # Errors
+/// When the shapes do not fit.
+pub(super) fn check(x: &Tensor, weight: &Tensor, rest: &Tensor, inputs: &ItemInputs) -> Result<()> {
+    let ((rows, inner), (width, read)) = (x.dims2()?, weight.dims2()?);
+    if inner != read || rows != inputs.rows() || width != inputs.items() || rest.dims() != [width + 2] {
+        let (states, items) = (inputs.rows(), inputs.items());
+        candle_core::bail!("{rows} × {inner} and {width} × {read} for {states} states of {items} items");
+    }
+    Ok(())
+}
+
+/// What scores are made of.
+pub(super) struct Head<'s, T> {
+    /// `[B, K]`.
+    x: &'s [T],
+    /// `[A, K]`.
+    weight: &'s [T],
+    /// `[A]`.
+    bias: &'s [T],
+    /// Of what was shown, and of what is similar.
+    of_inputs: [T; 2],
+    inputs: &'s ItemInputs,
+    inner: usize,
+}
+
+impl<'s, T: Float> Head<'s, T> {
+    /// From `[x, weight, rest]`.
+    pub fn new([x, weight, rest]: [&'s [T]; 3], inputs: &'s ItemInputs) -> Self {
+        let (bias, of_inputs) = rest.split_at(inputs.items());
+        let inner = weight.len() / inputs.items().max(1);
+        Self { x, weight, bias, of_inputs: [of_inputs[0], of_inputs[1]], inputs, inner }
+    }
+
+    /// How many blocks the items are.
+    pub fn blocks(&self) -> usize {
+        self.inputs.items().div_ceil(ITEM_BLOCK)
+    }
+
+    pub fn items(&self, block: usize) -> Range<usize> {
+        block * ITEM_BLOCK..((block + 1) * ITEM_BLOCK).min(self.inputs.items())
+    }
+
+    fn states(&self, rows: &Range<usize>) -> Result<Matrix<'s, T>> {
+        Matrix::new(&self.x[rows.start * self.inner..rows.end * self.inner], rows.len(), self.inner)
+    }
+
+    fn vectors(&self, items: &Range<usize>) -> Result<Matrix<'s, T>> {
+        Matrix::new(&self.weight[items.start * self.inner..items.end * self.inner], items.len(), self.inner)
+    }
+
+    /// The scores of `rows` and a block, in `out`.
+    pub fn tile(&self, rows: Range<usize>, block: usize, out: &mut Vec<T>) -> Result<()> {
+        let items = self.items(block);
+        out.resize(rows.len() * items.len(), T::zero());
+        matmul_into(self.states(&rows)?, self.vectors(&items)?.t(), out)?;
+        for (row, scores) in rows.zip(out.chunks_exact_mut(items.len())) {
+            with_simd(
+                #[inline(always)]
+                || scores.iter_mut().zip(&self.bias[items.clone()]).for_each(|(z, &b)| *z += b),
+            );
+            self.inputs.add(row, block, self.of_inputs, scores);
+        }
+        Ok(())
+    }
+
+    /// What `of_row(row, block, scores)` gives of each state and block, `[B, blocks]`; tiles are shared by the threads.
+    pub fn each<R: Send + Copy>(&self, of_row: impl Fn(usize, usize, &[T]) -> R + Sync) -> Result<Vec<R>> {
+        let (rows, blocks) = (self.inputs.rows(), self.blocks());
+        let tiles = rows.div_ceil(TILE_ROWS) * blocks;
+        let tile = |scores: &mut Vec<T>, at: usize| -> Result<Vec<R>> {
+            let (first, block) = (at / blocks * TILE_ROWS, at % blocks);
+            let rows = first..(first + TILE_ROWS).min(rows);
+            self.tile(rows.clone(), block, scores)?;
+            Ok(rows.zip(scores.chunks_exact(self.items(block).len())).map(|(row, z)| of_row(row, block, z)).collect())
+        };
+        let found: Vec<Vec<R>> = (0..tiles).into_par_iter().map_init(Vec::new, tile).collect::<Result<_>>()?;
+        let of = |row: usize, block: usize| found[row / TILE_ROWS * blocks + block][row % TILE_ROWS];
+        Ok((0..rows).flat_map(|row| (0..blocks).map(move |block| (row, block))).map(|(r, b)| of(r, b)).collect())
+    }
+}
+
+/// The largest score of a block or of several, Σ e^(z−m), Σ (z−m)·e^(z−m).
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub high: f64,
+    pub sum: f64,
+    mean: f64,
+}
+
+impl Sums {
+    pub fn of<T: Float>(z: &[T]) -> Self {
+        let (high, [sum, mean]) = with_simd(
+            #[inline(always)]
+            || {
+                let high = row_max(z);
+                (high, softmax_sums(z, high))
+            },
+        );
+        Self { high: high.widen(), sum: sum.widen(), mean: mean.widen() }
+    }
+
+    /// Of both: with d = m − m′, Σ (z−m′)·e^(z−m′) = e^d·(Σ (z−m)·e^(z−m) + d·Σ e^(z−m)).
+    pub fn with(self, other: Self) -> Self {
+        let high = self.high.max(other.high);
+        let to = |part: Self| {
+            let below = part.high - high;
+            [part.sum * below.exp(), (part.mean + below * part.sum) * below.exp()]
+        };
+        let ([a, b], [c, d]) = (to(self), to(other));
+        Self { high, sum: a + c, mean: b + d }
+    }
+}
+
+struct StreamedHead {
+    inputs: Arc<ItemInputs>,
+    actions: Vec<u32>,
+}
+
+impl CustomOp3 for StreamedHead {
+    fn name(&self) -> &'static str {
+        "streamed-head"
+    }
+
+    /// → `[4, B]`: the logit, log π, H and log-sum-exp.
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        rest: &CpuStorage,
+        rest_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (storages, layouts) = ([x, weight, rest], [x_layout, weight_layout, rest_layout]);
+        let found = match x {
+            CpuStorage::F64(_) => self.forward::<f64>(storages, layouts)?,
+            _ => self.forward::<f32>(storages, layouts)?,
+        };
+        Ok((found, Shape::from((4, self.actions.len()))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        rest: &Tensor,
+        found: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [of_x, of_weight, of_rest] = match x.dtype() {
+            DType::F64 => self.backward::<f64>([x, weight, rest, found, gradient])?,
+            _ => self.backward::<f32>([x, weight, rest, found, gradient])?,
+        };
+        Ok((Some(of_x), route_grad(weight, of_weight)?, route_grad(rest, of_rest)?))
+    }
+}
+
+impl StreamedHead {
+    fn forward<T: Float>(&self, storages: [&CpuStorage; 3], layouts: [&Layout; 3]) -> Result<CpuStorage> {
+        let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
+        let head = Head::new([of(0)?, of(1)?, of(2)?], &self.inputs);
+        let parts = head.each(|row, block, z| {
+            let action = self.actions[row] as usize;
+            let logit = if action / ITEM_BLOCK == block { z[action % ITEM_BLOCK] } else { T::zero() };
+            (Sums::of(z), logit)
+        })?;
+        let row = |(parts, &action): (&[(Sums, T)], &u32)| {
+            let all = parts.iter().map(|part| part.0).reduce(Sums::with).unwrap_or_else(|| Sums::of(&[T::zero()]));
+            let logit = parts[action as usize / ITEM_BLOCK].1;
+            let log = all.sum.ln();
+            [logit.widen(), logit.widen() - all.high - log, log - all.mean / all.sum, all.high + log].map(T::from_f64)
+        };
+        let rows: Vec<[T; 4]> = parts.chunks_exact(head.blocks().max(1)).zip(&self.actions).map(row).collect();
+        Ok(T::to_cpu_storage_owned((0..4).flat_map(|k| rows.iter().map(move |row| row[k])).collect()))
+    }
+
+    /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
+    fn backward<T: Float>(&self, tensors: [&Tensor; 5]) -> Result<[Tensor; 3]> {
+        let ([of_x, of_weight, of_rest], device) = (
+            with_slices::<T, _, 5>(tensors, |[x, weight, rest, found, gradient]| {
+                self.gradients(&Head::new([x, weight, rest], &self.inputs), found, gradient)
+            })??,
+            tensors[0].device(),
+        );
+        Ok([
+            Tensor::from_vec(of_x, tensors[0].shape(), device)?,
+            Tensor::from_vec(of_weight, tensors[1].shape(), device)?,
+            Tensor::from_vec(of_rest, tensors[2].shape(), device)?,
+        ])
+    }
+
+    fn gradients<T: Float>(&self, head: &Head<T>, found: &[T], gradient: &[T]) -> Result<[Vec<T>; 3]> {
+        let (rows, items, inner) = (self.inputs.rows(), self.inputs.items(), head.inner);
+        let mut of_x = vec![T::zero(); rows * inner];
+        let (mut of_weight, mut of_rest) = (vec![T::zero(); items * inner], vec![T::zero(); items + 2]);
+        let (of_bias, of_inputs) = of_rest.split_at_mut(items);
+        let waves = of_weight.chunks_mut(WAVE * ITEM_BLOCK * inner.max(1)).zip(of_bias.chunks_mut(WAVE * ITEM_BLOCK));
+        for (wave, (of_weight, of_bias)) in waves.enumerate() {
+            let blocks = of_weight.par_chunks_mut(ITEM_BLOCK * inner.max(1)).zip(of_bias.par_chunks_mut(ITEM_BLOCK));
+            let block = |(at, (of_weight, of_bias)): (usize, (&mut [T], &mut [T]))| {
+                self.block_gradients(head, wave * WAVE + at, (found, gradient), of_weight, of_bias)
+            };
+            let parts: Vec<(Vec<T>, [T; 2])> = blocks.enumerate().with_max_len(1).map(block).collect::<Result<_>>()?;
+            for (part, own) in parts {
+                of_x.iter_mut().zip(&part).for_each(|(sum, &x)| *sum += x);
+                of_inputs.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            }
+        }
+        Ok([of_x, of_weight, of_rest])
+    }
+
+    /// The part of a block: in `of_weight` and `of_bias` all of their gradients, and its summands of those of x `[B, K]` and of the inputs'
+    /// weights.
+    fn block_gradients<T: Float>(
+        &self,
+        head: &Head<T>,
+        block: usize,
+        (found, gradient): (&[T], &[T]),
+        of_weight: &mut [T],
+        of_bias: &mut [T],
+    ) -> Result<(Vec<T>, [T; 2])> {
+        let (rows, inner, items) = (self.inputs.rows(), head.inner, head.items(block));
+        let (mut scores, mut more) = (vec![], vec![T::zero(); of_weight.len()]);
+        let (mut of_x, mut of_inputs) = (vec![T::zero(); rows * inner], [T::zero(); 2]);
+        for first in (0..rows).step_by(TILE_ROWS) {
+            let tile = first..(first + TILE_ROWS).min(rows);
+            head.tile(tile.clone(), block, &mut scores)?;
+            for (row, z) in tile.clone().zip(scores.chunks_exact_mut(items.len())) {
+                let [a, g, h] = [0, 1, 2].map(|k| gradient[k * rows + row]);
+                through_softmax(z, [g, h], [found[2 * rows + row], found[3 * rows + row]]);
+                let action = self.actions[row] as usize;
+                if action / ITEM_BLOCK == block {
+                    z[action % ITEM_BLOCK] += a + g;
+                }
+                self.inputs.add_gradients(row, block, z, &mut of_inputs);
+                with_simd(
+                    #[inline(always)]
+                    || of_bias.iter_mut().zip(z.iter()).for_each(|(sum, &x)| *sum += x),
+                );
+            }
+            let of_scores = Matrix::new(&scores, tile.len(), items.len())?;
+            matmul_into(of_scores.t(), head.states(&tile)?, &mut more)?;
+            of_weight.iter_mut().zip(&more).for_each(|(sum, &x)| *sum += x);
+            matmul_into(of_scores, head.vectors(&items)?, &mut of_x[tile.start * inner..tile.end * inner])?;
+        }
+        Ok((of_x, of_inputs))
+    }
+}
+
+/// In place of scores −π_i·(g + h·(log π_i + H)), with g and h the gradients of log π and H.
+fn through_softmax<T: Float>(z: &mut [T], [g, h]: [T; 2], [entropy, all]: [T; 2]) {
+    with_simd(
+        #[inline(always)]
+        || {
+            if h == T::zero() {
+                z.iter_mut().for_each(|z| *z = -((*z - all).exp() * g));
+            } else {
+                for z in z.iter_mut() {
+                    let log = *z - all;
+                    *z = -(log.exp() * (g + h * (log + entropy)));
+                }
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item_inputs::tests::{dense, inputs};
+    use super::super::{HeadInputs, output_layer};
+    use super::*;
+    use crate::nn::Init;
+    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+
+    const ITEMS: [u32; 3] = [1023, 2098, 1024];
+
+    fn values(seed: u64, shape: &[usize]) -> Tensor {
+        Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
+    }
+
+    fn all(ActionScores { logit, log_prob, entropy }: ActionScores) -> Result<Tensor> {
+        Tensor::stack(&[logit, log_prob, entropy], 0)
+    }
+
+    /// The weights of the inputs are small, so that no item has all of the probability.
+    fn tensors() -> [Tensor; 3] {
+        let rest = Tensor::cat(&[&values(3, &[2100]), &(values(4, &[2]) * 0.01).unwrap()], 0).unwrap();
+        [values(1, &[3, 5]), values(2, &[2100, 5]), rest]
+    }
+
+    #[test]
+    fn it_is_what_the_dense_layer_gives() {
+        let inputs = Arc::new(inputs());
+        let (features, action_mask) = dense(&inputs);
+        let wide = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
+        let kernel = |[x, w, r]: [&Tensor; 3]| all(streamed_head(x, w, r, &inputs, &ITEMS)?);
+        assert_same_gradients(&tensors(), kernel, |[x, w, r]| all(output_layer(x, w, r, wide, &ITEMS)?));
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let inputs = Arc::new(inputs());
+        let [x, weight, rest] = tensors();
+        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(streamed_head(x, w, r, &inputs, &ITEMS)?)?.sqr()?.sum_all();
+        assert_finite_differences(&x, |x| loss(x, &weight, &rest));
+        // Of the items at the borders of blocks, and of the weights of the inputs.
+        let part = rest.narrow(0, 2090, 12).unwrap();
+        let begin = rest.narrow(0, 0, 2090).unwrap();
+        assert_finite_differences(&part, |part| loss(&x, &weight, &Tensor::cat(&[&begin, part], 0)?));
+        let (low, high) = (weight.narrow(0, 0, 1023).unwrap(), weight.narrow(0, 1025, 1075).unwrap());
+        let middle = weight.narrow(0, 1023, 2).unwrap();
+        assert_finite_differences(&middle, |middle| loss(&x, &Tensor::cat(&[&low, middle, &high], 0)?, &rest));
+    }
+
+    #[test]
+    fn a_masked_action_has_a_finite_gradient_and_misfits_are_refused() {
+        let inputs = Arc::new(inputs());
+        let [x, weight, rest] = tensors().map(|tensor| tensor.to_dtype(DType::F32).unwrap());
+        let rest = candle_core::Var::from_tensor(&rest).unwrap();
+        // In the first state items 0, 1024 and 2099 are masked.
+        let chosen = streamed_head(&x, &weight, rest.as_tensor(), &inputs, &[1024, 0, 0]).unwrap();
+        let loss = (chosen.log_prob.sum_all().unwrap() + chosen.entropy.sum_all().unwrap()).unwrap();
+        let gradients = loss.backward().unwrap().get(rest.as_tensor()).unwrap().to_vec1::<f32>().unwrap();
+        assert!(gradients.iter().all(|g| g.is_finite()), "{:?}", &gradients[2090..]);
+        let refused = |rest: &Tensor, items: &[u32]| streamed_head(&x, &weight, rest, &inputs, items).is_err();
+        assert!(refused(rest.as_tensor(), &[0, 0]) && refused(rest.as_tensor(), &[0, 0, 2100]));
+        assert!(refused(&rest.narrow(0, 0, 2100).unwrap(), &[0; 3]));
+    }
+
+    /// With more states than a tile, and more blocks than a wave.
+    #[test]
+    fn threads_change_no_bit() {
+        let (rows, items) = (70, WAVE * ITEM_BLOCK + 10);
+        let recent = (0..rows).map(|_| vec![]).collect();
+        let inputs = Arc::new(ItemInputs::new(items, 1.0, vec![], recent));
+        let single = |seed: u64, shape: &[usize]| Init::new(seed).normal(shape, 0.5).unwrap();
+        let given = [single(1, &[rows, 2]), single(2, &[items, 2]), single(3, &[items + 2])];
+        let actions: Vec<u32> = (0..rows as u32).map(|row| row * 400).collect();
+        let of = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let [x, w, r] = given.each_ref().map(|tensor| candle_core::Var::from_tensor(tensor).unwrap());
+                let found = all(streamed_head(&x, &w, &r, &inputs, &actions).unwrap()).unwrap();
+                let gradients = found.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                let bits = |tensor: &Tensor| {
+                    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+                };
+                let of_gradients = [&x, &w, &r].map(|var| bits(gradients.get(var.as_tensor()).unwrap()));
+                (bits(&found), of_gradients.map(|bits: Vec<u32>| bits))
+            })
+        };
+        let alone: (Vec<u32>, [Vec<u32>; 3]) = of(1);
+        assert!(of(2) == alone && of(16) == alone);
+    }
+}
