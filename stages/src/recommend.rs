@@ -4,7 +4,7 @@
 //! excluded. Ids come from the policy file alone, so the file gives the same answers wherever it lies. Quit distances are not
 //! known here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,10 +16,9 @@ use crate::artifact::{Ids, PolicyFile, Repeats};
 use crate::env::{Observation, states};
 use crate::nn::{MASKED_LOGIT, PolicyNetwork, policy_io};
 
-/// Queries per forward pass.
+/// Queries per forward pass, at most.
 const BATCH: usize = 256;
-
-/// Scores at once.
+/// Scores per forward pass, at most: 64 MB.
 const SCORES: usize = 1 << 24;
 
 /// Answers queries with the policy of a file.
@@ -27,10 +26,11 @@ const SCORES: usize = 1 << 24;
 /// # Errors
 /// [`UsageError`] where a user or an item is not known to the policy, or nothing is left to recommend.
 pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
-    let policy = PolicyFile::read(path)?;
-    let network = policy_io::load(&policy.0)?;
-    let origin = policy.origin()?;
-    let names = Names::of(policy.ids()?, batch.rows, &network)?;
+    let (network, origin, ids) = {
+        let policy = PolicyFile::read(path)?;
+        (policy_io::load(&policy.0)?, policy.origin()?, policy.ids()?)
+    };
+    let names = Names::of(ids, batch, &network)?;
     let exclude = batch.exclude_history || origin.repeats != Repeats::Allowed;
     let sessions: Vec<Session> =
         batch.queries.iter().map(|query| names.session(query, &network).map_err(at(query))).collect::<Result<_>>()?;
@@ -43,8 +43,8 @@ pub fn recommend(path: &Path, batch: &RecommendBatch) -> Result<Answers> {
 
     let begun = Instant::now();
     let mut chosen = Vec::with_capacity(sessions.len());
-    for sessions in sessions.chunks(BATCH.min(SCORES / network.config().items.max(1)).max(1)) {
-        let config = network.config();
+    let config = network.config();
+    for sessions in sessions.chunks((SCORES / config.items.max(1)).clamp(1, BATCH)) {
         let mut observation = Observation { masking: exclude, ..Observation::unmasked(config.window) };
         for Session { user, history, rewards } in sessions {
             // A session that is longer than any it learned from is at its end.
@@ -94,17 +94,32 @@ fn at(query: &RecommendQuery) -> impl FnOnce(Error) -> Error {
     }
 }
 
-/// The `count` items of highest score among those that may be taken, best first; ties to the lowest id.
+/// The `count` items of highest score among those that may be taken, best first; ties to the lowest id. It keeps a few times as many, not a
+/// copy of the catalogue.
 fn best(scores: &[f32], count: usize) -> Vec<(u32, f32)> {
-    let allowed = |&(_, score): &(u32, f32)| f64::from(score) > MASKED_LOGIT / 2.0;
-    let mut ranked: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).filter(allowed).collect();
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if count < ranked.len() {
-        ranked.select_nth_unstable_by(count, order);
-        ranked.truncate(count);
+    let room = count.saturating_mul(2).clamp(64, scores.len().max(64));
+    let mut kept: Vec<(u32, f32)> = Vec::with_capacity(room);
+    // The lowest score of `count` items that were met before: what comes later has to be higher.
+    let mut floor = None;
+    for (item, &score) in (0..).zip(scores) {
+        let low = floor.is_some_and(|floor: f32| score.total_cmp(&floor).is_le());
+        if low || f64::from(score) <= MASKED_LOGIT / 2.0 {
+            continue;
+        }
+        if kept.len() == room && count < room {
+            kept.select_nth_unstable_by(count, order);
+            kept.truncate(count);
+            floor = kept.iter().map(|pair| pair.1).min_by(f32::total_cmp);
+            if floor.is_none_or(|floor| score.total_cmp(&floor).is_le()) {
+                continue;
+            }
+        }
+        kept.push((item, score));
     }
-    ranked.sort_by(order);
-    ranked
+    kept.sort_unstable_by(order);
+    kept.truncate(count);
+    kept
 }
 
 /// A query in the policy's row numbers.
@@ -115,45 +130,50 @@ struct Session {
     rewards: Vec<f32>,
 }
 
-/// What ids and titles mean to a policy.
+/// What the ids and titles of some queries mean to a policy. (An index of all names would be larger than many a policy.)
 struct Names {
     ids: Ids,
     /// Whether ids are row numbers, as they were asked for.
     rows: bool,
     users: usize,
-    item_of: BTreeMap<String, u32>,
-    /// Without titles that are ids, too.
-    titled: BTreeMap<String, Vec<u32>>,
-    user_of: BTreeMap<String, u32>,
+    item_of: HashMap<String, u32>,
+    titled: HashMap<String, Vec<u32>>,
+    user_of: HashMap<String, u32>,
 }
 
 impl Names {
     /// Those of the policy's file, or its row numbers.
-    fn of(ids: Ids, rows: bool, network: &dyn PolicyNetwork) -> Result<Self> {
-        let config = network.config();
+    fn of(ids: Ids, batch: &RecommendBatch, network: &dyn PolicyNetwork) -> Result<Self> {
+        let (config, rows) = (network.config(), batch.rows);
         if !rows && (ids.users.is_empty() || ids.items.is_empty()) {
             let what = "the policy's file does not say which users and items its rows stand for".to_owned();
             return Err(UsageError(format!("{what}\nhelp: `--rows` asks by row number, from 0")).into());
         }
-        let numbers = |count: usize| (0..count as u32).map(|row| (row.to_string(), row)).collect();
-        let named = |ids: &[String]| ids.iter().cloned().zip(0..).collect();
-        let item_of: BTreeMap<String, u32> = if rows { numbers(config.items) } else { named(&ids.items) };
-        let user_of = if rows { numbers(config.users) } else { named(&ids.users) };
-        let mut titled: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        for (title, row) in ids.titles.iter().zip(0..) {
-            // An id goes before a title that reads like it.
-            if !item_of.contains_key(title) {
-                titled.entry(title.clone()).or_default().push(row);
-            }
+        let users: HashSet<&str> = batch.queries.iter().map(|query| &*query.user).collect();
+        let items: HashSet<&str> = batch.queries.iter().flat_map(|query| &query.history).map(String::as_str).collect();
+        let numbers = |asked: &HashSet<&str>, count: usize| {
+            // As a row number is written, so that `007` is none.
+            let row = |name: &&str| name.parse().ok().filter(|row: &u32| row.to_string() == *name);
+            let known = asked.iter().filter_map(|name| Some((String::from(*name), row(name)?)));
+            known.filter(|&(_, row)| (row as usize) < count).collect()
+        };
+        let named = |asked: &HashSet<&str>, ids: &[String]| {
+            (0..).zip(ids).filter(|(_, id)| asked.contains(id.as_str())).map(|(row, id)| (id.clone(), row)).collect()
+        };
+        let item_of = if rows { numbers(&items, config.items) } else { named(&items, &ids.items) };
+        let user_of = if rows { numbers(&users, config.users) } else { named(&users, &ids.users) };
+        let mut titled: HashMap<String, Vec<u32>> = HashMap::new();
+        for (row, title) in (0..).zip(&ids.titles).filter(|(_, title)| items.contains(title.as_str())) {
+            titled.entry(title.clone()).or_default().push(row);
         }
-        Ok(Self { ids, rows, users: config.users, item_of, titled, user_of })
+        Ok(Self { rows, users: config.users, item_of, titled, user_of, ids })
     }
 
     fn session(&self, query: &RecommendQuery, network: &dyn PolicyNetwork) -> Result<Session> {
         let user = self.user_of.get(&query.user);
         let unknown = || {
             let Self { users, rows, .. } = self;
-            let known = self.user_of.keys().next().map_or_else(String::new, |id| format!(", such as {id:?}"));
+            let known = self.ids.users.iter().min().map_or_else(String::new, |id| format!(", such as {id:?}"));
             let help = match rows {
                 true => format!("with `--rows` users are row numbers from 0, and it knows {users}"),
                 false => format!("it knows the {users} users of its log by their ids{known}"),
@@ -163,6 +183,7 @@ impl Names {
         let item = |name: &String| {
             let titled = self.titled.get(name).map_or(&[][..], Vec::as_slice);
             match (self.item_of.get(name), titled) {
+                // An id goes before a title that reads like it.
                 (Some(&item), _) | (None, &[item]) => Ok(item),
                 (None, []) => Err(UsageError(format!(
                     "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title"
@@ -201,6 +222,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
     use crate::artifact::World;
     use crate::env::cluster_world;
@@ -265,6 +288,17 @@ mod tests {
         let not = MASKED_LOGIT as f32;
         assert_eq!(best(&[1.0, 3.0 + not, 2.0, 3.0], 2), [(3, 3.0), (2, 2.0)]);
         assert_eq!(best(&[1.0, 1.0, not], 9), [(0, 1.0), (1, 1.0)]);
+        assert!(best(&[1.0], 0).is_empty() && best(&[not], 3).is_empty());
+        // As a sort of everything, with many ties, in any order.
+        let mut draw = crate::nn::rng(&[3]);
+        let scores: Vec<f32> =
+            (0..3000).map(|_| if draw.random_bool(0.1) { not } else { draw.random_range(0..40) as f32 }).collect();
+        for count in [1, 31, 32, 33, 500, 5000] {
+            let mut all: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).filter(|pair| pair.1 > -1.0).collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            all.truncate(count);
+            assert_eq!(best(&scores, count), all, "{count}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Named float arrays with one JSON description: the safetensors files of this program.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::IdSpaces;
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize_to_file};
+use safetensors::tensor::{Metadata, View};
+use safetensors::{Dtype, serialize_to_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -77,48 +78,54 @@ impl TensorFile {
 
     /// Serialises arrays and texts in the order of their names; `spaces` says which ids its row numbers stand for.
     pub fn write(&self, path: &Path, kind: &str, format: u32, spaces: &IdSpaces) -> Result<()> {
-        let mut parts: Vec<(&String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut parts: Vec<(&String, Part<'_>)> = Vec::new();
         for (name, array) in &self.arrays {
-            let bytes = array.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-            parts.push((name, Dtype::F32, array.shape.clone(), bytes));
+            parts.push((name, Part::Numbers(array)));
         }
         for (name, list) in &self.texts {
             let bytes = serde_json::to_vec(list)?;
-            parts.push((name, Dtype::U8, vec![bytes.len()], bytes));
-        }
-        let mut views = Vec::with_capacity(parts.len());
-        for (name, dtype, shape, bytes) in &parts {
-            views.push(((*name).clone(), TensorView::new(*dtype, shape.clone(), bytes)?));
+            parts.push((name, Part::Texts { shape: [bytes.len()], bytes }));
         }
         let mut header = serde_json::json!({ "kind": kind, "format": format, "about": self.about });
         if !spaces.is_empty() {
             header["id_spaces"] = serde_json::to_value(spaces)?;
         }
         ensure!(!path.exists(), "{} exists already", path.display());
-        serialize_to_file(views, Some(HashMap::from([(KEY.to_owned(), header.to_string())])), path)
+        serialize_to_file(parts, Some(HashMap::from([(KEY.to_owned(), header.to_string())])), path)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Reads the whole file; an error when it is of another kind or format.
+    /// Reads the whole file, one array after the other, so that it takes no more memory than the arrays; an error when it is of another
+    /// kind or format.
     pub fn read(path: &Path, kind: &str, format: u32) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(|| {
+        let unreadable = || format!("cannot read {}", path.display());
+        let whole = std::fs::metadata(path).with_context(unreadable)?.len();
+        let mut source = std::fs::File::open(path).with_context(unreadable)?;
+        let metadata = header(&mut source, whole).with_context(|| {
             format!(
                 "{} is not a whole safetensors file\nhelp: it is of another kind, or damaged: `apprentice inspect FILE` tells which",
                 path.display()
             )
         })?;
-        let About { about, .. } = description(path, header.metadata().as_ref(), kind, format)?;
+        let About { about, .. } = description(path, metadata.metadata().as_ref(), kind, format)?;
         let mut file = Self { about, ..Self::default() };
-        for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {
-            if view.dtype() == Dtype::U8 {
-                let list = serde_json::from_slice(view.data());
+        // In the order of the file.
+        for name in metadata.offset_keys() {
+            let info = metadata.info(&name).with_context(|| format!("no array `{name}` in the file"))?;
+            if info.dtype == Dtype::U8 {
+                let mut bytes = vec![0; info.shape.iter().product()];
+                source.read_exact(&mut bytes).with_context(unreadable)?;
+                let list = serde_json::from_slice(&bytes);
                 file.texts.insert(name.clone(), list.with_context(|| format!("`{name}` is no list of texts"))?);
                 continue;
             }
-            ensure!(view.dtype() == Dtype::F32, "array `{name}` is {:?}, wanted F32", view.dtype());
-            let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            file.arrays.insert(name, Array::new(view.shape(), data));
+            ensure!(info.dtype == Dtype::F32, "array `{name}` is {:?}, wanted F32", info.dtype);
+            let mut data = vec![0.0_f32; info.shape.iter().product()];
+            source.read_exact(bytemuck::cast_slice_mut(&mut data)).with_context(unreadable)?;
+            if cfg!(target_endian = "big") {
+                data.iter_mut().for_each(|x| *x = f32::from_bits(u32::from_le(x.to_bits())));
+            }
+            file.arrays.insert(name, Array::new(&info.shape, data));
         }
         Ok(file)
     }
@@ -145,6 +152,60 @@ impl TensorFile {
         let header: Header = serde_json::from_slice(&bytes).with_context(wanted)?;
         description(path, header.metadata.as_ref(), kind, format)
     }
+}
+
+/// An array or a list of texts as safetensors writes it: no copy of the numbers is made.
+enum Part<'a> {
+    Numbers(&'a Array),
+    /// The JSON of a list.
+    Texts {
+        shape: [usize; 1],
+        bytes: Vec<u8>,
+    },
+}
+
+impl View for Part<'_> {
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::Numbers(_) => Dtype::F32,
+            Self::Texts { .. } => Dtype::U8,
+        }
+    }
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Numbers(array) => &array.shape,
+            Self::Texts { shape, .. } => shape,
+        }
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Numbers(array) if cfg!(target_endian = "big") => {
+                Cow::Owned(array.data.iter().flat_map(|x| x.to_le_bytes()).collect())
+            }
+            Self::Numbers(array) => Cow::Borrowed(bytemuck::cast_slice(&array.data)),
+            Self::Texts { bytes, .. } => Cow::Borrowed(bytes),
+        }
+    }
+    fn data_len(&self) -> usize {
+        match self {
+            Self::Numbers(array) => size_of_val(&*array.data),
+            Self::Texts { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+/// The header of a safetensors file of `whole` bytes, up to its first array.
+fn header(source: &mut impl Read, whole: u64) -> Result<Metadata> {
+    let mut length = [0; 8];
+    source.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    ensure!(length <= LONGEST.min(whole), "its header is said to have {length} bytes");
+    let mut bytes = vec![0; length as usize];
+    source.read_exact(&mut bytes)?;
+    let metadata: Metadata = serde_json::from_slice(&bytes)?;
+    let said = 8 + length + metadata.data_len() as u64;
+    ensure!(said == whole, "it has {whole} bytes, and its header says {said}");
+    Ok(metadata)
 }
 
 /// The part of a safetensors header that is not about arrays.
