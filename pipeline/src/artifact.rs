@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::IdSpaces;
+use crate::{IdSpaces, Sizes};
 
 /// A value that can be kept as one file and read back.
 ///
@@ -37,5 +37,10 @@ pub trait Artifact: Sized + Send {
     fn id_spaces_of(path: &Path) -> anyhow::Result<IdSpaces> {
         let _ = path;
         Ok(IdSpaces::default())
+    }
+    /// How many users, items and the like a file is of, from its beginning or end alone.
+    fn sizes_of(path: &Path) -> anyhow::Result<Sizes> {
+        let _ = path;
+        Ok(Sizes::default())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Interrupted;
 use crate::diagnostic::Diagnostics;
+use crate::memory_need;
 use crate::run::Locked;
 
 /// The error of a stage whose server did not answer within the allowed retries; earlier answers are stored.
@@ -104,6 +105,8 @@ impl From<anyhow::Error> for Failure {
             Exit::Unreachable
         } else if any(|cause| cause.is::<Submitted>()) {
             Exit::Submitted
+        } else if any(memory_need::is_shortage) {
+            Exit::OutOfMemory
         } else {
             Exit::Failed
         };
@@ -129,6 +132,9 @@ mod tests {
         assert_eq!(Failure::from(error).exit, Exit::Submitted);
         let error = Err::<(), _>(UsageError("no column `x`".into())).context("x.parquet").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::UsageError);
+        let need = crate::MemoryNeed::new("").table("scores", &[2], 4);
+        let error = Err::<(), _>(need.check(7).unwrap_err()).context("stage world").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::OutOfMemory);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
     }
 

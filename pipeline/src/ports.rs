@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::{Artifact, IdSpaces};
+use crate::{Artifact, IdSpaces, Sizes};
 
 /// How many artifacts a port takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct PortSpec {
     pub numbered: bool,
     /// As [`Artifact::id_spaces_of`].
     pub id_spaces: fn(&Path) -> anyhow::Result<IdSpaces>,
+    /// As [`Artifact::sizes_of`].
+    pub sizes: fn(&Path) -> anyhow::Result<Sizes>,
 }
 
 /// The file behind one reference of an input port.
@@ -82,6 +84,7 @@ fn spec<A: Artifact>(name: &'static str, arity: Arity) -> PortSpec {
         arity,
         numbered: A::NUMBERED,
         id_spaces: A::id_spaces_of,
+        sizes: A::sizes_of,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::recommend::Recommend;
 use crate::report::Render;
 use crate::spec::read_strictly;
 use crate::worth::WorthStudy;
-use crate::{Context, Devices, PortFile, PortSpec, Ports};
+use crate::{Context, Devices, MemoryNeed, PortFile, PortSpec, Ports, Sizes};
 
 /// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +122,14 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn estimate(&self, _made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>> {
         Ok(None)
     }
+    /// The sizes of what it makes, as far as they are known before it runs. Those of its inputs, unless it numbers users and items anew.
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        if Self::REINDEXES { Sizes::default() } else { inputs.clone() }
+    }
+    /// What its largest tables take, for inputs of these sizes; none where it cannot say.
+    fn memory(&self, _inputs: &Sizes) -> Option<MemoryNeed> {
+        None
+    }
     /// Does the work. Must be a function of config, inputs and assets alone, equal byte for byte on any number of threads,
     /// and go on from its last unit in `cx.scratch()` when it was interrupted.
     fn run(&self, inputs: Self::Inputs, cx: &Context) -> anyhow::Result<Self::Outputs>;
@@ -144,6 +152,10 @@ pub trait AnyStage: Send + Sync {
     /// # Errors
     /// As there.
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>>;
+    /// As [`Stage::sizes`].
+    fn sizes(&self, inputs: &Sizes) -> Sizes;
+    /// As [`Stage::memory`].
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()>;
 }
@@ -166,6 +178,12 @@ impl<S: Stage> AnyStage for S {
     }
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>> {
         Stage::estimate(self, made)
+    }
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        Stage::sizes(self, inputs)
+    }
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        Stage::memory(self, inputs)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
         let spaces = id_spaces::agreed(&NumberedInput::all(&S::Inputs::specs(), inputs)?)?;

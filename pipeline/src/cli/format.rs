@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+pub(super) use crate::memory_need::bytes;
+
 /// `0.08 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`.
 pub(super) fn seconds(seconds: f64) -> String {
     match seconds {
@@ -30,20 +32,6 @@ pub(super) fn one(units: &str) -> String {
     let hisses = ["ches", "shes", "xes"].iter().any(|end| units.ends_with(end));
     let one = units.strip_suffix(if hisses { "es" } else { "s" }).unwrap_or(units);
     if one.is_empty() { "unit".into() } else { one.into() }
-}
-
-/// `512 B`, `1.5 KiB`, `96.0 MiB`.
-pub(super) fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut size = bytes as f64 / 1024.0;
-    if size < 1.0 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        (size, unit) = (size / 1024.0, unit + 1);
-    }
-    format!("{size:.1} {}", UNITS[unit])
 }
 
 /// `1 stage`, `2 stages`.

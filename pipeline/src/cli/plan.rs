@@ -10,6 +10,7 @@ use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::Exit;
 use crate::exit::Failure;
+use crate::memory_need::WORTH_SAYING;
 use crate::run::{self, MissingPrerequisite, Plan, Project, Verdict, select};
 use crate::spec::Experiment;
 
@@ -34,12 +35,12 @@ pub(super) fn plan_of(
     let missing = run::missing_prerequisites(&project, &plan);
     let (certain, others): (Vec<_>, Vec<_>) = missing.iter().cloned().partition(|one| one.certain);
     if session.global.json {
-        print_json(to_json(&project, &plan, &missing))?;
+        print_json(to_json(&project, &plan, &missing, session.global.memory()))?;
         if !certain.is_empty() {
             return Ok(Exit::UsageError);
         }
     } else {
-        print(&to_text(&project, &plan))?;
+        print(&to_text(&project, &plan, session.global.memory()))?;
         others.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
         if let Some(failure) = refuse(&certain) {
             return Err(failure);
@@ -67,7 +68,7 @@ pub(super) fn forced(
     }
 }
 
-fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite]) -> Value {
+fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], cap: u64) -> Value {
     let row = |(&index, verdict): (&usize, &Verdict)| {
         let mut row = json!({ "stage": project.node(index).id, "kind": project.node(index).kind.kind });
         let fields = serde_json::to_value(verdict).expect("a verdict is plain JSON");
@@ -77,6 +78,9 @@ fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite]) -> V
         row["words"] = words(project, plan, index).1.into();
         row["first_cause"] = first_cause(project, plan, index);
         row["estimate"] = plan.estimate(project, index).into();
+        if let Some(need) = plan.memory(project, index) {
+            row["memory"] = json!({ "need": need.total(), "cap": cap });
+        }
         row
     };
     let stages: Vec<_> = plan.verdicts.iter().map(row).collect();
@@ -93,14 +97,16 @@ pub(super) fn first_cause(project: &Project, plan: &Plan, index: usize) -> Value
     json!({ "stage": project.node(cause).id, "verdict": verdict, "words": words })
 }
 
-fn to_text(project: &Project, plan: &Plan) -> String {
+fn to_text(project: &Project, plan: &Plan, cap: u64) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rows = Vec::new();
     for &index in plan.verdicts.keys() {
         let (short, long) = words(project, plan, index);
         *counts.entry(short).or_default() += 1;
         let estimate = plan.estimate(project, index).map(|estimate| format!("; {estimate}")).unwrap_or_default();
-        rows.push(vec![project.node(index).id.clone(), sentence(short, &long) + &estimate]);
+        let memory = plan.memory(project, index).filter(|need| need.total() >= WORTH_SAYING.min(cap));
+        let memory = memory.map(|need| format!("; {}", need.words(cap))).unwrap_or_default();
+        rows.push(vec![project.node(index).id.clone(), sentence(short, &long) + &estimate + &memory]);
     }
     let part = |word: &str| {
         let &n = counts.get(word)?;

@@ -47,11 +47,13 @@ pub(super) fn run_of(
     let shown = Arc::clone(&progress_ui);
     interrupt::listen(&cancel, move |what| heard(what, &*shown)).context("listen for Ctrl-C")?;
     out_of_memory::explain_aborts().context("listen for the end of memory")?;
+    out_of_memory::set_cap(session.global.memory());
     let options = Options {
         chosen,
         forced,
         jobs: args.jobs.map_or(threads.min(MOST_JOBS), usize::from),
         threads,
+        memory: session.global.memory(),
         keep_going: args.keep_going,
         no_wait: args.no_wait,
         cancel,
@@ -79,12 +81,17 @@ fn look_for_needs(
 ) -> Result<(), Failure> {
     let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
     let devices = chosen.iter().any(|index| asked(index).is_some());
-    if !devices && !run::may_miss_prerequisites(project, chosen) && !run::may_differ(project, chosen) {
+    let cap = session.global.memory();
+    let may_exceed = run::may_exceed_memory(project, chosen, cap);
+    if !devices && !may_exceed && !run::may_miss_prerequisites(project, chosen) && !run::may_differ(project, chosen) {
         return Ok(());
     }
     let plan = run::plan(project, chosen, forced)?;
     plan.check_ids(project).map_err(Failure::usage)?;
     for index in chosen.iter().filter(|index| !plan.hits.contains_key(index)) {
+        if let Some(need) = plan.memory(project, *index).filter(|_| !keep_going) {
+            need.check(cap).with_context(|| format!("stage `{}`", project.node(*index).id))?;
+        }
         if let Some(device) = asked(index) {
             let stage = || format!("stage `{}` is to train on `{device}`", project.node(*index).id);
             (session.catalog.devices.probe)(device).with_context(stage).map_err(Failure::usage)?;

@@ -15,11 +15,12 @@ use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
 use crate::failpoints::reached;
 use crate::key::KeyMaterial;
+use crate::memory_need::{self, TableRefused, WORTH_SAYING};
 use crate::progress::WORTH_A_BAR;
 use crate::secret::Unset;
 use crate::spec::Node;
 use crate::store::{AssetMade, Entry, Made, Output};
-use crate::{Context, PortFile, clock, out_of_memory};
+use crate::{Context, MemoryNeed, PortFile, Sizes, clock, out_of_memory};
 
 impl Run<'_> {
     /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
@@ -66,8 +67,10 @@ impl Run<'_> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
-        let _at_work = out_of_memory::at_work(&node.id);
+        let need = self.need_of(index, &files)?;
+        let _at_work = out_of_memory::at_work(&node.id, need.as_ref().map_or("", MemoryNeed::help));
         let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
+        let worked = worked.map_err(|error| with_help(need.as_ref(), error));
         worked.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))?;
         // A result of other bytes than those of the key must not go by it.
         for (name, found) in assets {
@@ -108,6 +111,40 @@ impl Run<'_> {
             self.warn(index, &format!("the stage has finished, and its working folder remains: {error:#}"));
         }
         Ok(entry)
+    }
+}
+
+impl Run<'_> {
+    /// What the tables of the stage need, where it can say: known before they are made.
+    ///
+    /// # Errors
+    /// When that is more than the run may take.
+    fn need_of(&self, index: usize, files: &dyn Fn(&str) -> Vec<PortFile>) -> anyhow::Result<Option<MemoryNeed>> {
+        let node = self.project.node(index);
+        let mut sizes = Sizes::default();
+        for port in (node.kind.inputs)() {
+            for file in files(port.name) {
+                sizes = sizes.and((port.sizes)(&file.path)?);
+            }
+        }
+        let need = node.config.memory(&sizes);
+        if let Some(need) = &need {
+            need.check(self.options.memory)?;
+            if need.total() >= WORTH_SAYING {
+                self.progress(index).note("memory", &need.words(self.options.memory));
+            }
+        }
+        Ok(need)
+    }
+}
+
+/// Adds to the error of a table that could not be had what makes it smaller.
+fn with_help(need: Option<&MemoryNeed>, error: anyhow::Error) -> anyhow::Error {
+    match need {
+        Some(need) if !need.help().is_empty() && error.chain().any(|cause| cause.is::<TableRefused>()) => {
+            error.context(format!("its tables need {}\nhelp: {}", memory_need::bytes(need.total()), need.help()))
+        }
+        _ => error,
     }
 }
 

@@ -26,7 +26,7 @@ use anyhow::Context as _;
 
 pub(crate) use assets::Assets;
 pub(crate) use id_conflicts::may_differ;
-pub(crate) use plan::{Plan, Verdict, plan};
+pub(crate) use plan::{Plan, Verdict, may_exceed_memory, plan};
 pub(crate) use prerequisites::{MissingPrerequisite, may_miss_prerequisites, missing_prerequisites};
 pub(crate) use project::Project;
 pub(crate) use select::select;
@@ -55,6 +55,8 @@ pub(crate) struct Options {
     /// Stages at work at once, at most.
     pub jobs: usize,
     pub threads: usize,
+    /// Bytes that the tables of a stage may take.
+    pub memory: u64,
     pub keep_going: bool,
     /// An error instead of waiting for a lock.
     pub no_wait: bool,

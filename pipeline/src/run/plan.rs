@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::Project;
 use super::project::edges;
-use crate::MissReason;
 use crate::checkpointing::ResumePoint;
 use crate::key::KeyMaterial;
 use crate::store::{Entry, Lookup};
+use crate::{MemoryNeed, MissReason, Sizes};
 
 /// What would become of a node.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +27,7 @@ pub(crate) enum Verdict {
 }
 
 /// The verdicts by node, and what is known of each node's key.
+#[derive(Default)]
 pub(crate) struct Plan {
     pub verdicts: BTreeMap<usize, Verdict>,
     pub materials: BTreeMap<usize, KeyMaterial>,
@@ -101,14 +102,48 @@ impl Plan {
     }
 }
 
+/// Whether a stage could need more than `cap`; found out without reading anything, so that a run which needs less need not be
+/// planned.
+pub(crate) fn may_exceed_memory(project: &Project, chosen: &BTreeSet<usize>, cap: u64) -> bool {
+    let blind = Plan::default();
+    chosen.iter().any(|&index| blind.memory(project, index).is_some_and(|need| need.total() > cap))
+}
+
+impl Plan {
+    /// What the tables of a node that has to run need, where its stage can say: from the files that exist, and from the sizes that
+    /// stages promise.
+    pub fn memory(&self, project: &Project, index: usize) -> Option<MemoryNeed> {
+        if self.hits.contains_key(&index) {
+            return None;
+        }
+        project.node(index).config.memory(&self.sizes_of_inputs(project, index))
+    }
+
+    fn sizes_of_inputs(&self, project: &Project, index: usize) -> Sizes {
+        let mut sizes = Sizes::default();
+        for (_, edges) in &project.node(index).inputs {
+            for edge in edges {
+                sizes = sizes.and(self.sizes_behind(project, edge));
+            }
+        }
+        sizes
+    }
+
+    fn sizes_behind(&self, project: &Project, edge: &crate::spec::Edge) -> Sizes {
+        let node = project.node(edge.node);
+        let Some(entry) = self.hits.get(&edge.node) else {
+            return node.config.sizes(&self.sizes_of_inputs(project, edge.node));
+        };
+        let port = (node.kind.outputs)().into_iter().find(|port| port.name == edge.port);
+        let path = entry.output(edge.port).map(|output| project.store.object(&output.digest));
+        // What cannot be read is not known; the run will say what is wrong.
+        port.zip(path).and_then(|(port, path)| (port.sizes)(&path).ok()).unwrap_or_default()
+    }
+}
+
 /// Plans the nodes of `chosen`, which holds the needs of its members.
 pub(crate) fn plan(project: &Project, chosen: &BTreeSet<usize>, forced: &BTreeSet<usize>) -> anyhow::Result<Plan> {
-    let mut plan = Plan {
-        verdicts: BTreeMap::new(),
-        materials: BTreeMap::new(),
-        expected: BTreeMap::new(),
-        hits: BTreeMap::new(),
-    };
+    let mut plan = Plan::default();
     for &index in chosen {
         let verdict = verdict(project, index, forced.contains(&index), &mut plan)?;
         plan.verdicts.insert(index, verdict);

@@ -17,6 +17,7 @@ mod inspecting;
 mod killing;
 mod locks;
 mod logs;
+mod memory_cap;
 mod migrating;
 mod newest;
 mod parts;

@@ -25,6 +25,7 @@ static CATALOG: Catalog = Catalog {
         StageKind::of::<stages::Add>(),
         StageKind::of::<ask::Ask>(),
         StageKind::of::<stages::Fail>(),
+        StageKind::of::<stages::Fill>(),
         StageKind::of::<stages::Number>(),
         StageKind::of::<stages::Page>(),
         StageKind::of::<stages::Round>(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use pipeline::{Artifact, AssetName, Context, Many, Stage, ports};
+use pipeline::{Artifact, AssetName, Context, Many, MemoryNeed, Sizes, Stage, ports};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ impl Artifact for Value {
     }
     fn read(path: &Path) -> anyhow::Result<Self> {
         Ok(Self(std::fs::read_to_string(path)?.trim().parse()?))
+    }
+    fn sizes_of(path: &Path) -> anyhow::Result<Sizes> {
+        Ok(Sizes::of("rows", Self::read(path)?.0 as usize))
     }
 }
 
@@ -210,6 +213,8 @@ enum How {
     Memory,
     /// Likewise, and ready to be refused.
     MemoryInVain,
+    /// By asking for a table of 64 MiB.
+    Table,
     No,
 }
 
@@ -233,8 +238,37 @@ impl Stage for Fail {
                 refused.context("read a file of 8 EiB")?;
                 Ok(One { value: Value(0.0) })
             }
+            How::Table => {
+                Ok(One { value: Value(pipeline::memory_need::zeros::<u8>("scores", 64 << 20)?.len() as f64) })
+            }
             How::No => Ok(One { value: Value(1.0) }),
         }
+    }
+}
+
+/// Makes a table of numbers as large as its input says.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// How many numbers, beside those that the input promises.
+    #[serde(default)]
+    columns: u64,
+}
+
+impl Stage for Fill {
+    const KIND: &'static str = "toy.fill";
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Fills a table.";
+    type Inputs = One;
+    type Outputs = One;
+    fn sizes(&self, _: &Sizes) -> Sizes {
+        Sizes::of("rows", 1000)
+    }
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        Some(MemoryNeed::new("lower `columns`").table("cells", &[inputs.get("rows")?, self.columns], 8))
+    }
+    fn run(&self, inputs: One, _: &Context) -> anyhow::Result<One> {
+        Ok(inputs)
     }
 }
 

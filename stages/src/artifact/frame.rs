@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
-use pipeline::IdSpaces;
+use pipeline::{IdSpaces, Sizes};
 
 use super::catch_panics::catch_panics;
 use super::tensors::older;
@@ -184,6 +184,17 @@ pub(super) fn parquet_id_spaces(path: &Path, kind: &str, format: u32) -> Result<
     whole(path, || {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(torn)?;
         check(path, builder.schema(), kind, format)
+    })
+}
+
+/// How many rows a Parquet file has, from its footer alone, as the size `of`.
+pub(super) fn parquet_rows(path: &Path, of: &'static str) -> Result<Sizes> {
+    let torn = || format!("{} is not a whole Parquet file", path.display());
+    let file =
+        open(path, 8, |file, bytes, length| parquet_footer::check(file, bytes, length).map(drop)).with_context(torn)?;
+    whole(path, || {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(torn)?;
+        Ok(Sizes::of(of, usize::try_from(builder.metadata().file_metadata().num_rows())?))
     })
 }
 

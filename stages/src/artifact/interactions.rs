@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float32Array, Int64Array, UInt32Array};
-use pipeline::{Artifact, IdSpaces};
+use pipeline::{Artifact, IdSpaces, Sizes};
 
 use super::items::ONE_NUMBERING;
 use super::{frame, row_groups};
@@ -76,6 +76,10 @@ impl Artifact for Interactions {
     /// 2: with the spaces of ids that its row numbers belong to.
     const FORMAT: u32 = 2;
     const NUMBERED: bool = true;
+
+    fn sizes_of(path: &Path) -> Result<Sizes> {
+        frame::parquet_rows(path, "interactions")
+    }
 
     fn write(&self, path: &Path) -> Result<()> {
         self.write_within(path, &IdSpaces::default())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use arrow::array::{Array, ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
-use pipeline::{Artifact, IdSpaces};
+use pipeline::{Artifact, IdSpaces, Sizes};
 
 use super::ids::item_space;
 use super::{World, frame};
@@ -86,6 +86,10 @@ impl Artifact for Items {
 
     fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
         frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn sizes_of(path: &Path) -> Result<Sizes> {
+        frame::parquet_rows(path, "items")
     }
 
     fn write(&self, path: &Path) -> Result<()> {

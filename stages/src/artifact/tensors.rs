@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::IdSpaces;
+use pipeline::{IdSpaces, Sizes};
 use safetensors::tensor::{Metadata, View};
 use safetensors::{Dtype, serialize_to_file};
 use serde::de::DeserializeOwned;
@@ -139,6 +139,19 @@ impl TensorFile {
     /// Which ids the row numbers in a file stand for, without its arrays.
     pub fn id_spaces_of(path: &Path, kind: &str, format: u32) -> Result<IdSpaces> {
         Ok(Self::beginning(path, kind, format)?.id_spaces)
+    }
+
+    /// How many rows each of these arrays has, as the size that stands beside its name; without the arrays.
+    pub fn rows_of(path: &Path, arrays: [(&str, &'static str); 2]) -> Result<Sizes> {
+        let unreadable = || format!("cannot read the beginning of {}", path.display());
+        let whole = std::fs::metadata(path).with_context(unreadable)?.len();
+        let metadata =
+            header(&mut std::fs::File::open(path).with_context(unreadable)?, whole).with_context(unreadable)?;
+        let rows = |(array, of): (&str, &'static str)| {
+            let rows = metadata.info(array).and_then(|info| info.shape.first().copied());
+            Ok(Sizes::of(of, rows.with_context(|| format!("no array `{array}` in {}", path.display()))?))
+        };
+        arrays.into_iter().map(rows).try_fold(Sizes::default(), |all, sizes: Result<Sizes>| Ok(all.and(sizes?)))
     }
 
     fn beginning(path: &Path, kind: &str, format: u32) -> Result<About> {

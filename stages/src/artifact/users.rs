@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
-use pipeline::{Artifact, IdSpaces};
+use pipeline::{Artifact, IdSpaces, Sizes};
 
 use super::frame;
 use super::ids::user_space;
@@ -56,6 +56,10 @@ impl Artifact for Users {
 
     fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
         frame::parquet_id_spaces(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn sizes_of(path: &Path) -> Result<Sizes> {
+        frame::parquet_rows(path, "users")
     }
 
     fn write(&self, path: &Path) -> Result<()> {

@@ -11,6 +11,7 @@ use super::value_parsers::place;
 use crate::Device;
 use crate::exit;
 use crate::home_dir::expand_tilde;
+use crate::memory_need;
 pub(crate) use options::{
     Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Worth,
 };
@@ -61,6 +62,10 @@ pub(crate) struct Global {
     /// Threads for numerical work, by default one per core; results do not depend on the number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Memory that the tables of a stage may take, such as `8GiB`; by default that of the machine. A stage that needs more ends
+    /// with code 9 before it begins, and says what to lower.
+    #[arg(long, global = true, value_name = "SIZE", env = "APPRENTICE_MEMORY", value_parser = memory_need::parse)]
+    pub memory: Option<u64>,
     /// Device of stages that train: `cpu`, `cuda` (the first NVIDIA GPU) or `cuda:1`; by default that of the experiment, else
     /// the cpu. A stored result is not computed again for another device.
     #[arg(long, global = true, value_name = "DEVICE", env = "APPRENTICE_DEVICE")]
@@ -75,6 +80,11 @@ impl Global {
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.map_or_else(all, usize::from)
+    }
+
+    /// How much memory the tables of a stage may take, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory.unwrap_or_else(memory_need::of_machine)
     }
 
     /// `--data`, then `APPRENTICE_DATA`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pipeline::{Artifact, IdSpaces};
+use pipeline::{Artifact, IdSpaces, Sizes};
 use serde::{Deserialize, Serialize};
 
 use super::{DistancesFrom, QuitRules, World};
@@ -42,6 +42,10 @@ impl Artifact for World {
 
     fn id_spaces_of(path: &Path) -> Result<IdSpaces> {
         TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
+    }
+
+    fn sizes_of(path: &Path) -> Result<Sizes> {
+        TensorFile::rows_of(path, [("user_vectors", "users"), ("item_vectors", "items")])
     }
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -104,5 +108,23 @@ impl Artifact for World {
             "categories are not of {items} items"
         );
         Ok(world)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_file_says_how_many_users_and_items() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("world");
+        let array = |shape: [usize; 2]| Array::new(&shape, vec![0.5; shape[0] * shape[1]]);
+        let vectors = [array([3, 1]), array([2, 1])];
+        World::new(array([3, 2]), array([2, 2]), vectors, QuitRules::default()).write(&path).unwrap();
+        let sizes = World::sizes_of(&path).unwrap();
+        assert_eq!(["users", "items"].map(|of| sizes.get(of)), [Some(3), Some(2)]);
+        std::fs::write(&path, b"x").unwrap();
+        assert!(World::sizes_of(&path).is_err());
     }
 }
