@@ -8,7 +8,7 @@ use arrow::array::{BooleanArray, Float32Array, UInt32Array};
 use pipeline::{Artifact, IdSpaces};
 
 use super::items::ONE_NUMBERING;
-use super::{World, frame};
+use super::{World, frame, row_groups};
 
 /// Parquet, one row a user and rank, by user, then rank: `user: u32`, `rank: u32` (from 0, the best), `item: u32`,
 /// `score: f32` (the retriever's own scale, never rising with the rank), `filter_quit_items: bool` (the same in every row). Every
@@ -62,15 +62,32 @@ impl Artifact for Candidates {
             ensure!(!items.is_empty(), "user {user} has an empty list, which the file cannot say");
             ensure!(items.len() == scores.len(), "user {user} has {} items and {} scores", items.len(), scores.len());
         }
-        let rows = || self.items.iter().enumerate().flat_map(|(u, items)| (0..items.len()).map(move |r| (u, r)));
-        let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
-            ("user", Arc::new(UInt32Array::from_iter_values(rows().map(|(user, _)| user as u32)))),
-            ("rank", Arc::new(UInt32Array::from_iter_values(rows().map(|(_, rank)| rank as u32)))),
-            ("item", Arc::new(UInt32Array::from_iter_values(self.items.iter().flatten().copied()))),
-            ("score", Arc::new(Float32Array::from_iter_values(self.scores.iter().flatten().copied()))),
-            ("filter_quit_items", Arc::new(BooleanArray::from(vec![self.filter_quit_items; rows().count()]))),
-        ];
-        frame::write_parquet(path, &frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)?)
+        // Where the list of each user begins, and the end of the last.
+        let mut starts = vec![0];
+        starts.extend(self.items.iter().scan(0, |rows, items| {
+            *rows += items.len();
+            Some(*rows)
+        }));
+        let rows = starts[self.items.len()];
+        row_groups::write(path, rows, |range| {
+            let first = starts.partition_point(|start| *start <= range.start) - 1;
+            let ranks = || {
+                let users = (first..self.items.len()).take_while(|&user| starts[user] < range.end);
+                users.flat_map(|user| {
+                    let start = starts[user];
+                    let rows = range.start.max(start)..range.end.min(starts[user + 1]);
+                    rows.map(move |row| (user, row - start))
+                })
+            };
+            let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
+                ("user", Arc::new(UInt32Array::from_iter_values(ranks().map(|(user, _)| user as u32)))),
+                ("rank", Arc::new(UInt32Array::from_iter_values(ranks().map(|(_, rank)| rank as u32)))),
+                ("item", Arc::new(UInt32Array::from_iter_values(ranks().map(|(u, r)| self.items[u][r])))),
+                ("score", Arc::new(Float32Array::from_iter_values(ranks().map(|(u, r)| self.scores[u][r])))),
+                ("filter_quit_items", Arc::new(BooleanArray::from(vec![self.filter_quit_items; range.len()]))),
+            ];
+            frame::batch_within(Self::KIND, Self::FORMAT, spaces, columns)
+        })
     }
 
     fn read(path: &Path) -> Result<Self> {
@@ -101,6 +118,18 @@ impl Artifact for Candidates {
 mod tests {
     use super::*;
 
+    /// More rows than a row group holds, whose border lies within the list of a user.
+    #[test]
+    fn a_long_table_gives_back_what_was_written() {
+        let lists = (0..70_000_usize).map(|user| (0..1 + user as u32 % 31).collect::<Vec<u32>>());
+        let items: Vec<Vec<u32>> = lists.collect();
+        let scores = items.iter().map(|list| list.iter().map(|&item| -(item as f32)).collect()).collect();
+        let candidates = Candidates { items, scores, filter_quit_items: false };
+        let folder = tempfile::tempdir().unwrap();
+        candidates.write(&folder.path().join("candidates")).unwrap();
+        assert!(Candidates::read(&folder.path().join("candidates")).unwrap() == candidates);
+    }
+
     #[test]
     fn a_file_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
@@ -112,6 +141,9 @@ mod tests {
         let path = folder.path().join("candidates");
         candidates.write(&path).unwrap();
         assert_eq!(Candidates::read(&path).unwrap(), candidates);
+        let none = Candidates::default();
+        none.write(&folder.path().join("none")).unwrap();
+        assert_eq!(Candidates::read(&folder.path().join("none")).unwrap(), none);
         let empty = Candidates { items: vec![vec![]], scores: vec![vec![]], filter_quit_items: false };
         assert!(empty.write(&folder.path().join("empty")).unwrap_err().to_string().starts_with("user 0 has an empty"));
     }

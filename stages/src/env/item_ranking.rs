@@ -28,6 +28,12 @@ impl<'a> ItemRanking<'a> {
         Ok(Self { z: scores.standardised(), candidates, weight })
     }
 
+    /// Whether all users have one ranking, because no retriever counts.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.candidates.is_none()
+    }
+
     /// The first `top_k` items of `user`, and their scores.
     #[must_use]
     pub fn of(&self, user: usize, top_k: usize) -> (Vec<u32>, Vec<f32>) {
@@ -40,11 +46,16 @@ impl<'a> ItemRanking<'a> {
         let lowest = scores.iter().flatten().copied().fold(f64::INFINITY, f64::min);
         let score = |item: u32| scores[item as usize].unwrap_or(lowest);
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-        order.sort_by(|&a, &b| {
+        let better = |&a: &u32, &b: &u32| {
             let has_none = |item: u32| scores[item as usize].is_none();
             has_none(a).cmp(&has_none(b)).then(score(b).total_cmp(&score(a))).then(a.cmp(&b))
-        });
-        order.truncate(top_k);
+        };
+        if top_k < order.len() {
+            order.select_nth_unstable_by(top_k, better);
+            order.truncate(top_k);
+            order.shrink_to_fit();
+        }
+        order.sort_unstable_by(better);
         let scores = order.iter().map(|&item| score(item) as f32).collect();
         (order, scores)
     }
@@ -81,6 +92,10 @@ mod tests {
         let of = |score: f64| ((score - 2.5) / 2.75_f64.sqrt()) as f32;
         assert_eq!(z, [5.0, 3.0, 1.0, 1.0, 1.0, 1.0].map(of), "never rising with the rank");
         assert_eq!(ranking.of(0, 2).0, [5, 2]);
+        for top_k in 0..7 {
+            let (items, scores) = ranking.of(0, top_k);
+            assert_eq!((&items[..], &scores[..]), (&order[..top_k.min(6)], &z[..top_k.min(6)]), "the beginning of all");
+        }
     }
 
     #[test]
@@ -99,6 +114,8 @@ mod tests {
         // Equal scores of a retriever say nothing.
         assert_eq!(ranked(0.5, 1), (vec![1, 3, 0, 2], vec![0.5, 0.5, -0.5, -0.5]));
         assert_eq!(ranked(1.0, 0), ranked(1.0, 1), "without it all users get the same");
+        let shared = |weight| ItemRanking::new(&scores, Some(&candidates), weight).unwrap().is_shared();
+        assert!(shared(1.0) && !shared(0.75));
     }
 
     #[test]

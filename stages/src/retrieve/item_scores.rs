@@ -105,11 +105,15 @@ impl Stage for RetrieveByItemScores {
             cx.note("without a score", format!("{unscored} of {} items, which come last", inputs.item_scores.len()));
         }
         let bar = cx.bar("rank", Some(users as u64), "users");
+        let top_k = self.top_k.unwrap_or(usize::MAX);
+        let shared = (ranking.is_shared() && users > 0).then(|| ranking.of(0, top_k));
         let rank = |user: usize| {
+            cx.check_cancelled()?;
             bar.inc(1);
-            ranking.of(user, self.top_k.unwrap_or(usize::MAX))
+            Ok(shared.clone().unwrap_or_else(|| ranking.of(user, top_k)))
         };
-        let (items, scores) = (0..users).into_par_iter().map(rank).collect();
+        let ranked: Vec<_> = (0..users).into_par_iter().map(rank).collect::<Result<_>>()?;
+        let (items, scores) = ranked.into_iter().unzip();
         Ok(Outputs { candidates: Candidates { items, scores, filter_quit_items: self.filter_quit_items } })
     }
 }

@@ -1,22 +1,35 @@
 //! `retrieve`: candidates for each user, from the log alone.
 //!
+//! Memory is users × `top_k` + the log + threads × items, and a bounded room beside ([README](README.md)).
+//!
 //! A language model chooses from these candidates, and the first of them is a row of every table (the retriever top-1). The
-//! stage reads no world, learns no parameter and excludes no item, not even one that the user rated: simulated worlds allow
+//! stage reads no world and excludes no item, not even one that the user rated: simulated worlds allow
 //! repeats.
 
+mod als;
+mod als_scan;
+mod company;
 mod cooccurrence;
 mod item_scores;
+mod likes;
+mod sparse_rows;
+mod top_k;
 
 use anyhow::{Result, ensure};
-use pipeline::{Context, Stage};
-use rayon::prelude::*;
+use pipeline::{Context, MemoryNeed, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Candidates, Interactions, Items, Users};
 use crate::env::{Popularity, USUAL_PRIOR};
-use cooccurrence::Likes;
+pub use als::Als;
+use company::Ranking;
+use cooccurrence::{Cooccurrence, ROOM};
 pub use item_scores::RetrieveByItemScores;
+use likes::Likes;
+
+/// The candidates of a user, best first, and their scores.
+type Ranked = (Vec<u32>, Vec<f32>);
 
 /// `retrieve`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +43,13 @@ pub struct Retrieve {
     /// is `popular`. 16 by default: of ten unseen items per user of MovieLens-100K, 10.5 % are rated 4 or more in the held-out
     /// part, against 4.0 % at 0 and 11.8 % at 100, which offers items with lower ratings.
     pub similarity_weight: f64,
+    /// Of each item, how many of the most similar ones count in `cooccurrence`; without a value all. It bounds time and memory of a
+    /// large catalogue: with 200, an item costs 2.4 kB, and a like of a user 200 additions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_neighbors: Option<usize>,
+    /// The settings of `als`.
+    #[serde(skip_serializing_if = "Als::is_default")]
+    pub als: Als,
     /// Whether candidates at which the simulated user would quit are removed. This needs the item distances of the quit rules,
     /// which a deployed retriever knows only if the worlds share them.
     pub filter_quit_items: bool,
@@ -44,11 +64,21 @@ pub enum By {
     /// The shrunken mean rating and the co-occurrence with items that the user liked.
     #[default]
     Cooccurrence,
+    /// The dot product of factors of implicit feedback (alternating least squares), where a higher rating is more confidence and no
+    /// rating says that something is disliked.
+    Als,
 }
 
 impl Default for Retrieve {
     fn default() -> Self {
-        Self { by: By::default(), top_k: 100, similarity_weight: 16.0, filter_quit_items: false }
+        Self {
+            by: By::default(),
+            top_k: 100,
+            similarity_weight: 16.0,
+            n_neighbors: None,
+            als: Als::default(),
+            filter_quit_items: false,
+        }
     }
 }
 
@@ -76,7 +106,7 @@ impl Stage for Retrieve {
     const KIND: &'static str = "retrieve";
     /// 1: first.
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "retrieve candidates for each user by popularity and co-occurrence in the log";
+    const ABOUT: &'static str = "retrieve candidates for each user by popularity, co-occurrence or factors of the log";
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -87,7 +117,37 @@ impl Stage for Retrieve {
         if !(self.similarity_weight >= 0.0 && self.similarity_weight.is_finite()) {
             return Err(("similarity_weight".into(), "the weight of similarity is 0 or more".into()));
         }
-        Ok(())
+        if self.n_neighbors == Some(0) {
+            return Err(("n_neighbors".into(), "at least one similar item counts; `by: popular` takes none".into()));
+        }
+        if self.als != Als::default() && self.by != By::Als {
+            return Err(("als".into(), "these settings are for `by: als`".into()));
+        }
+        self.als.check().map_err(|(setting, wanted)| (format!("als.{setting}"), wanted.into()))
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let (users, items) = (inputs.get("users")?, inputs.get("items")?);
+        let interactions = inputs.get("interactions")?;
+        let need = MemoryNeed::new("lower `top_k`, `n_neighbors` or `als.n_factors`")
+            .table("candidates", &[users, items.min(self.top_k as u64)], 8)
+            .table("interactions", &[interactions], 20);
+        Some(match self.by {
+            By::Popular => need,
+            // The likes by user and by item; similarities that are kept, or made part by part.
+            By::Cooccurrence => {
+                let need = need.table("likes", &[interactions], 8);
+                match self.n_neighbors {
+                    Some(n_neighbors) => need.table("similarities", &[items, items.min(n_neighbors as u64)], 12),
+                    None => need.table("similarities", &[items, items.min(ROOM as u64 / items.max(1))], 20),
+                }
+            }
+            By::Als => need.table("ratings by user and by item", &[interactions], 24).table(
+                "factors",
+                &[users + items, self.als.n_factors as u64],
+                16,
+            ),
+        })
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -103,45 +163,20 @@ impl Stage for Retrieve {
             ));
         }
         let popularity = Popularity::of(log, items, USUAL_PRIOR)?;
-        let bar = cx.bar("rank", Some(users as u64), "users");
-        let ranked: Vec<(Vec<u32>, Vec<f32>)> = match self.by {
-            By::Popular => {
-                let ranking = self.first(&popularity.mean, &mut Vec::new());
-                bar.inc(users as u64);
-                vec![ranking; users]
-            }
+        let ranking = Ranking::new(&popularity.mean, self.similarity_weight, self.top_k);
+        let ranked: Vec<Ranked> = match self.by {
+            By::Popular => vec![ranking.of_nobody(); users],
             By::Cooccurrence => {
                 let likes = Likes::of(log, users, items);
-                let similar = likes.similarities();
-                cx.check_cancelled()?;
-                let rank = |(scores, order): &mut (Vec<f64>, Vec<u32>), user: usize| {
-                    likes.company(user, &similar, scores);
-                    let score = |(company, mean): (&mut f64, &f64)| *company = mean + self.similarity_weight * *company;
-                    scores.iter_mut().zip(&popularity.mean).for_each(score);
-                    bar.inc(1);
-                    self.first(scores, order)
-                };
-                // What is as long as the catalogue is kept once for each user at work, not once for each user.
-                (0..users).into_par_iter().map_init(Default::default, rank).collect()
+                drop(inputs);
+                let model =
+                    Cooccurrence { likes: &likes, ranking: &ranking, n_neighbors: self.n_neighbors, room: ROOM };
+                model.rank(cx)?
             }
+            By::Als => self.als.rank(log, &popularity.order(), users, self.top_k, cx)?,
         };
         let (items, scores) = ranked.into_iter().unzip();
         Ok(Outputs { candidates: Candidates { items, scores, filter_quit_items: self.filter_quit_items } })
-    }
-}
-
-impl Retrieve {
-    /// The best items and their scores, no longer than they have to be; ties go to the lowest id. `order` is room to work in.
-    fn first(&self, scores: &[f64], order: &mut Vec<u32>) -> (Vec<u32>, Vec<f32>) {
-        order.clear();
-        order.extend(0..scores.len() as u32);
-        let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-        if self.top_k < order.len() {
-            order.select_nth_unstable_by(self.top_k, by_score);
-            order.truncate(self.top_k);
-        }
-        order.sort_by(by_score);
-        (order.clone(), order.iter().map(|&item| scores[item as usize] as f32).collect())
     }
 }
 
@@ -195,22 +230,24 @@ mod tests {
         assert!((f64::from(candidates.scores[0][0]) - (28.375 / 7.0 + 10.0 * 0.5)).abs() < 1e-6);
     }
 
-    /// A catalogue of 200,000 items and a ranking of ten: what a user keeps is ten, or 100,000 users take 80 GB.
     #[test]
-    fn a_ranking_takes_no_more_room_than_it_is_deep() {
-        let stage = Retrieve { top_k: 10, ..Retrieve::default() };
-        let scores: Vec<f64> = (0..200_000).map(f64::from).collect();
-        let mut room = Vec::new();
-        for _ in 0..2 {
-            let (items, scores) = stage.first(&scores, &mut room);
-            assert_eq!((items.len(), items[0], scores[9]), (10, 199_999, 199_990.0));
-            assert!(
-                items.capacity() <= 10 && scores.capacity() <= 10,
-                "{} and {}",
-                items.capacity(),
-                scores.capacity()
-            );
-        }
+    fn settings_that_say_nothing_are_refused_and_defaults_are_in_no_key() {
+        let at_fault = |stage: Retrieve| stage.check().unwrap_err().0;
+        assert_eq!(at_fault(Retrieve { n_neighbors: Some(0), ..Retrieve::default() }), "n_neighbors");
+        let als = Als { n_factors: 0, ..Als::default() };
+        assert_eq!(at_fault(Retrieve { als: als.clone(), ..Retrieve::default() }), "als");
+        assert_eq!(at_fault(Retrieve { als, by: By::Als, ..Retrieve::default() }), "als.n_factors");
+        let key = serde_json::to_value(Retrieve::default()).unwrap();
+        let settings: Vec<_> = key.as_object().unwrap().keys().collect();
+        assert_eq!(settings, ["by", "top_k", "similarity_weight", "filter_quit_items"]);
+    }
+
+    #[test]
+    fn factors_rank_what_the_users_of_a_group_share() {
+        let als = Als { n_factors: 2, regularization: 0.1, ..Als::default() };
+        let candidates = run(&Retrieve { by: By::Als, top_k: 2, als, ..Retrieve::default() });
+        assert_eq!(candidates.items[2].iter().copied().collect::<std::collections::BTreeSet<_>>(), [2, 3].into());
+        assert_eq!((&candidates.items[3][..], &candidates.scores[3][..]), (&[3, 1][..], &[0.0; 2][..]));
     }
 
     #[test]
