@@ -37,6 +37,7 @@ mod row_ends;
 mod shard;
 mod side_table;
 mod steam;
+mod synthetic;
 mod table;
 mod time_unit;
 mod title_matching;
@@ -60,6 +61,7 @@ pub use movielens::MovieLens;
 pub use recbole::Recbole;
 pub use side_table::Quotes;
 pub use steam::Steam;
+pub use synthetic::Synthetic;
 pub use table::Table;
 pub use transcripts::Transcripts;
 
