@@ -93,6 +93,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<world::Pessimistic>(),
         StageKind::of::<world::EstimatePropensities>(),
         StageKind::of::<world::ReferenceUsers>(),
+        StageKind::of::<world::TwoTower>(),
         StageKind::of::<worth::EstimateWorth>(),
         StageKind::of::<worth::EvaluateReturns>(),
     ],

@@ -149,19 +149,27 @@ impl AdamW {
         Ok(norms)
     }
 
-    /// One step along gradients in the order of `params`.
-    fn step(&mut self, params: &Params, gradients: Vec<Option<Gradient>>) -> Result<f64> {
-        let norm = norm(gradients.iter().flatten().map(Gradient::values))?;
+    /// Counts a step along gradients of that norm, and returns its coefficients: for steps that the caller takes.
+    ///
+    /// # Errors
+    /// When the norm is not finite.
+    pub fn next_rates(&mut self, norm: f64) -> Result<Rates> {
         ensure!(norm.is_finite(), "the gradient is not finite\nhelp: lower `optimizer.learning_rate`");
         self.step += 1;
-        let rates = Rates {
+        Ok(Rates {
             scale: if norm > self.max_grad_norm { self.max_grad_norm / norm } else { 1.0 },
             betas: BETAS,
             corrections: BETAS.map(|beta| 1.0 / (1.0 - beta.powi(self.step as i32))),
             epsilon: EPSILON,
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
-        };
+        })
+    }
+
+    /// One step along gradients in the order of `params`.
+    fn step(&mut self, params: &Params, gradients: Vec<Option<Gradient>>) -> Result<f64> {
+        let norm = norm(gradients.iter().flatten().map(Gradient::values))?;
+        let rates = self.next_rates(norm)?;
         for ((name, var), gradient) in params.iter().zip(gradients) {
             let Some(gradient) = gradient else { continue };
             let own = self.moments.get_mut(name).context("the optimiser was made for other parameters")?;

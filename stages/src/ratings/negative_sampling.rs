@@ -57,18 +57,26 @@ impl NegativeSampler {
         expected
     }
 
+    /// How many items can be drawn for a user.
+    #[must_use]
+    pub fn left(&self, user: u32) -> usize {
+        self.items - self.rated[user as usize].len()
+    }
+
     /// One of the items that the user did not rate, each equally likely; none where all are rated.
     pub fn draw(&self, user: u32, rng: &mut impl Rng) -> Option<u32> {
-        let rated = &self.rated[user as usize];
-        let left = self.items - rated.len();
+        let (rated, left) = (&self.rated[user as usize], self.left(user));
         if left == 0 {
             return None;
         }
-        let mut item = rng.random_range(0..left as u32);
-        for &taken in rated {
-            item += u32::from(taken <= item);
+        let place = rng.random_range(0..left as u32);
+        // Before rated[k] lie rated[k] − k items that are not rated.
+        let (mut below, mut end) = (0, rated.len());
+        while below < end {
+            let middle = usize::midpoint(below, end);
+            if rated[middle] - middle as u32 <= place { below = middle + 1 } else { end = middle }
         }
-        Some(item)
+        Some(place + below as u32)
     }
 }
 
@@ -93,6 +101,26 @@ mod tests {
         }
         assert!(counts[0] + counts[1] + counts[4] == 0 && [2, 3, 5].iter().all(|&k| counts[k] > 70), "{counts:?}");
         assert_eq!(NegativeSampler::new(&log, 3, 2).draw(1, &mut draw), None);
+    }
+
+    #[test]
+    fn a_draw_is_the_item_at_its_place_among_those_not_rated() {
+        let rated: Vec<u32> = (0..200).filter(|item| item % 3 == 0 || (40..90).contains(item)).collect();
+        let count = rated.len();
+        let log = Interactions {
+            user: vec![0; count],
+            item: rated.clone(),
+            rating: vec![1.0; count],
+            timestamp: vec![0; count],
+        };
+        let negatives = NegativeSampler::new(&log, 1, 200);
+        let free: Vec<u32> = (0..200).filter(|item| !rated.contains(item)).collect();
+        assert_eq!(negatives.left(0), free.len());
+        let (mut draw, mut same) = (rng(&[3]), rng(&[3]));
+        for _ in 0..500 {
+            let place = same.random_range(0..free.len() as u32);
+            assert_eq!(negatives.draw(0, &mut draw), Some(free[place as usize]));
+        }
     }
 
     #[test]

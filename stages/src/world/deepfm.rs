@@ -15,11 +15,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dense_field::{DenseField, item_vectors};
+use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
+use super::lookups::{PenaltyWeights, TableUses, Uses};
 use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
 use crate::artifact::{Array, Items, Users};
-use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule};
+use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.deepfm`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +45,10 @@ pub struct DeepFm {
     pub batch_size: usize,
     /// AdamW and its learning rate, which changes from epoch to epoch.
     pub optimizer: Optimizer<DeepFm>,
+    /// Which rows of the table of users, items and features a step changes: `auto` is `lazy` beyond 50,000 users and items. The network
+    /// is always stepped as a whole.
+    #[serde(skip_serializing_if = "EmbeddingUpdates::is_auto")]
+    pub embedding_updates: EmbeddingUpdates,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
@@ -75,6 +81,7 @@ impl Default for DeepFm {
             n_epochs: 8,
             batch_size: 1024,
             optimizer: Optimizer::default(),
+            embedding_updates: EmbeddingUpdates::Auto,
             l2: 8.0,
             seed: 0,
             sample_negatives: false,
@@ -126,8 +133,8 @@ impl DeepFm {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { n_epochs, batch_size, l2, .. } = *self;
-        Fit { name, n_epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
+        let Self { n_epochs, batch_size, embedding_updates, l2, .. } = *self;
+        Fit { name, n_epochs, batch_size, embedding_updates, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 
@@ -242,24 +249,26 @@ impl Model {
         })
     }
 
-    /// The linear weight and embedding of every field, `[B, F, 1 + K]`.
-    fn rows(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
-        let batch = user.dim(0)?;
-        let ids = Tensor::cat(&[self.fields.user.index_select(user, 0)?, self.fields.item.index_select(item, 0)?], 1)?;
-        let count = ids.dim(1)?;
-        let rows = self.table.index_select(&ids.flatten_all()?, 0)?.reshape((batch, count, 1 + self.embedding))?;
+    /// Which rows of the table the pairs use, `[B·F']`.
+    fn ids(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
+        let of = [self.fields.user.index_select(user, 0)?, self.fields.item.index_select(item, 0)?];
+        Ok(Tensor::cat(&of, 1)?.flatten_all()?)
+    }
+
+    /// What the model says of B pairs: from their rows of the table, `[B·F', 1 + K]`, and what the items' vectors give, `[B, 1 + K]`.
+    fn ratings(&self, rows: &Tensor, item: &Tensor, vectors: Option<Tensor>) -> Result<Predicted> {
+        let (batch, width) = (item.dim(0)?, 1 + self.embedding);
+        let rows = rows.reshape((batch, rows.elem_count() / (batch * width), width))?;
         let genre = self.fields.genres.index_select(item, 0)?.matmul(&self.genre_table)?.unsqueeze(1)?;
         let mut fields = vec![rows, genre];
-        if let Some(vectors) = &self.vectors {
-            fields.push(vectors.rows(item)?.unsqueeze(1)?);
+        if let Some(vectors) = vectors {
+            fields.push(vectors.unsqueeze(1)?);
         }
-        Ok(Tensor::cat(&fields, 1)?)
+        self.outputs(&Tensor::cat(&fields, 1)?)
     }
-}
 
-impl RatingModel for Model {
-    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
-        let rows = self.rows(user, item)?;
+    /// The same from the linear weight and embedding of every field, `[B, F, 1 + K]`.
+    fn outputs(&self, rows: &Tensor) -> Result<Predicted> {
         let linear = rows.narrow(2, 0, 1)?.sum((1, 2))?;
         let vectors = rows.narrow(2, 1, self.embedding)?.contiguous()?;
         // Σ_{f<g} ⟨v_f, v_g⟩ = ½ (|Σ v|² − Σ |v|²), Guo et al. 2017, eq. 2 after Rendle 2010, lemma 3.1.
@@ -272,12 +281,47 @@ impl RatingModel for Model {
         Ok(Predicted { rating, log_variance })
     }
 
+    /// |θ|² of what all pairs use.
+    fn shared_size(&self) -> Result<Tensor> {
+        let genres = self.genre_table.sqr()?.sum_all()?;
+        Ok(match &self.vectors {
+            Some(vectors) => (genres + vectors.size()?)?,
+            None => genres,
+        })
+    }
+}
+
+impl RatingModel for Model {
+    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
+        let rows = self.table.index_select(&self.ids(user, item)?, 0)?;
+        self.ratings(&rows, item, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
+    }
+
     fn size(&self) -> Result<Tensor> {
         let tables = (self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?;
         Ok(match &self.vectors {
             Some(vectors) => (tables + vectors.size()?)?,
             None => tables,
         })
+    }
+
+    fn table_uses(&self, uses: &Uses) -> Result<TableUses> {
+        let mut rows = vec![0.0; self.fields.rows];
+        for (fields, uses) in [(&self.fields.user, &uses.user), (&self.fields.item, &uses.item)] {
+            for (fields, uses) in fields.to_vec2::<u32>()?.iter().zip(uses) {
+                fields.iter().for_each(|&row| rows[row as usize] += uses);
+            }
+        }
+        Ok(TableUses::from([("table", rows)]))
+    }
+
+    fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)> {
+        let ids = self.ids(user, item)?;
+        let rows = embedding(&self.table, &ids)?;
+        let of_rows = (rows.sqr()?.sum(1)? * weights.of("table", &ids)?)?.sum_all()?;
+        let penalty = (of_rows + (self.shared_size()? * weights.of_shared(user.dim(0)?))?)?;
+        let vectors = self.vectors.as_ref().map(|vectors| vectors.look_up(item)).transpose()?;
+        Ok((self.ratings(&rows, item, vectors)?, penalty))
     }
 }
 
@@ -288,6 +332,7 @@ mod tests {
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
     use crate::world::fit::Ratings;
+    use crate::world::lookups::assert_lookups_are_predictions;
     use crate::world::{small_log, weighted};
 
     #[test]
@@ -329,6 +374,15 @@ mod tests {
         by_hand += deep.to_vec2::<f32>().unwrap()[0][0];
         let found = model.predict(&user, &item).unwrap().rating.to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-5, "{found} {by_hand}");
+
+        let log =
+            Interactions { user: vec![0, 1, 0], item: vec![0, 1, 1], rating: vec![1.0; 3], timestamp: vec![0; 3] };
+        let ratings = Ratings { log: &log, shape: [2, 2], weights: None, negatives: None, holdout: None };
+        assert_lookups_are_predictions(&params, &model, &ratings);
+        let mut params = Params::default();
+        let vectors = Array::new(&[2, 3], vec![1.0, 0.0, -1.0, 0.5, 2.0, 1.0]);
+        let model = Model::new(&mut params, &DeepFm::default(), &fields, Some(&vectors), 3.0, 0).unwrap();
+        assert_lookups_are_predictions(&params, &model, &ratings);
     }
 
     #[test]
@@ -396,7 +450,8 @@ mod tests {
             heteroscedastic::loss(&says.rating.sqr()?, &says.log_variance.unwrap())?.sum_all()
         });
         let folder = tempfile::tempdir().unwrap();
-        let ratings = Ratings { log: &inputs.interactions, weights: None, negatives: None, holdout: None };
+        let ratings =
+            Ratings { log: &inputs.interactions, shape: [6, 8], weights: None, negatives: None, holdout: None };
         let fit = stage.fit("m".into(), 0);
         let cx = Context::detached(folder.path());
         fit.run(&params, &model, &ratings, &cx, &cx.bar("fit", None, "epochs")).unwrap();

@@ -74,6 +74,7 @@ impl Ensemble<'_> {
         let negatives = self.negatives.then(|| NegativeSampler::new(log, users, items));
         let ratings = Ratings {
             log,
+            shape: [users, items],
             weights: weights.as_deref(),
             negatives: negatives.as_ref(),
             holdout: inputs.holdout.as_ref(),

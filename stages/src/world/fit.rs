@@ -8,7 +8,12 @@ use pipeline::Context;
 use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
+use super::embedding_updates::EmbeddingUpdates;
+use super::factor_steps::Intercepts;
 use super::heteroscedastic;
+use super::lazy_fit::LazyFit;
+use super::lookups::{PenaltyWeights, TableUses, Uses};
+use super::shuffled_log::Sample;
 use crate::artifact::{Array, Curves, Interactions};
 use crate::nn::{AdamW, Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
 use crate::ratings::NegativeSampler;
@@ -27,6 +32,16 @@ pub(super) trait RatingModel {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted>;
     /// The squared size of everything that stands for a user or an item, a scalar: what `l2` shrinks.
     fn size(&self) -> Result<Tensor>;
+    /// How often an epoch uses each row of the tables from which pairs look rows up.
+    fn table_uses(&self, uses: &Uses) -> Result<TableUses>;
+    /// [`RatingModel::predict`] by lookups whose gradients are of the looked-up rows alone, and Σ over the pairs of |θ|²/n of what they
+    /// use, a scalar: over an epoch this is [`RatingModel::size`].
+    fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)>;
+    /// What is added to b_u + b_i + p_u·q_i, where a rating is no more than that: b and (p, q) are then the parameters `user_bias`,
+    /// `item_bias`, `user` and `item`, and a fused kernel fits them.
+    fn intercepts(&self) -> Option<Intercepts> {
+        None
+    }
 }
 
 /// How a rating model is fitted; each family has fields and defaults of its own for it.
@@ -37,6 +52,8 @@ pub(super) struct Fit {
     pub n_epochs: u64,
     /// Ratings per gradient step.
     pub batch_size: usize,
+    /// Which rows of its tables a step changes.
+    pub embedding_updates: EmbeddingUpdates,
     /// AdamW and its learning rate.
     pub optimizer: Optimizer<()>,
     /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
@@ -51,12 +68,22 @@ pub(super) struct Fit {
 pub(super) struct Ratings<'a> {
     /// The ratings.
     pub log: &'a Interactions,
+    /// How many users and items there are.
+    pub shape: [usize; 2],
     /// How much each counts, on average 1; all alike without.
     pub weights: Option<&'a [f64]>,
     /// Where an item that the user did not rate is fitted to 0 beside each rating.
     pub negatives: Option<&'a NegativeSampler>,
     /// Ratings that are only scored.
     pub holdout: Option<&'a Interactions>,
+}
+
+impl Ratings<'_> {
+    /// One of them, as a step reads it.
+    pub(super) fn sample(&self, row: usize) -> Sample {
+        let weight = self.weights.map_or(1.0, |weights| weights[row] as f32);
+        Sample { user: self.log.user[row], item: self.log.item[row], rating: self.log.rating[row], weight }
+    }
 }
 
 impl Fit {
@@ -86,7 +113,11 @@ impl Fit {
     ) -> Result<Curves> {
         let Ratings { log, holdout, .. } = *ratings;
         ensure!(!log.is_empty(), "no interaction to fit a world on");
+        let lazy = self.embedding_updates.are_lazy(ratings.shape);
         let mut adam = self.optimizer.adam(params)?;
+        if lazy {
+            adam = adam.with_sparse_rows();
+        }
         let mut curves = Curves::default();
         let training = TrainingCheckpoints::open(cx, &self.name, 1)?;
         let mut done = 0;
@@ -95,17 +126,13 @@ impl Fit {
             done = number;
         }
         bar.inc(done);
+        let mut lazy = lazy.then(|| LazyFit::new(self, model, ratings, (params, &adam), done)).transpose()?;
         for epoch in done..self.n_epochs {
-            let mut order: Vec<usize> = (0..log.len()).collect();
-            order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
             adam.learning_rate = self.optimizer.rate(epoch, self.n_epochs);
-            let mut squares = 0.0;
-            for rows in order.chunks(self.batch_size) {
-                let (error, mean_square) = loss(model, ratings, rows, [self.seed, epoch], params.device())?;
-                squares += mean_square * rows.len() as f64;
-                let loss = (error + (model.size()? * (self.l2 / log.len() as f64))?)?;
-                adam.descend(params, &loss).with_context(|| format!("epoch {epoch}"))?;
-            }
+            let squares = match &mut lazy {
+                None => self.dense_epoch(params, &mut adam, model, ratings, epoch)?,
+                Some(lazy) => lazy.epoch(ratings, epoch, (params, &mut adam))?,
+            };
             let train = (squares / log.len() as f64).sqrt();
             curves.push("rmse.train", epoch + 1, train);
             let mut message = format!("rmse {train:.4}");
@@ -121,6 +148,28 @@ impl Fit {
             training.after_unit(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)
+    }
+
+    /// One pass over the log by steps of all rows, and Σ of the ratings' squared errors before each step.
+    fn dense_epoch(
+        &self,
+        params: &Params,
+        adam: &mut AdamW,
+        model: &dyn RatingModel,
+        ratings: &Ratings<'_>,
+        epoch: u64,
+    ) -> Result<f64> {
+        let ratings_in_all = ratings.log.len();
+        let mut order: Vec<usize> = (0..ratings_in_all).collect();
+        order.shuffle(&mut rng(&[self.seed, 0xf17, epoch]));
+        let mut squares = 0.0;
+        for rows in order.chunks(self.batch_size) {
+            let (error, mean_square) = loss(model, ratings, rows, [self.seed, epoch], params.device())?;
+            squares += mean_square * rows.len() as f64;
+            let loss = (error + (model.size()? * (self.l2 / ratings_in_all as f64))?)?;
+            adam.descend(params, &loss).with_context(|| format!("epoch {epoch}"))?;
+        }
+        Ok(squares)
     }
 }
 
@@ -156,14 +205,20 @@ fn loss(
     let predicted = model.predict(&Tensor::new(user, device)?, &Tensor::new(item, device)?)?;
     let squared = (predicted.rating - tensor(rating)?)?.sqr()?;
     let mean_square = f64::from(squared.narrow(0, 0, rows.len())?.mean_all()?.to_scalar::<f32>()?);
-    let mut losses = match predicted.log_variance {
-        Some(log_variance) => heteroscedastic::loss(&squared, &log_variance)?,
-        None => squared,
+    let weight = weight.map(tensor).transpose()?;
+    Ok((losses(&squared, predicted.log_variance.as_ref(), weight.as_ref())?.mean_all()?, mean_square))
+}
+
+/// The loss of each rating, weighted, `[B]` each.
+pub(super) fn losses(squared: &Tensor, log_variance: Option<&Tensor>, weight: Option<&Tensor>) -> Result<Tensor> {
+    let losses = match log_variance {
+        Some(log_variance) => heteroscedastic::loss(squared, log_variance)?,
+        None => squared.clone(),
     };
-    if let Some(weight) = weight {
-        losses = (losses * tensor(weight)?)?;
-    }
-    Ok((losses.mean_all()?, mean_square))
+    Ok(match weight {
+        Some(weight) => (losses * weight)?,
+        None => losses,
+    })
 }
 
 /// The root mean squared error of a log, and its mean negative log-likelihood where the model states its variance.

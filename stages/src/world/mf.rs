@@ -11,11 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dense_field::{DenseField, item_vectors};
+use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
+use super::factor_steps::Intercepts;
 use super::fit::{Fit, Predicted, RatingModel};
+use super::lookups::{PenaltyWeights, TableUses, Uses};
 use super::{Inputs, Ips, Outputs, UserSimulator};
 use crate::artifact::Array;
-use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule};
+use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.mf`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +34,9 @@ pub struct MatrixFactorisation {
     pub batch_size: usize,
     /// AdamW and its learning rate, which changes from epoch to epoch.
     pub optimizer: Optimizer<MatrixFactorisation>,
+    /// Which rows of the tables of users and items a step changes: `auto` is `lazy` beyond 50,000 users and items.
+    #[serde(skip_serializing_if = "EmbeddingUpdates::is_auto")]
+    pub embedding_updates: EmbeddingUpdates,
     /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
     pub l2: f64,
     /// Seed of the initial weights and of the order of batches; each member takes the next one.
@@ -60,6 +66,7 @@ impl Default for MatrixFactorisation {
             n_epochs: 20,
             batch_size: 1024,
             optimizer: Optimizer::default(),
+            embedding_updates: EmbeddingUpdates::Auto,
             l2: 4.0,
             seed: 0,
             sample_negatives: false,
@@ -107,8 +114,8 @@ impl MatrixFactorisation {
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
-        let Self { n_epochs, batch_size, l2, .. } = *self;
-        Fit { name, n_epochs, batch_size, optimizer: self.optimizer.untyped(), l2, seed }
+        let Self { n_epochs, batch_size, embedding_updates, l2, .. } = *self;
+        Fit { name, n_epochs, batch_size, embedding_updates, optimizer: self.optimizer.untyped(), l2, seed }
     }
 }
 
@@ -145,17 +152,48 @@ impl Model {
     }
 }
 
+/// The rows of B pairs.
+struct Rows {
+    /// `[B, 1]`.
+    user_bias: Tensor,
+    item_bias: Tensor,
+    /// `[B, D]`.
+    user: Tensor,
+    item: Tensor,
+}
+
+impl Model {
+    fn rows(
+        &self,
+        lookup: impl Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+        ids: [&Tensor; 2],
+    ) -> Result<Rows> {
+        let [user, item] = ids;
+        Ok(Rows {
+            item: lookup(&self.item, item)?,
+            item_bias: lookup(&self.item_bias, item)?,
+            user: lookup(&self.user, user)?,
+            user_bias: lookup(&self.user_bias, user)?,
+        })
+    }
+
+    /// The ratings of these rows, to which what the items' vectors say, `[B, 1 + D]`, is added.
+    fn ratings(&self, rows: &Rows, vectors: Option<Tensor>) -> Result<Predicted> {
+        let (mut factors, mut bias) = (rows.item.clone(), rows.item_bias.clone());
+        if let Some(vectors) = vectors {
+            bias = (bias + vectors.narrow(1, 0, 1)?)?;
+            factors = (factors + vectors.narrow(1, 1, vectors.dim(1)? - 1)?)?;
+        }
+        let product = (&rows.user * factors)?.sum(1)?;
+        let biases = (&rows.user_bias + bias)?.squeeze(1)?;
+        Ok(Predicted { rating: ((product + biases)? + self.mean)?, log_variance: None })
+    }
+}
+
 impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
-        let (mut factors, mut bias) = (self.item.index_select(item, 0)?, self.item_bias.index_select(item, 0)?);
-        if let Some(vectors) = &self.vectors {
-            let rows = vectors.rows(item)?;
-            bias = (bias + rows.narrow(1, 0, 1)?)?;
-            factors = (factors + rows.narrow(1, 1, rows.dim(1)? - 1)?)?;
-        }
-        let product = (self.user.index_select(user, 0)? * factors)?.sum(1)?;
-        let biases = (self.user_bias.index_select(user, 0)? + bias)?.squeeze(1)?;
-        Ok(Predicted { rating: ((product + biases)? + self.mean)?, log_variance: None })
+        let rows = self.rows(|table, ids| table.index_select(ids, 0), [user, item])?;
+        self.ratings(&rows, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
     }
 
     fn size(&self) -> Result<Tensor> {
@@ -168,6 +206,30 @@ impl RatingModel for Model {
         }
         Ok(size)
     }
+
+    fn table_uses(&self, uses: &Uses) -> Result<TableUses> {
+        let of_users = ["user_bias", "user"].map(|name| (name, uses.user.clone()));
+        let of_items = ["item_bias", "item"].map(|name| (name, uses.item.clone()));
+        Ok(of_users.into_iter().chain(of_items).collect())
+    }
+
+    fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)> {
+        let rows = self.rows(embedding, [user, item])?;
+        let squares = |bias: &Tensor, factors: &Tensor| bias.sqr()?.squeeze(1)? + factors.sqr()?.sum(1)?;
+        let of_users = (squares(&rows.user_bias, &rows.user)? * weights.of("user", user)?)?;
+        let of_items = (squares(&rows.item_bias, &rows.item)? * weights.of("item", item)?)?;
+        let mut penalty = (of_users + of_items)?.sum_all()?;
+        let mut looked_up = None;
+        if let Some(vectors) = &self.vectors {
+            looked_up = Some(vectors.look_up(item)?);
+            penalty = (penalty + (vectors.size()? * weights.of_shared(user.dim(0)?))?)?;
+        }
+        Ok((self.ratings(&rows, looked_up)?, penalty))
+    }
+
+    fn intercepts(&self) -> Option<Intercepts> {
+        self.vectors.is_none().then(|| Intercepts { mean: self.mean, items: Vec::new() })
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +240,8 @@ mod tests {
     use crate::artifact::Propensities;
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
+    use crate::world::fit::Ratings;
+    use crate::world::lookups::assert_lookups_are_predictions;
     use crate::world::{small_log, weighted};
 
     #[test]
@@ -191,6 +255,19 @@ mod tests {
         let by_hand = 3.0 + p[0].iter().zip(&q[1]).map(|(a, b)| a * b).sum::<f32>();
         let found = model.predict(&user, &item).unwrap().rating.to_vec1::<f32>().unwrap()[0];
         assert!((found - by_hand).abs() < 1e-6, "{found} {by_hand}");
+    }
+
+    #[test]
+    fn lookups_give_the_predictions_and_over_an_epoch_the_size() {
+        let log = small_log().interactions;
+        let ratings = Ratings { log: &log, shape: [7, 9], weights: None, negatives: None, holdout: None };
+        let vectors = Array::new(&[9, 2], (0..18).map(|k| (k % 5) as f32 - 2.0).collect());
+        for vectors in [None, Some(&vectors)] {
+            let mut params = Params::default();
+            let model = Model::new(&mut params, &MatrixFactorisation::default(), (7, 9), vectors, 3.0, 0).unwrap();
+            assert_lookups_are_predictions(&params, &model, &ratings);
+            assert!(model.user.get(6).unwrap().to_vec1::<f32>().unwrap().iter().all(|&x| x == 0.0), "nobody's row");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use candle_core::{Device, Tensor};
 use pipeline::Context;
 
 use super::Inputs;
+use super::factor_steps::Intercepts;
 use super::fit::{Predicted, RatingModel};
+use super::lookups::{PenaltyWeights, TableUses, Uses};
 use crate::ratings::{Design, Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
 
 /// Seed of the folds: the cross-validation is no part of what a stage's seed varies.
@@ -79,6 +81,23 @@ impl<M: RatingModel> RatingModel for AroundPrior<M> {
 
     fn size(&self) -> Result<Tensor> {
         self.model.size()
+    }
+
+    fn table_uses(&self, uses: &Uses) -> Result<TableUses> {
+        self.model.table_uses(uses)
+    }
+
+    fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)> {
+        let (Predicted { rating, log_variance }, penalty) = self.model.look_up(user, item, weights)?;
+        Ok((Predicted { rating: (rating + self.offsets.index_select(item, 0)?)?, log_variance }, penalty))
+    }
+
+    fn intercepts(&self) -> Option<Intercepts> {
+        let Intercepts { mean, mut items } = self.model.intercepts()?;
+        let own = self.offsets.to_vec1::<f32>().ok()?;
+        items.resize(own.len(), 0.0);
+        items.iter_mut().zip(own).for_each(|(offset, own)| *offset += own);
+        Some(Intercepts { mean, items })
     }
 }
 
@@ -215,10 +234,20 @@ mod tests {
             fn size(&self) -> Result<Tensor> {
                 Ok(Tensor::new(0.0_f32, &Device::Cpu)?)
             }
+            fn table_uses(&self, _: &Uses) -> Result<TableUses> {
+                Ok(TableUses::new())
+            }
+            fn look_up(&self, user: &Tensor, item: &Tensor, _: &PenaltyWeights) -> Result<(Predicted, Tensor)> {
+                Ok((self.predict(user, item)?, self.size()?))
+            }
+            fn intercepts(&self) -> Option<Intercepts> {
+                Some(Intercepts { mean: 0.0, items: Vec::new() })
+            }
         }
         let model = AroundPrior::new(Constant, &[0.5, -2.0], &Device::Cpu).unwrap();
         let ids = |ids: [u32; 3]| Tensor::new(&ids, &Device::Cpu).unwrap();
         let found = model.predict(&ids([0, 1, 2]), &ids([1, 0, 1])).unwrap().rating.to_vec1::<f32>().unwrap();
         assert_eq!(found, [-1.0, 1.5, -1.0]);
+        assert_eq!(model.intercepts().unwrap().items, [0.5, -2.0]);
     }
 }

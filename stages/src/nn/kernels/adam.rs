@@ -138,7 +138,7 @@ fn along_rows<T: Float>(
 }
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η·(m̂/(√v̂ + ε) + λθ).
-fn along<T: Float>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut [T], square: &mut [T]) {
+pub fn along<T: Float>(rates: Rates, gradient: &[T], parameter: &mut [T], mean: &mut [T], square: &mut [T]) {
     let of = T::from_f64;
     let (scale, epsilon, rate, decay) =
         (of(rates.scale), of(rates.epsilon), of(rates.learning_rate), of(rates.weight_decay));

@@ -28,7 +28,7 @@ mod softplus;
 mod streamed_choice;
 mod streamed_head;
 
-pub use adam::{Moments, Rates, Step, sum_of_squares};
+pub use adam::{Moments, Rates, Step, along as adam_along, sum_of_squares};
 pub use embedding::{embedding, gather_two};
 pub use expected_returns::{Atoms, expected_returns};
 pub use float::{Float, contiguous, with_slices};
