@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{IdSpaces, Sizes};
+use pipeline::IdSpaces;
 use safetensors::tensor::{Metadata, View};
 use safetensors::{Dtype, serialize_to_file};
 use serde::de::DeserializeOwned;
@@ -141,17 +141,13 @@ impl TensorFile {
         Ok(Self::beginning(path, kind, format)?.id_spaces)
     }
 
-    /// How many rows each of these arrays has, as the size that stands beside its name; without the arrays.
-    pub fn rows_of(path: &Path, arrays: [(&str, &'static str); 2]) -> Result<Sizes> {
+    /// The shapes of the arrays of a file by name, without the arrays.
+    pub fn shapes_of(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
         let unreadable = || format!("cannot read the beginning of {}", path.display());
         let whole = std::fs::metadata(path).with_context(unreadable)?.len();
         let metadata =
             header(&mut std::fs::File::open(path).with_context(unreadable)?, whole).with_context(unreadable)?;
-        let rows = |(array, of): (&str, &'static str)| {
-            let rows = metadata.info(array).and_then(|info| info.shape.first().copied());
-            Ok(Sizes::of(of, rows.with_context(|| format!("no array `{array}` in {}", path.display()))?))
-        };
-        arrays.into_iter().map(rows).try_fold(Sizes::default(), |all, sizes: Result<Sizes>| Ok(all.and(sizes?)))
+        Ok(metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect())
     }
 
     fn beginning(path: &Path, kind: &str, format: u32) -> Result<About> {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 
 use super::advantage::{n_step_returns, normalised, true_advantages};
 pub use super::batch::Batch;
@@ -19,6 +19,7 @@ use super::batch::value_unit;
 use super::inputs::OnlineWithDemos;
 use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::{LearnerTables, states_of};
 use super::mixed_reward::MixedReward;
 use super::reference::{Reference, ReferenceMetrics, kl_divergence};
 use super::settings::learner_settings;
@@ -103,6 +104,10 @@ impl Stage for A2c {
             .chain([self.kl.requirement()])
             .chain(self.shaping.requirement())
             .collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 1, states_of(self.episodes_per_update, inputs)).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -4,12 +4,13 @@
 //! are exp(A/β)). Left out: anything that would use the world's answers; it is here to show what copying alone gives.
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, ForbiddenSource, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
@@ -106,6 +107,10 @@ impl Stage for BehaviourCloning {
             )?;
         }
         self.check_shared()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 1, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 
 use super::batch::value_unit;
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::q_values::{QValues, gather_q, huber_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
@@ -74,6 +75,10 @@ impl Stage for Bcq {
         validation::coefficient("logit_penalty", self.logit_penalty)?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 3, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use candle_core::{D, Tensor};
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 
 use super::batch::Batch;
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::Online;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::mixed_reward::MixedReward;
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
@@ -113,6 +114,13 @@ impl Stage for C51 {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let need = LearnerTables::of_all_scores(&self.network, 2, self.batch_size as u64).need(inputs)?;
+        let head = [inputs.get("items")?, self.n_atoms as u64, self.network.hidden_size as u64 + 1];
+        // Parameters, gradients and moments, and the target.
+        Some(need.table("distributions of all items", &head, 20))
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

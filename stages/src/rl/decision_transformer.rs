@@ -12,7 +12,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use super::dataset::Demonstration;
 use super::inputs::Offline;
 use super::iql::expectile_loss;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
@@ -94,6 +95,10 @@ impl Stage for DecisionTransformer {
             return Err(("network.encoder".to_owned(), message.to_owned()));
         }
         self.check_shared()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 1, self.batch_size as u64 * self.network.window as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -13,13 +13,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 
 use super::batch::{Batch, value_unit};
 use super::epsilon_greedy::EpsilonGreedy;
 use super::inputs::OnlineWithReference;
 use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, huber_loss};
 use super::reference::{Guided, Reference, ReferenceMetrics, kl_divergence, soft_maximum};
@@ -108,6 +109,10 @@ impl Stage for Dqn {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 2, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

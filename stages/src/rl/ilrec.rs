@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ use super::batch::{Batch, value_unit};
 use super::dataset::Demonstration;
 use super::ilrec_discriminator::IlRecDiscriminator;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::{LearnerTables, states_of};
 use super::mixed_reward::mixed;
 use super::settings::learner_settings;
 use super::shaping::{Shaper, shaped};
@@ -164,6 +165,10 @@ impl Stage for IlRec {
 
     fn requirements(&self) -> Vec<Requirement> {
         self.shaping.requirement().into_iter().collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 2, states_of(self.episodes_per_update, inputs)).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
@@ -400,11 +405,7 @@ mod tests {
             optimizer: Optimizer::with_learning_rate(0.01),
             omega: 0.3,
             bc_batch_size: 32,
-            discriminator: DiscriminatorSettings {
-                batch_size: 32,
-                hidden_size: 16,
-                ..DiscriminatorSettings::default()
-            },
+            discriminator: DiscriminatorSettings { batch_size: 32, hidden_size: 16, ..Default::default() },
             network: small_network(),
             ..IlRec::default()
         }

@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 
 use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::q_values::{QValues, bellman_loss, gather_q};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
@@ -75,6 +76,10 @@ impl Stage for Iql {
         validation::positive("max_weight", self.max_weight, "a weight is above 0")?;
         validation::target_update_interval(self.target_update_interval)?;
         self.check_shared()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 4, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -10,12 +10,13 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 
 use super::a2c::policy_gradient_loss;
 use super::advantage::{n_step_returns, normalised};
 use super::batch::{Batch, value_unit};
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::{LearnerTables, states_of};
 use super::mixed_reward::MixedReward;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
@@ -92,6 +93,10 @@ impl Stage for Mixture {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::of_all_scores(&self.network, 3, states_of(self.episodes_per_update, inputs)).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -33,6 +33,7 @@ pub mod inputs;
 mod iql;
 mod kl_config;
 pub mod learner;
+mod learner_memory;
 mod memory;
 pub mod mixed_reward;
 mod mixture;

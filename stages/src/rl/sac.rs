@@ -18,12 +18,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 
 use super::batch::Batch;
 use super::inputs::OnlineWithReference;
 use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
+use super::learner_memory::LearnerTables;
 use super::mixed_reward::MixedReward;
 use super::q_values::{QValues, bellman_loss, expected_q};
 use super::reference::{Reference, ReferenceMetrics, kl_divergence};
@@ -103,6 +104,10 @@ impl Stage for Sac {
 
     fn requirements(&self) -> Vec<Requirement> {
         MixedReward::requirement(self.omega).into_iter().chain([self.kl.requirement()]).collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::of_all_scores(&self.network, 5, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use pipeline::{Artifact, IdSpaces, Sizes};
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,18 @@ impl Artifact for World {
         TensorFile::id_spaces_of(path, Self::KIND, Self::FORMAT)
     }
 
+    /// `users`, `items`, `embedding_dim`, `horizon`, and `world_bytes`, which a reader takes.
     fn sizes_of(path: &Path) -> Result<Sizes> {
-        TensorFile::rows_of(path, [("user_vectors", "users"), ("item_vectors", "items")])
+        let shapes = TensorFile::shapes_of(path)?;
+        let shape = |name: &str| {
+            let shape = shapes.get(name).filter(|shape| shape.len() == 2);
+            shape.with_context(|| format!("{} has no table `{name}`", path.display()))
+        };
+        let (users, items) = (shape("user_vectors")?, shape("item_vectors")?);
+        let sizes = Sizes::of("users", users[0]).and(Sizes::of("items", items[0]));
+        let sizes =
+            sizes.and(Sizes::of("embedding_dim", items[1])).and(Sizes::of("horizon", Self::rules_of(path)?.horizon));
+        Ok(sizes.and(Sizes::of("world_bytes", usize::try_from(std::fs::metadata(path)?.len())?)))
     }
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -123,7 +133,9 @@ mod tests {
         let vectors = [array([3, 1]), array([2, 1])];
         World::new(array([3, 2]), array([2, 2]), vectors, QuitRules::default()).write(&path).unwrap();
         let sizes = World::sizes_of(&path).unwrap();
-        assert_eq!(["users", "items"].map(|of| sizes.get(of)), [Some(3), Some(2)]);
+        let found = ["users", "items", "embedding_dim", "horizon"].map(|of| sizes.get(of));
+        assert_eq!(found, [Some(3), Some(2), Some(1), Some(30)]);
+        assert_eq!(sizes.get("world_bytes"), Some(std::fs::metadata(&path).unwrap().len()));
         std::fs::write(&path, b"x").unwrap();
         assert!(World::sizes_of(&path).is_err());
     }

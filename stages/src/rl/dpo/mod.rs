@@ -13,7 +13,7 @@ mod pairs;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 use rand::seq::{IndexedRandom, SliceRandom};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
 use crate::env::states;
 use crate::nn::loss::softplus;
 use crate::nn::{ActorCritic, AdamW, device, rng};
+use crate::rl::learner_memory::{LearnerTables, states_of};
 
 /// Updates between two looks at the pairs that are held out.
 const LOOK_EVERY: u64 = 25;
@@ -101,6 +102,10 @@ impl Stage for Dpo {
         validation::at_least_one("batch_size", self.batch_size, "a batch holds at least one pair")?;
         validation::fraction("holdout_fraction", self.holdout_fraction)?;
         self.check_shared()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 2, states_of(2 * self.batch_size, inputs)).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {

@@ -26,7 +26,7 @@ mod tests;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, ForbiddenSource, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
@@ -49,6 +49,7 @@ use crate::artifact::{Demonstrations, PolicyFile, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::clipped_loss;
 use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
+use crate::rl::learner_memory::LearnerTables;
 
 /// The loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,6 +192,10 @@ impl Stage for Group {
             self.kl.requirement()
         };
         vec![demonstrations, reference]
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        LearnerTables::streamed(&self.network, 2, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
