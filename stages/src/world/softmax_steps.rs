@@ -183,9 +183,10 @@ impl HeldOut {
         if self.user.is_empty() {
             return Ok(None);
         }
+        let catalogue = towers.catalogue()?;
         let (mut nll, mut found) = (0.0, 0);
         for (users, items) in self.user.chunks(64).zip(self.item.chunks(64)) {
-            let all = towers.log_probabilities(users)?.to_vec2::<f32>()?;
+            let all = towers.log_probabilities(users, &catalogue)?.to_vec2::<f32>()?;
             for ((user, &item), log_p) in users.iter().zip(items).zip(all) {
                 let own = log_p[item as usize];
                 nll -= f64::from(own);

@@ -69,7 +69,7 @@ impl Default for TwoTower {
         Self {
             embedding: 32,
             min_rating: None,
-            n_epochs: 10,
+            n_epochs: 5,
             batch_size: 512,
             n_uniform_negatives: 256,
             log_q_correction: true,
@@ -193,11 +193,12 @@ impl TwoTower {
     /// The rewards of all, `[U, I]`; blocks of users side by side.
     fn complete(&self, towers: &Towers, [users, items]: [usize; 2], cx: &Context) -> Result<Array> {
         let bar = cx.bar("complete", Some(users as u64), "users");
+        let catalogue = towers.catalogue()?;
         let block = ((1 << 22) / items.max(1)).clamp(1, 256);
         let blocks: Vec<usize> = (0..users).step_by(block).collect();
         let of_block = |&first: &usize| -> Result<Vec<f32>> {
             let block: Vec<u32> = (first..(first + block).min(users)).map(|user| user as u32).collect();
-            let log_p = towers.log_probabilities(&block)?.flatten_all()?.to_vec1::<f32>()?;
+            let log_p = towers.log_probabilities(&block, &catalogue)?.flatten_all()?.to_vec1::<f32>()?;
             bar.inc(block.len() as u64);
             Ok(log_p.into_iter().map(|log_p| self.reward(log_p, items)).collect())
         };
@@ -257,12 +258,16 @@ impl Towers {
         })
     }
 
+    /// What the items' tower says of all.
+    pub fn catalogue(&self) -> Result<ItemRows> {
+        self.items(&Tensor::arange(0, self.items as u32, self.user.device())?)
+    }
+
     /// ln p(i|u) of `users` and all items, `[users, I]`, on the CPU.
-    pub fn log_probabilities(&self, users: &[u32]) -> Result<Tensor> {
-        let device = self.user.device();
-        let ItemRows { bias, vectors, .. } = self.items(&Tensor::arange(0, self.items as u32, device)?)?;
-        let users = self.users(&Tensor::new(users, device)?)?;
-        let scores = users.matmul(&vectors.t()?)?.broadcast_add(&bias)?.to_device(&Device::Cpu)?.detach();
+    pub fn log_probabilities(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
+        let users = self.users(&Tensor::new(users, self.user.device())?)?;
+        let scores = users.matmul(&catalogue.vectors.t()?)?.broadcast_add(&catalogue.bias)?;
+        let scores = scores.to_device(&Device::Cpu)?.detach();
         let any = Tensor::zeros(scores.dim(0)?, DType::U32, &Device::Cpu)?;
         let sums = gathered_log_softmax(&scores, &any)?.log_sum_exp;
         Ok(scores.broadcast_sub(&sums.unsqueeze(1)?)?)
