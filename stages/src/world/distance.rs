@@ -1,16 +1,17 @@
-//! Distances between items, and the threshold below which two items are similar.
+//! Distances between items.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
-use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
 use pipeline::progress::Bar;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gram::{Columns, pairs, symmetric};
 use super::text_distance::title_distances;
-use crate::artifact::{Array, DistancesFrom, ItemVectors, Items, World};
+use crate::artifact::{Array, DistancesFrom, ItemVectors, Items};
 
 /// The distance between items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,9 +49,6 @@ pub enum QuitSimilarity {
 /// A share, because it makes worlds of different scales comparable.
 pub(super) const USUAL: QuitSimilarity = QuitSimilarity::SimilarFraction(0.02);
 
-/// Rows of products that are made between two words on how far it is.
-pub(super) const BLOCK: usize = 256;
-
 impl DistanceBy {
     /// What a world with such distances says of where they come from.
     pub(super) fn from(self) -> DistancesFrom {
@@ -69,67 +67,56 @@ impl DistanceBy {
         reward: &Array,
         cx: &Context,
     ) -> Result<Array> {
-        let rows = if self == Self::RatingColumns { reward.shape[1] } else { items.len() } as u64;
-        // What takes long passes over the rows twice: for the products of two, and for the distances.
-        let bar = cx.bar(
-            "distances",
-            Some(if matches!(self, Self::Genres | Self::ItemVectors) { rows } else { 2 * rows }),
-            "rows",
-        );
-        match self {
-            Self::RatingColumns => column_distances(reward, &bar),
+        let count = if self == Self::RatingColumns { reward.shape[1] } else { items.len() };
+        let bar = cx.bar("distances", Some(pairs(count)), "pairs");
+        let data = match self {
+            Self::RatingColumns => column_distances(reward, &bar, cx),
             Self::Genres => {
                 ensure!(
                     items.genres.iter().any(|genres| !genres.is_empty()),
                     "`simulator.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
                      the log is read, or take `rating_columns` or `text`"
                 );
-                Ok(genre_distances(&items.genres, &bar))
+                genre_distances(&items.genres, &bar, cx)
             }
-            Self::Text => title_distances(&items.title, &bar),
+            Self::Text => title_distances(&items.title, &bar, cx),
             Self::ItemVectors => {
                 let vectors = vectors.context(
                     "`simulator.distance` is `item_vectors`, but no vectors are connected\nhelp: connect the `item_vectors` of an \
                      `embed` stage",
                 )?;
                 vectors.check_items(items.len())?;
-                Ok(vector_distances(&vectors.vectors, &bar))
+                vector_distances(&vectors.vectors, &bar, cx)
             }
-        }
+        }?;
+        Ok(Array::new(&[count, count], data))
     }
 }
 
 /// Root mean square difference of the items' columns: `reward [U, I]` → `[I, I]`, in units of the rating. (EasyRL4Rec takes
 /// the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
-fn column_distances(reward: &Array, bar: &Bar) -> Result<Array> {
+fn column_distances(reward: &Array, bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
     let (users, items) = (reward.shape[0], reward.shape[1]);
-    let matrix = Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)?;
-    let gram = products(&matrix, BLOCK, bar)?;
-    Ok(symmetric(items, bar, |i, j| {
-        let square = gram[i * items + i] + gram[j * items + j] - 2.0 * gram[i * items + j];
-        (square.max(0.0) / users as f64).sqrt() as f32
-    }))
-}
-
-/// `matrix [U, I]` → `matrixᵀ · matrix`, `[I, I]`, `block` rows of it at a time: of many users one product takes minutes. Each
-/// number is the sum over the users in the order that the whole product has, so the blocks change no bit.
-pub(super) fn products(matrix: &Tensor, block: usize, bar: &Bar) -> Result<Vec<f64>> {
-    let items = matrix.dim(1)?;
-    let mut gram = Vec::with_capacity(items * items);
-    let mut first = 0;
-    while first < items {
-        // A single row would go another way through the kernel, and round otherwise.
-        let rows = if items - first <= block + 1 { items - first } else { block };
-        let some = matrix.narrow(1, first, rows)?.t()?.matmul(matrix)?;
-        gram.extend(some.flatten_all()?.to_vec1::<f64>()?);
-        first += rows;
-        bar.inc(rows as u64);
-    }
-    Ok(gram)
+    let of = |users: Range<usize>, columns: Range<usize>| -> Vec<f64> {
+        users.flat_map(|user| reward.row(user)[columns.clone()].iter().map(|&x| f64::from(x))).collect()
+    };
+    let columns = Columns { rows: users, of };
+    let squares = columns.squares(items, cx)?;
+    symmetric(items, bar, cx, |left, right| {
+        let products = columns.products(left, right)?;
+        let of_row = |(products, &own): (&[f64], &f64)| {
+            let distance = |(&product, &other): (&f64, &f64)| {
+                let square = own + other - 2.0 * product;
+                (square.max(0.0) / users as f64).sqrt() as f32
+            };
+            products.iter().zip(&squares[right.clone()]).map(distance).collect::<Vec<f32>>()
+        };
+        Ok(products.chunks_exact(right.len()).zip(&squares[left.clone()]).flat_map(of_row).collect())
+    })
 }
 
 /// 1 − cos of vectors `[I, d]` → `[I, I]`.
-fn vector_distances(vectors: &Array, bar: &Bar) -> Array {
+fn vector_distances(vectors: &Array, bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
     let units: Vec<Vec<f64>> = (0..vectors.shape[0])
         .map(|item| {
             let row = vectors.row(item);
@@ -137,19 +124,41 @@ fn vector_distances(vectors: &Array, bar: &Bar) -> Array {
             row.iter().map(|&x| f64::from(x) / length).collect()
         })
         .collect();
-    symmetric(units.len(), bar, |i, j| {
-        let cosine: f64 = units[i].iter().zip(&units[j]).map(|(a, b)| a * b).sum();
-        (1.0 - cosine).clamp(0.0, 2.0) as f32
+    symmetric(units.len(), bar, cx, |left, right| {
+        // One dimension of all columns after the other: sums of many pairs grow side by side, each in the order of the dimensions.
+        let turned: Vec<Vec<f64>> =
+            (0..vectors.shape[1]).map(|k| units[right.clone()].iter().map(|unit| unit[k]).collect()).collect();
+        let of_row = |unit: &Vec<f64>| {
+            let mut cosines = vec![0.0; right.len()];
+            for (x, others) in unit.iter().zip(&turned) {
+                cosines.iter_mut().zip(others).for_each(|(sum, y)| *sum += x * y);
+            }
+            cosines.into_iter().map(|cosine| (1.0 - cosine).clamp(0.0, 2.0) as f32).collect::<Vec<f32>>()
+        };
+        Ok(units[left.clone()].iter().flat_map(of_row).collect())
     })
 }
 
 /// Jaccard distance of sets of genres.
-fn genre_distances(genres: &[Vec<String>], bar: &Bar) -> Array {
-    let sets: Vec<BTreeSet<&String>> = genres.iter().map(|list| list.iter().collect()).collect();
-    symmetric(sets.len(), bar, |i, j| {
-        let common = sets[i].intersection(&sets[j]).count();
-        let all = sets[i].len() + sets[j].len() - common;
-        if all == 0 { 1.0 } else { (1.0 - common as f64 / all as f64) as f32 }
+fn genre_distances(genres: &[Vec<String>], bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
+    let names: BTreeSet<&String> = genres.iter().flatten().collect();
+    let number: BTreeMap<&String, usize> = names.into_iter().zip(0..).collect();
+    let words = number.len().div_ceil(64);
+    let bits = |list: &Vec<String>| {
+        let mut bits = vec![0_u64; words];
+        list.iter().for_each(|name| bits[number[name] / 64] |= 1 << (number[name] % 64));
+        bits
+    };
+    let sets: Vec<Vec<u64>> = genres.iter().map(bits).collect();
+    let count = |one: &[u64], other: &[u64]| one.iter().zip(other).map(|(a, b)| (a & b).count_ones()).sum::<u32>();
+    let sizes: Vec<u32> = sets.iter().map(|set| count(set, set)).collect();
+    symmetric(sets.len(), bar, cx, |left, right| {
+        let distance = |(i, j): (usize, usize)| {
+            let common = count(&sets[i], &sets[j]);
+            let all = sizes[i] + sizes[j] - common;
+            if all == 0 { 1.0 } else { (1.0 - f64::from(common) / f64::from(all)) as f32 }
+        };
+        Ok(left.clone().flat_map(|i| right.clone().map(move |j| (i, j))).map(distance).collect())
     })
 }
 
@@ -161,86 +170,12 @@ pub(super) fn categories(items: &Items) -> Option<Array> {
     (!names.is_empty()).then(|| Array::new(&[items.len(), names.len()], rows.concat()))
 }
 
-/// A matrix of what `of` says of i > j; each row moves `bar` by one.
-pub(super) fn symmetric(items: usize, bar: &Bar, of: impl Fn(usize, usize) -> f32) -> Array {
-    let mut data = vec![0.0_f32; items * items];
-    for i in 0..items {
-        for j in 0..i {
-            let distance = of(i, j);
-            data[i * items + j] = distance;
-            data[j * items + i] = distance;
-        }
-        bar.inc(1);
-    }
-    Array::new(&[items, items], data)
-}
-
-/// The distance below which `share` of all pairs of different items lie.
-pub(super) fn closest(distance: &Array, share: f64) -> f32 {
-    let items = distance.shape[0];
-    let mut pairs: Vec<f32> = (0..items).flat_map(|i| distance.row(i)[..i].iter().copied()).collect();
-    if pairs.is_empty() {
-        return 0.0;
-    }
-    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-    *pairs.select_nth_unstable_by(rank, f32::total_cmp).1
-}
-
-/// Notes how many pairs of items are similar; if none is, no user ever quits by the rule.
-pub(super) fn report_similar_pairs(world: &World, cx: &Context) {
-    if let Some(said) = world.rules.distance_threshold.and_then(|below| similar_pairs(world.distance_table(), below)) {
-        cx.note("similar pairs", said);
-    }
-}
-
-/// Describes the pairs of items below a distance; `None` for a single item.
-fn similar_pairs(distance: &Array, below: f32) -> Option<String> {
-    let items = distance.shape[0];
-    let pairs = || (0..items).flat_map(|i| distance.row(i)[..i].iter().copied());
-    let (all, closest) = (pairs().count(), pairs().min_by(f32::total_cmp)?);
-    Some(match pairs().filter(|&distance| distance < below).count() {
-        0 => format!(
-            "none of {all} pairs of items, so no user quits at a similar item: the closest are {closest} apart, and the threshold \
-             is {below}; set `simulator.quit_similarity: {{ threshold: … }}` above {closest}, or `off`"
-        ),
-        pairs => format!("{pairs} of {all} pairs of items ({:.2} %)", 100.0 * pairs as f64 / all as f64),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn cx() -> Context {
         Context::detached(std::path::Path::new("unused"))
-    }
-
-    #[test]
-    fn products_in_blocks_are_those_of_the_whole_to_the_bit() {
-        // More users than one panel of the kernel takes, more items than one block.
-        for (users, items) in [(1300, 65), (700, 130), (3, 64), (2000, 33)] {
-            let matrix = crate::nn::Init::new(7).normal(&[users, items], 1.7).unwrap().to_dtype(DType::F64).unwrap();
-            let whole: Vec<f64> =
-                matrix.t().unwrap().matmul(&matrix).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-            for block in [2, 16, 32, 64] {
-                let found = products(&matrix, block, &cx().bar("x", None, "rows")).unwrap();
-                assert!(found.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{users} {items} {block}");
-                assert_eq!(found.len(), whole.len());
-            }
-        }
-    }
-
-    #[test]
-    fn how_many_pairs_are_alike_is_told_and_none_aloud() {
-        let distance = Array::new(&[3, 3], vec![0.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5, 0.0]);
-        assert_eq!(similar_pairs(&distance, 0.6).unwrap(), "2 of 3 pairs of items (66.67 %)");
-        let none = similar_pairs(&distance, 0.5).unwrap();
-        assert!(none.starts_with("none of 3 pairs of items, so no user quits at a similar item"), "{none}");
-        assert!(none.contains("closest are 0.5 apart") && none.contains("threshold: … }` above 0.5"), "{none}");
-        assert_eq!(similar_pairs(&Array::new(&[1, 1], vec![0.0]), 0.5), None);
-        // Of genres most pairs may share the distance at which the share ends: then none lies below it.
-        let twins = Array::new(&[2, 2], vec![0.0; 4]);
-        assert!(similar_pairs(&twins, closest(&twins, 0.02)).unwrap().contains("the threshold is 0"));
     }
 
     fn items(genres: &[&[&str]]) -> Items {

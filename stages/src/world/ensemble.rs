@@ -11,11 +11,11 @@ use pipeline::Context;
 use pipeline::progress::Bar;
 use rayon::prelude::*;
 
-use super::distance::report_similar_pairs;
 use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
 use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
+use super::threshold::report_similar_pairs;
 use super::{Inputs, Outputs, UserSimulator};
 use crate::artifact::{Array, Calibration, Curves, Interactions};
 use crate::nn::{Params, device};

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::UserSimulator;
-use super::distance::report_similar_pairs;
+use super::threshold::report_similar_pairs;
 use crate::artifact::{ItemVectors, Items, Users, World, check_asset_path, read_matrix};
 
 /// `world.matrix`.

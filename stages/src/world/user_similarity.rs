@@ -1,10 +1,11 @@
 //! How similar users are, and who is chosen by it.
 
+use std::ops::Range;
+
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
 
-use super::distance::{BLOCK, products};
+use super::gram::{Columns, pairs, symmetric};
 use crate::artifact::{Array, Interactions};
 
 /// The cosine of every two users' vectors, from −1 to 1; 1 to itself, 0 to others where a vector is 0.
@@ -16,12 +17,18 @@ pub(super) struct Similarity {
 impl Similarity {
     /// Of vectors `[U, n]`.
     pub(super) fn of(vectors: &Array, cx: &Context) -> Result<Self> {
-        let users = vectors.shape[0];
-        let bar = cx.bar("similar users", Some(users as u64), "users");
-        let rows = Tensor::from_slice(&vectors.data, vectors.shape.as_slice(), &Device::Cpu)?.to_dtype(DType::F64)?;
-        let length = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-30)?;
-        let units = rows.broadcast_div(&length)?.t()?.contiguous()?;
-        let mut cosine = products(&units, BLOCK, &bar)?;
+        let (users, numbers) = (vectors.shape[0], vectors.shape[1]);
+        let bar = cx.bar("similar users", Some(pairs(users)), "pairs");
+        let length = |user: usize| {
+            vectors.row(user).iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt().max(1e-30)
+        };
+        let lengths: Vec<f64> = (0..users).map(length).collect();
+        let of = |numbers: Range<usize>, users: Range<usize>| -> Vec<f64> {
+            let unit = |k: usize| users.clone().map(move |user| f64::from(vectors.row(user)[k]));
+            numbers.flat_map(|k| unit(k).zip(&lengths[users.clone()]).map(|(x, length)| x / length)).collect()
+        };
+        let units = Columns { rows: numbers, of };
+        let mut cosine = symmetric(users, &bar, cx, |left, right| units.products(left, right))?;
         (0..users).for_each(|user| cosine[user * users + user] = 1.0);
         Ok(Self { users, cosine })
     }

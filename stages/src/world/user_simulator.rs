@@ -5,8 +5,9 @@ use pipeline::{Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories, closest};
+use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories};
 use super::factorization::factorize;
+use super::threshold::closest;
 use crate::artifact::{
     Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Users, WindowRule, World,
 };
