@@ -140,6 +140,12 @@ impl Context {
     pub fn check_cancelled(&self) -> anyhow::Result<()> {
         if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
     }
+    /// As [`Context::check_cancelled`], for the parts of a step that saves nothing: an interruption from before the step lets it end, or
+    /// a stage that is interrupted after each unit it saves would never get beyond it.
+    pub fn check_cancelled_from_now(&self) -> impl Fn() -> anyhow::Result<()> + Sync + '_ {
+        let before = self.cancel.is_raised();
+        move || if before { Ok(()) } else { self.check_cancelled() }
+    }
     /// The flag behind [`Context::check_cancelled`], for what outlives a borrow of this.
     #[must_use]
     pub fn cancel(&self) -> Cancel {

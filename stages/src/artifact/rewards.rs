@@ -51,6 +51,15 @@ impl Rewards {
         }
     }
 
+    /// Of an item and these users, or all, in their order.
+    #[must_use]
+    pub fn column(&self, item: u32, users: Option<&[u32]>) -> Vec<f32> {
+        match users {
+            None => (0..self.users() as u32).map(|user| self.of(user, item)).collect(),
+            Some(users) => users.iter().map(|&user| self.of(user, item)).collect(),
+        }
+    }
+
     /// The lowest and the highest finite reward; infinite the other way round where there is none.
     #[must_use]
     pub fn range(&self) -> (f32, f32) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use quit_rules::{QuitRules, Repeats, RewardTiming, WindowRule};
 
 use super::cached::Cached;
+use super::distances::Distances;
 use super::diversity_penalty::DiversityPenalty;
 use super::rewards::Rewards;
 use super::tensors::Array;
@@ -32,7 +33,7 @@ pub enum DistancesFrom {
     },
 }
 
-/// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]`, `user_vectors [U, D]` and
+/// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]` or what it is computed from, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
 /// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]`,
 /// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
@@ -42,8 +43,8 @@ pub struct World {
     rewards: Rewards,
     /// BLAKE3 of them, to which what else is paid is added.
     rewards_hash: Cached<blake3::Hasher>,
-    /// Distance of item × item, `[I, I]`, symmetric, zero on the diagonal.
-    distance: Array,
+    /// Distance of item × item.
+    distance: Distances,
     distances_digest: Cached<String>,
     /// One vector a user, `[U, D]`.
     pub user_vectors: Array,
@@ -71,19 +72,19 @@ pub struct World {
 }
 
 impl World {
-    /// Users who pay `rewards` and quit by `rules`, and items that are `distance [I, I]` apart, their own; with vectors of users `[U, D]`
+    /// Users who pay `rewards` and quit by `rules`, and items that are `distance` apart, their own; with vectors of users `[U, D]`
     /// and of items `[I, D]`. Nothing else is known of it.
     #[must_use]
     pub fn new(
         rewards: impl Into<Rewards>,
-        distance: Array,
+        distance: impl Into<Distances>,
         [user_vectors, item_vectors]: [Array; 2],
         rules: QuitRules,
     ) -> Self {
         Self {
             rewards: rewards.into(),
             rewards_hash: Cached::default(),
-            distance,
+            distance: distance.into(),
             distances_digest: Cached::default(),
             user_vectors,
             item_vectors,
@@ -113,9 +114,10 @@ impl World {
     pub fn rewards(&self) -> &Rewards {
         &self.rewards
     }
-    /// Replaces the expected rewards.
+    /// Replaces the expected rewards; items are as far apart as before.
     pub fn set_rewards(&mut self, rewards: impl Into<Rewards>) {
-        self.rewards = rewards.into();
+        let before = std::mem::replace(&mut self.rewards, rewards.into());
+        self.distance.keep(|| before);
         self.rewards_hash = Cached::default();
     }
     /// The expected reward of `item` for a user, whatever was shown before.
@@ -131,16 +133,19 @@ impl World {
     /// The distance of two items; 0 of an item to itself.
     #[must_use]
     pub fn distance(&self, item: u32, other: u32) -> f32 {
-        self.distance.row(item as usize)[other as usize]
+        self.distance.between(&self.rewards, item, other)
     }
-    /// The distances of an item to all items, `[I]`.
+    /// How far the items are from each other.
     #[must_use]
-    pub fn distances_of(&self, item: u32) -> Cow<'_, [f32]> {
-        Cow::Borrowed(self.distance.row(item as usize))
-    }
-    /// The stored distances, `[I, I]`.
-    pub(crate) fn distance_table(&self) -> &Array {
+    pub fn item_distances(&self) -> &Distances {
         &self.distance
+    }
+    /// The same, for a world with other rewards.
+    #[must_use]
+    pub fn lent_distances(&self) -> Distances {
+        let mut lent = self.distance.clone();
+        lent.keep(|| self.rewards.clone());
+        lent
     }
     /// BLAKE3 of the users' and items' vectors, in hex: what was learned on other vectors means nothing on these.
     #[must_use]
@@ -182,7 +187,7 @@ impl World {
     pub fn distances_digest(&self) -> String {
         let digest = self.distances_digest.get_or_compute(|| {
             let mut hasher = blake3::Hasher::new();
-            array_hash::update(&mut hasher, &self.distance);
+            self.distance.hash_into(&self.rewards, &mut hasher);
             array_hash::hex(&hasher)
         });
         digest.clone()
@@ -199,7 +204,7 @@ impl World {
     #[must_use]
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
         let Some(threshold) = self.rules.distance_threshold else { return false };
-        recent.iter().any(|&h| self.distance(item, h) < threshold)
+        self.distance.any_below(&self.rewards, item, recent, threshold)
     }
     /// Whether a category of `item` occurs too often in `recent` under the `category` rule.
     #[must_use]
@@ -230,6 +235,7 @@ impl World {
     /// The stored distances, `[I, I]`.
     pub(crate) fn distances_mut(&mut self) -> &mut Array {
         self.distances_digest = Cached::default();
-        &mut self.distance
+        let Distances::Table(table) = &mut self.distance else { unreachable!("it stores its distances") };
+        std::sync::Arc::make_mut(table)
     }
 }

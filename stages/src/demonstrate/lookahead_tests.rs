@@ -130,7 +130,7 @@ fn at_full_width_and_depth_no_plan_is_better() {
     for seed in 0..200 {
         let world = drawn(seed);
         let candidates = lists(&world);
-        let plan = plans(&world, &[0], &|| ()).unwrap().remove(0);
+        let plan = plans(&world, &[0], &|| Ok(())).unwrap().remove(0);
         let values = from_start(&lookahead(&candidates, 5, 6), &world, &mut Uniform);
         let found = values[best(&values)];
         let why = format!("{seed}: {found}, planned {plan:?} under {:?}", world.rules);

@@ -158,7 +158,7 @@ mod tests {
         // In these worlds a candidate of each cluster is always among the first ones, and few sequences keep their user.
         for (pay, size, value) in [(&[5.0, 4.0, 3.0][..], 11, 122.0), (&[5.0, 3.0], 2, 13.0)] {
             let world = cluster_world(pay, size, 2, 30, 1);
-            let plan = plans(&world, &[0], &|| ()).unwrap().remove(0);
+            let plan = plans(&world, &[0], &|| Ok(())).unwrap().remove(0);
             assert!(plan.exact() && plan.value == value, "{plan:?}");
             let clusters = pay.len();
             let full = Search { users: 1, n_candidates: clusters, width: clusters, depth: 30, ..Search::default() };

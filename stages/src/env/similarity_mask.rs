@@ -1,5 +1,7 @@
 //! Which items are similar, as bits: the `similar` rule reads them at every step, and they are 32 times smaller than the distances.
 
+use rayon::prelude::*;
+
 use crate::artifact::World;
 
 /// Catalogues above this are asked by their distances: 8 MB of bits.
@@ -12,20 +14,21 @@ pub(super) struct SimilarityMask {
 }
 
 impl SimilarityMask {
-    /// The bits of a world with a `similar` rule; `None` without one, or where `steps` to be played are too few to pay for
-    /// them.
+    /// The bits of a world with a `similar` rule that stores its distances; `None` of others, or where `steps` to be played are too few
+    /// to pay for them.
     pub fn of(world: &World, steps: usize) -> Option<Self> {
-        let (threshold, items) = (world.rules.distance_threshold?, world.items());
+        let (threshold, table) = (world.rules.distance_threshold?, world.item_distances().table()?);
+        let items = world.items();
         if items > LARGEST || steps * world.rules.quit_window < items * items {
             return None;
         }
         let words = items.div_ceil(64);
         let mut bits = vec![0; items * words];
-        for (i, row) in bits.chunks_exact_mut(words).enumerate() {
-            for (j, &distance) in world.distances_of(i as u32).iter().enumerate() {
+        bits.par_chunks_exact_mut(words).enumerate().with_min_len(64).for_each(|(i, row)| {
+            for (j, &distance) in table.row(i).iter().enumerate() {
                 row[j / 64] |= u64::from(distance < threshold) << (j % 64);
             }
-        }
+        });
         Some(Self { words, bits })
     }
 

@@ -81,7 +81,7 @@ fn whose_distances_are_known_decides_what_is_privileged() {
     let shared = || DistancesFrom::Shared { digest: digest.clone() };
     let told = |judge: DistancesFrom, learned: Option<DistancesFrom>, training: Option<World>, rules: QuitRules| {
         let mut inputs = Inputs { teacher: Vec::new(), candidates: None, training_world: training, ..inputs() };
-        *inputs.world.distances_mut() = elsewhere().distance_table().clone();
+        *inputs.world.distances_mut() = elsewhere().item_distances().table().unwrap().clone();
         (inputs.world.distances, inputs.world.rules) = (judge, rules);
         for policy in &mut inputs.policies {
             let mut about: serde_json::Map<String, serde_json::Value> = policy.value.0.about().unwrap();

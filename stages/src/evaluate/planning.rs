@@ -100,7 +100,11 @@ impl Evaluator<'_> {
 
     fn plans(&self, world: &World, row: &str, cx: &Context) -> Result<Vec<Plan>> {
         let bar = cx.bar(row, Some(self.users.len() as u64), "users");
-        plans(world, self.users, &|| bar.inc(1))
+        let check_cancelled = cx.check_cancelled_from_now();
+        plans(world, self.users, &|| {
+            bar.inc(1);
+            check_cancelled()
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
+
 use super::bootstrap::ScoreMatrix;
 use super::teachers::TeacherCoverage;
 use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
@@ -76,7 +78,8 @@ impl<'a> Measures<'a> {
 
     /// The episodes that were played. An episode that no user ended was truncated by its player.
     pub fn cell(&self, name: &str, episodes: &Episodes) -> SeedResult {
-        let evaluated: Vec<Episode> = (0..episodes.len()).map(|e| self.episode(episodes, e)).collect();
+        let evaluated: Vec<Episode> =
+            (0..episodes.len()).into_par_iter().with_min_len(16).map(|e| self.episode(episodes, e)).collect();
         let shown: BTreeSet<u32> = evaluated.iter().flat_map(|episode| &episode.items).copied().collect();
         let steps: usize = evaluated.iter().map(|episode| episode.items.len()).sum();
         let distinct = shown.len() as f64;

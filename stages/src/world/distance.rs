@@ -10,8 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gram::{Columns, pairs, symmetric};
-use super::text_distance::title_distances;
-use crate::artifact::{Array, DistancesFrom, ItemVectors, Items};
+use super::text_distance::trigram_distances;
+use crate::artifact::{
+    Array, ColumnDistances, Distances, DistancesFrom, ItemVectors, Items, Rewards, SetDistances, SetMeasure,
+    VectorDistances,
+};
 
 /// The distance between items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,56 +61,100 @@ impl DistanceBy {
         }
     }
 
-    /// Distances of `items` to each other, `[I, I]`, symmetric, zero on the diagonal; `reward [U, I]` is the completed matrix,
-    /// `vectors` are those of the items, where they are connected.
+    /// How far `items` are from each other, where users pay `rewards`; `vectors` are those of the items, where they are connected.
+    /// Only columns of rewards are compared over `users` alone, where they are given.
     pub(super) fn distances(
         self,
         items: &Items,
         vectors: Option<&ItemVectors>,
-        reward: &Array,
-        cx: &Context,
-    ) -> Result<Array> {
-        let count = if self == Self::RatingColumns { reward.shape[1] } else { items.len() };
-        let bar = cx.bar("distances", Some(pairs(count)), "pairs");
-        let data = match self {
-            Self::RatingColumns => column_distances(reward, &bar, cx),
-            Self::Genres => {
-                ensure!(
-                    items.genres.iter().any(|genres| !genres.is_empty()),
-                    "`simulator.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where \
-                     the log is read, or take `rating_columns` or `text`"
-                );
-                genre_distances(&items.genres, &bar, cx)
-            }
-            Self::Text => title_distances(&items.title, &bar, cx),
+        rewards: &Rewards,
+        users: Option<Vec<u32>>,
+    ) -> Result<Distances> {
+        Ok(match self {
+            Self::RatingColumns => Distances::Columns(ColumnDistances::new(users)),
+            Self::Genres => Distances::Sets(genres(items)?),
+            Self::Text => Distances::Sets(trigram_distances(&items.title)?),
             Self::ItemVectors => {
                 let vectors = vectors.context(
                     "`simulator.distance` is `item_vectors`, but no vectors are connected\nhelp: connect the `item_vectors` of an \
                      `embed` stage",
                 )?;
-                vectors.check_items(items.len())?;
-                vector_distances(&vectors.vectors, &bar, cx)
+                vectors.check_items(rewards.items())?;
+                Distances::Vectors(VectorDistances::new(vectors.vectors.clone()))
             }
-        }?;
-        Ok(Array::new(&[count, count], data))
+        })
     }
 }
 
-/// Root mean square difference of the items' columns: `reward [U, I]` → `[I, I]`, in units of the rating. (EasyRL4Rec takes
-/// the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
-fn column_distances(reward: &Array, bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
-    let (users, items) = (reward.shape[0], reward.shape[1]);
-    let of = |users: Range<usize>, columns: Range<usize>| -> Vec<f64> {
-        users.flat_map(|user| reward.row(user)[columns.clone()].iter().map(|&x| f64::from(x))).collect()
+/// Items up to which distances are stored for all pairs: a table of 1 GiB.
+pub(super) const LARGEST_TABLE: usize = 16_384;
+
+/// Whether distances of all pairs of items are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DistanceForm {
+    /// A table up to 16,384 items, on demand beyond.
+    #[default]
+    Auto,
+    /// They are stored: 4 bytes a pair of items.
+    Table,
+    /// They are computed when they are asked for. A threshold that is a share of the pairs is then that of a sample of them, where there
+    /// are more than 1.3 million.
+    OnDemand,
+}
+
+impl DistanceForm {
+    /// Whether it is left to the number of items, which is left out of keys.
+    pub(super) fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+
+    /// `definition`, or the table of it.
+    pub(super) fn of(self, definition: Distances, rewards: &Rewards, cx: &Context) -> Result<Distances> {
+        let stored = match self {
+            Self::Auto => rewards.items() <= LARGEST_TABLE,
+            Self::Table => true,
+            Self::OnDemand => false,
+        };
+        if stored { table(&definition, rewards, cx) } else { Ok(definition) }
+    }
+}
+
+/// The same distances, stored.
+fn table(distances: &Distances, rewards: &Rewards, cx: &Context) -> Result<Distances> {
+    let items = distances.items(rewards);
+    let bar = cx.bar("distances", Some(pairs(items)), "pairs");
+    let data = match distances {
+        Distances::Table(_) => return Ok(distances.clone()),
+        Distances::Columns(columns) => column_table(rewards, columns.users(), &bar, cx),
+        Distances::Sets(sets) => symmetric(items, &bar, cx, |left, right| {
+            let row = |item: usize| right.clone().map(move |other| sets.between(item as u32, other as u32));
+            Ok(left.clone().flat_map(row).collect())
+        }),
+        Distances::Vectors(vectors) => symmetric(items, &bar, cx, |left, right| Ok(vectors.tile(left, right))),
     };
-    let columns = Columns { rows: users, of };
+    Ok(Array::new(&[items, items], data?).into())
+}
+
+/// Root mean square difference of the items' columns of `rewards [U, I]` over those users, or all, `[I, I]`, in units of the rating.
+/// (EasyRL4Rec takes the Euclidean distance, which is √U times as much; a mean does not grow with the log.)
+fn column_table(rewards: &Rewards, users: Option<&[u32]>, bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
+    let (users, items) =
+        (users.map_or_else(|| (0..rewards.users() as u32).collect(), <[u32]>::to_vec), rewards.items());
+    let of = |some: Range<usize>, columns: Range<usize>| -> Vec<f64> {
+        let row = |&user: &u32| match rewards {
+            Rewards::Dense(stored) => stored.row(user as usize)[columns.clone()].iter().map(|&x| f64::from(x)),
+        };
+        users[some].iter().flat_map(row).collect()
+    };
+    let columns = Columns { rows: users.len(), of };
     let squares = columns.squares(items, cx)?;
     symmetric(items, bar, cx, |left, right| {
         let products = columns.products(left, right)?;
         let of_row = |(products, &own): (&[f64], &f64)| {
             let distance = |(&product, &other): (&f64, &f64)| {
                 let square = own + other - 2.0 * product;
-                (square.max(0.0) / users as f64).sqrt() as f32
+                (square.max(0.0) / users.len() as f64).sqrt() as f32
             };
             products.iter().zip(&squares[right.clone()]).map(distance).collect::<Vec<f32>>()
         };
@@ -115,51 +162,20 @@ fn column_distances(reward: &Array, bar: &Bar, cx: &Context) -> Result<Vec<f32>>
     })
 }
 
-/// 1 − cos of vectors `[I, d]` → `[I, I]`.
-fn vector_distances(vectors: &Array, bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
-    let units: Vec<Vec<f64>> = (0..vectors.shape[0])
-        .map(|item| {
-            let row = vectors.row(item);
-            let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(1e-30);
-            row.iter().map(|&x| f64::from(x) / length).collect()
-        })
-        .collect();
-    symmetric(units.len(), bar, cx, |left, right| {
-        // One dimension of all columns after the other: sums of many pairs grow side by side, each in the order of the dimensions.
-        let turned: Vec<Vec<f64>> =
-            (0..vectors.shape[1]).map(|k| units[right.clone()].iter().map(|unit| unit[k]).collect()).collect();
-        let of_row = |unit: &Vec<f64>| {
-            let mut cosines = vec![0.0; right.len()];
-            for (x, others) in unit.iter().zip(&turned) {
-                cosines.iter_mut().zip(others).for_each(|(sum, y)| *sum += x * y);
-            }
-            cosines.into_iter().map(|cosine| (1.0 - cosine).clamp(0.0, 2.0) as f32).collect::<Vec<f32>>()
-        };
-        Ok(units[left.clone()].iter().flat_map(of_row).collect())
-    })
-}
-
-/// Jaccard distance of sets of genres.
-fn genre_distances(genres: &[Vec<String>], bar: &Bar, cx: &Context) -> Result<Vec<f32>> {
-    let names: BTreeSet<&String> = genres.iter().flatten().collect();
-    let number: BTreeMap<&String, usize> = names.into_iter().zip(0..).collect();
-    let words = number.len().div_ceil(64);
-    let bits = |list: &Vec<String>| {
-        let mut bits = vec![0_u64; words];
-        list.iter().for_each(|name| bits[number[name] / 64] |= 1 << (number[name] % 64));
-        bits
+/// The genres of each item.
+fn genres(items: &Items) -> Result<SetDistances> {
+    let names: BTreeSet<&String> = items.genres.iter().flatten().collect();
+    ensure!(
+        !names.is_empty(),
+        "`simulator.distance` is `genres`, but no item has one\nhelp: name the catalogue's column of genres where the log is read, or \
+         take `rating_columns` or `text`"
+    );
+    let number: BTreeMap<&String, u32> = names.into_iter().zip(0..).collect();
+    let set = |list: &Vec<String>| {
+        let own: BTreeSet<u32> = list.iter().map(|name| number[name]).collect();
+        own.into_iter().map(|genre| (genre, 1)).collect()
     };
-    let sets: Vec<Vec<u64>> = genres.iter().map(bits).collect();
-    let count = |one: &[u64], other: &[u64]| one.iter().zip(other).map(|(a, b)| (a & b).count_ones()).sum::<u32>();
-    let sizes: Vec<u32> = sets.iter().map(|set| count(set, set)).collect();
-    symmetric(sets.len(), bar, cx, |left, right| {
-        let distance = |(i, j): (usize, usize)| {
-            let common = count(&sets[i], &sets[j]);
-            let all = sizes[i] + sizes[j] - common;
-            if all == 0 { 1.0 } else { (1.0 - f64::from(common) / f64::from(all)) as f32 }
-        };
-        Ok(left.clone().flat_map(|i| right.clone().map(move |j| (i, j))).map(distance).collect())
-    })
+    Ok(SetDistances::new(SetMeasure::Jaccard, &items.genres.iter().map(set).collect::<Vec<_>>()))
 }
 
 /// Which categories each item belongs to, 1 or 0, `[I, C]`, categories by name; none where no item has one.
@@ -185,10 +201,16 @@ mod tests {
         Items { title: id.clone(), year: vec![None; id.len()], id, genres, ..Items::default() }
     }
 
+    fn stored(by: DistanceBy, items: &Items, vectors: Option<&ItemVectors>) -> Result<Array> {
+        let rewards = Rewards::from(Array::new(&[1, items.len()], vec![1.0; items.len()]));
+        let stored = table(&by.distances(items, vectors, &rewards, None)?, &rewards, &cx())?;
+        Ok(stored.table().unwrap().clone())
+    }
+
     #[test]
     fn genres_are_apart_by_what_they_do_not_share() {
         let items = items(&[&["war", "drama"], &["drama"], &["drama", "war"], &["comedy"], &[], &[]]);
-        let distance = DistanceBy::Genres.distances(&items, None, &Array::default(), &cx()).unwrap();
+        let distance = stored(DistanceBy::Genres, &items, None).unwrap();
         assert_eq!(distance.row(0), [0.0, 0.5, 0.0, 1.0, 1.0, 1.0]);
         assert_eq!(distance.row(5), [1.0, 1.0, 1.0, 1.0, 1.0, 0.0], "of what nothing is known nothing is alike");
         let categories = categories(&items).unwrap();
@@ -201,9 +223,7 @@ mod tests {
         let items = items(&[&[], &[], &[], &[]]);
         let data = vec![3.0, 0.0, 5.0, 5.0, -1.0, 0.0, 0.0, 0.0];
         let vectors = ItemVectors { vectors: Array::new(&[4, 2], data), space: "toy".into(), columns: vec![] };
-        let by = |vectors: Option<&ItemVectors>| {
-            DistanceBy::ItemVectors.distances(&items, vectors, &Array::default(), &cx())
-        };
+        let by = |vectors: Option<&ItemVectors>| stored(DistanceBy::ItemVectors, &items, vectors);
         let distance = by(Some(&vectors)).unwrap();
         assert!((distance.row(0)[1] - (1.0 - 0.5_f32.sqrt())).abs() < 1e-6, "{:?}", distance.row(0));
         assert_eq!((distance.row(0)[2], distance.row(3)), (2.0, [1.0, 1.0, 1.0, 0.0].as_slice()));
@@ -216,7 +236,7 @@ mod tests {
     fn genres_of_a_catalogue_without_any_are_refused() {
         let items = items(&[&[], &[]]);
         assert_eq!(categories(&items), None);
-        let error = DistanceBy::Genres.distances(&items, None, &Array::default(), &cx()).unwrap_err().to_string();
+        let error = stored(DistanceBy::Genres, &items, None).unwrap_err().to_string();
         assert!(error.starts_with("`simulator.distance` is `genres`, but no item has one\nhelp: "), "{error}");
     }
 }

@@ -187,7 +187,7 @@ pub(super) fn complete(
         mean,
         cx,
     )?;
-    report_similar_pairs(&world, cx);
+    report_similar_pairs(&world, cx)?;
     world.ensemble_std = deviation;
     world.predicted_std = largest_stated(members);
     Ok(Outputs { world, curves, calibration })

@@ -91,7 +91,7 @@ impl Stage for Matrix {
             cx,
         );
         let world = world.with_context(|| format!("complete {}", path.display()))?;
-        report_similar_pairs(&world, cx);
+        report_similar_pairs(&world, cx)?;
         Ok(Outputs { world })
     }
 }

@@ -23,6 +23,8 @@ mod lazy_fit;
 mod lookups;
 mod matrix;
 mod mf;
+#[cfg(test)]
+mod on_demand_tests;
 mod pessimistic;
 mod prior_mean;
 mod propensities;
@@ -37,7 +39,7 @@ mod user_simulator;
 
 pub use bias::Bias;
 pub use deepfm::DeepFm;
-pub use distance::{DistanceBy, QuitSimilarity};
+pub use distance::{DistanceBy, DistanceForm, QuitSimilarity};
 pub use embedding_updates::EmbeddingUpdates;
 pub use ips::Ips;
 pub use matrix::Matrix;

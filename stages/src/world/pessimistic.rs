@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
 use super::factorization::factorize;
+use super::threshold::PairDistances;
 use crate::artifact::{Array, Demonstrations, DiversityPenalty, Rewards, World};
 
 /// `world.pessimistic`.
@@ -214,8 +215,9 @@ impl Stage for Pessimistic {
             reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
         }
         if let By::R3s(by) = &self.by {
-            let penalty = by.penalty(&world);
-            cx.note("similarity", mean_similarity(&penalty, &world));
+            let pairs = PairDistances::of(world.item_distances(), world.rewards(), cx)?;
+            let penalty = by.penalty(&pairs);
+            cx.note("similarity", mean_similarity(&penalty, &pairs));
             world.diversity_penalty = Some(penalty);
         }
         (world.user_vectors, world.item_vectors) = factorize(&reward, world.user_vectors.shape[1], cx)?;
@@ -245,28 +247,26 @@ impl Pessimistic {
 }
 
 impl R3s {
-    /// The penalty in that world.
-    fn penalty(&self, world: &World) -> DiversityPenalty {
-        let items = world.items();
-        // An item is at 0 to itself, so all of it counts as pairs of different items.
-        let sum = (0..items as u32).fold(0.0, |sum, item| {
-            world.distances_of(item).iter().fold(sum, |sum, &distance| sum + f64::from(distance))
-        });
-        let reach = (sum / (items * (items - 1)).max(1) as f64) as f32;
+    /// The penalty where items are so far apart.
+    fn penalty(&self, pairs: &PairDistances) -> DiversityPenalty {
+        let reach = match pairs {
+            // An item is at 0 from itself, so all of it counts as pairs of different items.
+            PairDistances::Table(table) => {
+                let sum = table.data.iter().fold(0.0, |sum, &distance| sum + f64::from(distance));
+                sum / (table.shape[0] * (table.shape[0] - 1)).max(1) as f64
+            }
+            PairDistances::Drawn(..) => pairs.mean(f64::from),
+        };
         let [local, global, decay] = [self.local_coef, self.global_coef, self.decay].map(|x| x as f32);
-        DiversityPenalty { local, global, decay, reach }
+        DiversityPenalty { local, global, decay, reach: reach as f32 }
     }
 }
 
 /// What a pair of different items costs on average where one follows the other, as text.
-fn mean_similarity(penalty: &DiversityPenalty, world: &World) -> String {
-    let items = world.items() as u32;
-    let pairs = || (0..items).flat_map(|item| (0..item).map(move |other| (item, other)));
-    let sum: f64 =
-        pairs().map(|(item, other)| f64::from(penalty.of(&[other], |other| world.distance(item, other)))).sum();
+fn mean_similarity(penalty: &DiversityPenalty, pairs: &PairDistances) -> String {
     format!(
         "the second item of a session costs {:.3} on average, and {:.3} where it is the first one again",
-        sum / pairs().count().max(1) as f64,
+        pairs.mean(|distance| f64::from(penalty.of(&[0], |_| distance))),
         penalty.local + penalty.global
     )
 }
@@ -315,7 +315,7 @@ mod tests {
         let found = run(&Pessimistic { by: by.clone(), ..Pessimistic::default() }, world(), None).unwrap();
         assert_eq!(found.stored_rewards(), [5.0, 1.0, 1.0, 2.0]);
         assert_eq!((found.rules.quit_below, &found.bonus), (Some(2.0), &None));
-        assert_eq!((found.distance_table(), &found.distances), (world().distance_table(), &world().distances));
+        assert_eq!((found.item_distances(), &found.distances), (world().item_distances(), &world().distances));
         let stated = run(&Pessimistic { by, uncertainty: Uncertainty::PredictedStd }, world(), None).unwrap();
         assert_eq!(stated.stored_rewards(), [3.0, 1.0, 3.0, 1.0]);
         assert_ne!(found.rewards_digest(), world().rewards_digest());

@@ -367,7 +367,7 @@ mod tests {
         let equal = run(&nearest(2, Weights::Equal), fitted.clone(), None).unwrap();
         close(equal.stored_rewards(), &[3.5, 3.5, 0.0, 1.5, 2.0, 2.5, 3.5, 3.5, 0.0]);
         assert_ne!(equal.vectors_digest(), fitted.vectors_digest());
-        assert_eq!((equal.distance_table(), &equal.rules), (fitted.distance_table(), &fitted.rules));
+        assert_eq!((equal.item_distances(), &equal.rules), (fitted.item_distances(), &fitted.rules));
         // The user alone: nothing changes but the vectors, which are of the rewards.
         assert_eq!(run(&nearest(1, Weights::Equal), fitted.clone(), None).unwrap().rewards(), fitted.rewards());
     }

@@ -162,7 +162,7 @@ impl Stage for TwoTower {
         let reward = self.complete(&towers, [users, items], cx)?;
         let (shared, vectors) = (inputs.distances.as_ref(), inputs.item_vectors.as_ref());
         let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, reward, cx)?;
-        super::distance::report_similar_pairs(&world, cx);
+        super::threshold::report_similar_pairs(&world, cx)?;
         Ok(Outputs { world, curves })
     }
 }

@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use pipeline::Context;
 
 use super::gram::{Columns, pairs, symmetric};
 use crate::artifact::{Array, Interactions};
+
+/// Users who are compared, at most: a table of 8.6 GB.
+const MOST: usize = 32_768;
 
 /// The cosine of every two users' vectors, from −1 to 1; 1 to itself, 0 to others where a vector is 0.
 pub(super) struct Similarity {
@@ -18,10 +21,15 @@ impl Similarity {
     /// Of vectors `[U, n]`.
     pub(super) fn of(vectors: &Array, cx: &Context) -> Result<Self> {
         let (users, numbers) = (vectors.shape[0], vectors.shape[1]);
+        ensure!(
+            users <= MOST,
+            "every two of {users} users are compared, a table of {} GB, and at most {MOST} users are\nhelp: keep fewer users, for example by \
+             `filter.kcore`, or take another world",
+            users * users * 8 / 1_000_000_000
+        );
         let bar = cx.bar("similar users", Some(pairs(users)), "pairs");
-        let length = |user: usize| {
-            vectors.row(user).iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt().max(1e-30)
-        };
+        let length =
+            |user: usize| vectors.row(user).iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt().max(1e-30);
         let lengths: Vec<f64> = (0..users).map(length).collect();
         let of = |numbers: Range<usize>, users: Range<usize>| -> Vec<f64> {
             let unit = |k: usize| users.clone().map(move |user| f64::from(vectors.row(user)[k]));
@@ -91,6 +99,14 @@ mod tests {
             assert!((similarity.between(one, other) - wanted).abs() < 1e-12, "{one} {other}");
         }
         assert_eq!(similarity.users(), 4);
+    }
+
+    #[test]
+    fn more_users_than_a_table_holds_are_refused() {
+        let cx = Context::detached(std::path::Path::new("unused"));
+        let error = Similarity::of(&Array::new(&[MOST + 1, 0], vec![]), &cx).err().unwrap().to_string();
+        assert!(error.starts_with("every two of 32769 users are compared, a table of 8 GB"), "{error}");
+        assert!(error.contains("\nhelp: keep fewer users"), "{error}");
     }
 
     #[test]

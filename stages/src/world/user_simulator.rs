@@ -2,15 +2,17 @@
 
 use anyhow::{Result, bail, ensure};
 use pipeline::{Context, Requirement};
+use rand::seq::index::sample;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{DistanceBy, QuitSimilarity, USUAL, categories};
+use super::distance::{DistanceBy, DistanceForm, QuitSimilarity, USUAL, categories};
 use super::factorization::factorize;
-use super::threshold::closest;
+use super::threshold::PairDistances;
 use crate::artifact::{
-    Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Users, WindowRule, World,
+    Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Rewards, Users, WindowRule, World,
 };
+use crate::nn::rng;
 
 /// How simulated users behave and when they quit. An episode ends, in this order, at a low reward (`quit_below`), at an item that
 /// is too similar to one in the quit window (`quit_similarity`), at a category that was shown too often (`max_same_category`), or
@@ -35,6 +37,13 @@ pub struct UserSimulator {
     pub window_rule: WindowRule,
     /// The distance between items. Only without the input `distances`, which brings its own.
     pub distance: DistanceBy,
+    /// Whether the distances of all pairs of items are stored, or computed when they are asked for. Only without the input `distances`.
+    #[serde(skip_serializing_if = "DistanceForm::is_auto")]
+    pub distance_form: DistanceForm,
+    /// Number of users whose rewards are compared by `distance: rating_columns`, a random sample that is part of the definition; all
+    /// without. Of a million users 4096 are enough: they make a pair's distance uncertain by about 1 %. Only without the input `distances`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance_users: Option<usize>,
     /// When two items count as similar; `similar_fraction: 0.02` by default. Only without the input `distances`, which brings its own.
     pub quit_similarity: Option<QuitSimilarity>,
     /// Users quit at a reward below this; off by default.
@@ -66,6 +75,8 @@ impl Default for UserSimulator {
             quit_window: 7,
             window_rule: WindowRule::Last,
             distance: DistanceBy::RatingColumns,
+            distance_form: DistanceForm::Auto,
+            distance_users: None,
             quit_similarity: None,
             quit_below: None,
             max_same_category: None,
@@ -94,6 +105,12 @@ impl UserSimulator {
         if self.quit_penalty.is_some_and(|x| !x.is_finite()) {
             return wrong("quit_penalty", "a reward is a finite number");
         }
+        if self.distance_users == Some(0) {
+            return wrong("distance_users", "a distance of rewards needs at least one user");
+        }
+        if self.distance_users.is_some() && self.distance != DistanceBy::RatingColumns {
+            return wrong("distance_users", "only distances of `rating_columns` are of users; leave it out");
+        }
         match self.quit_similarity {
             Some(QuitSimilarity::SimilarFraction(share)) if !(share > 0.0 && share < 1.0) => {
                 wrong("quit_similarity.similar_fraction", "a share of pairs lies between 0 and 1, both excluded")
@@ -118,6 +135,8 @@ impl UserSimulator {
         };
         let quit_similarity = self.quit_similarity.is_some().then(|| alone("simulator.quit_similarity"));
         let distance = (self.distance != DistanceBy::RatingColumns).then(|| alone("simulator.distance"));
+        let form = (!self.distance_form.is_auto()).then(|| alone("simulator.distance_form"));
+        let some_users = self.distance_users.is_some().then(|| alone("simulator.distance_users"));
         let by_vectors = self.distance == DistanceBy::ItemVectors;
         let vectors = (by_vectors || !learns_from_vectors).then(|| Requirement {
             setting: "simulator.distance",
@@ -132,7 +151,7 @@ impl UserSimulator {
                 false => "set `simulator.distance: item_vectors`, or leave the input out",
             },
         });
-        quit_similarity.into_iter().chain(distance).chain(vectors).collect()
+        [quit_similarity, distance, form, some_users, vectors].into_iter().flatten().collect()
     }
 
     /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
@@ -151,30 +170,34 @@ impl UserSimulator {
             "the fitted rewards are not all finite; lower `optimizer.learning_rate`"
         );
         let ids = Ids::of(items, users);
-        let users = reward.shape[0];
+        let rewards = Rewards::from(reward);
+        let users = rewards.users();
         let (distance, distances) = match shared {
             Some(_) if self.distance != DistanceBy::RatingColumns => {
                 bail!("`simulator.distance` is set, but `distances` brings its own\nhelp: leave out one of the two")
             }
             // What a lender has from the catalogue anyone could have.
             Some(world) if world.distances == DistancesFrom::Catalogue => {
-                (world.distance_table().clone(), DistancesFrom::Catalogue)
+                (world.lent_distances(), DistancesFrom::Catalogue)
             }
-            Some(world) => (world.distance_table().clone(), DistancesFrom::Shared { digest: world.distances_digest() }),
-            None => (self.distance.distances(items, vectors, &reward, cx)?, self.distance.from()),
+            Some(world) => (world.lent_distances(), DistancesFrom::Shared { digest: world.distances_digest() }),
+            None => {
+                let definition = self.distance.distances(items, vectors, &rewards, self.compared_users(users))?;
+                (self.distance_form.of(definition, &rewards, cx)?, self.distance.from())
+            }
         };
         ensure!(
-            distance.shape[0] == reward.shape[1],
+            distance.items(&rewards) == rewards.items(),
             "the shared distances are of another catalogue: of {} items, and this world has {}\nhelp: connect `distances` to a \
              world of the same `items`",
-            distance.shape[0],
-            reward.shape[1]
+            distance.items(&rewards),
+            rewards.items()
         );
         ensure!(
-            self.repeats == Repeats::Allowed || self.horizon < reward.shape[1],
+            self.repeats == Repeats::Allowed || self.horizon < rewards.items(),
             "a catalogue of {} items cannot fill {} turns without a repeat and leave a choice\nhelp: lower \
              `simulator.horizon`, or take `repeats: allowed`",
-            reward.shape[1],
+            rewards.items(),
             self.horizon
         );
         let categories = categories(items);
@@ -189,7 +212,9 @@ impl UserSimulator {
             ),
             (Some(world), None) => world.rules.distance_threshold,
             (None, similar) => match similar.unwrap_or(USUAL) {
-                QuitSimilarity::SimilarFraction(share) => Some(closest(&distance, share)),
+                QuitSimilarity::SimilarFraction(share) => {
+                    Some(similar_share(share, &PairDistances::of(&distance, &rewards, cx)?, cx))
+                }
                 QuitSimilarity::Threshold(threshold) => Some(threshold as f32),
                 // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
                 QuitSimilarity::EuclideanThreshold(threshold) => {
@@ -198,6 +223,7 @@ impl UserSimulator {
                 QuitSimilarity::Off => None,
             },
         };
+        let Rewards::Dense(reward) = rewards;
         let (user_vectors, item_vectors) = factorize(&reward, self.embedding_dim, cx)?;
         let rules = QuitRules {
             horizon: self.horizon,
@@ -215,6 +241,27 @@ impl UserSimulator {
         (world.categories, world.distances, world.ids) = (categories, distances, ids);
         Ok(world)
     }
+
+    /// The users whose rewards are compared, rising, where not all of these are.
+    fn compared_users(&self, users: usize) -> Option<Vec<u32>> {
+        let count = self.distance_users.filter(|&count| count < users)?;
+        let mut drawn: Vec<u32> =
+            sample(&mut rng(&[0xd15_7a2c, users as u64]), users, count).into_iter().map(|user| user as u32).collect();
+        drawn.sort_unstable();
+        Some(drawn)
+    }
+}
+
+/// The distance below which that share of the pairs lies; notes where it is that of a sample.
+fn similar_share(share: f64, pairs: &PairDistances, cx: &Context) -> f32 {
+    let threshold = pairs.closest(share);
+    if let PairDistances::Drawn(..) = pairs {
+        cx.note(
+            "similar items",
+            format!("those less than {threshold} apart, as the closest {share} of {}", pairs.said()),
+        );
+    }
+    threshold
 }
 
 #[cfg(test)]
@@ -236,7 +283,7 @@ mod tests {
         };
         let world =
             simulator.complete(None, None, &Items::default(), &Users::default(), reward.clone(), &cx()).unwrap();
-        assert_eq!(world.distance_table().data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
+        assert_eq!(world.item_distances().table().unwrap().data, [0.0, 0.0, 4.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0]);
         assert_eq!(world.rules.distance_threshold, Some(4.0));
         assert!(world.too_similar(1, &[0]) && !world.too_similar(2, &[0]) && world.too_similar(2, &[2]));
         for (u, i) in [(0, 0), (0, 2), (1, 1), (1, 2)] {

@@ -7,6 +7,7 @@ use pipeline::{Artifact, IdSpaces, Sizes};
 use serde::{Deserialize, Serialize};
 
 use super::{DistancesFrom, QuitRules, World};
+use crate::artifact::distances::{DistanceDefinition, Distances};
 use crate::artifact::{Array, DiversityPenalty, Ids, Rewards, TensorFile};
 
 /// The description in a world's file.
@@ -14,6 +15,9 @@ use crate::artifact::{Array, DiversityPenalty, Ids, Rewards, TensorFile};
 struct About {
     rules: QuitRules,
     distances: DistancesFrom,
+    /// Of distances that are computed when they are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distance_definition: Option<DistanceDefinition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diversity_penalty: Option<DiversityPenalty>,
 }
@@ -62,17 +66,16 @@ impl Artifact for World {
         let mut file = TensorFile::new(&About {
             rules: self.rules.clone(),
             distances: self.distances.clone(),
+            distance_definition: self.distance.definition(),
             diversity_penalty: self.diversity_penalty.clone(),
         })?;
         let Rewards::Dense(reward) = &self.rewards;
-        for (name, array) in [
-            ("reward", reward),
-            ("distance", &self.distance),
-            ("user_vectors", &self.user_vectors),
-            ("item_vectors", &self.item_vectors),
-        ] {
+        for (name, array) in
+            [("reward", reward), ("user_vectors", &self.user_vectors), ("item_vectors", &self.item_vectors)]
+        {
             file.arrays.insert(name.to_owned(), array.clone());
         }
+        self.distance.write_into(&mut file);
         for (name, array) in [
             ("ensemble_std", &self.ensemble_std),
             ("predicted_std", &self.predicted_std),
@@ -89,8 +92,8 @@ impl Artifact for World {
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
-        let About { rules, distances, diversity_penalty } = file.about()?;
-        let (reward, distance) = (file.take("reward")?, file.take("distance")?);
+        let About { rules, distances, distance_definition, diversity_penalty } = file.about()?;
+        let (reward, distance) = (file.take("reward")?, Distances::read_from(&mut file, distance_definition)?);
         ensure!(reward.shape.len() == 2, "reward is {:?}, wanted users × items", reward.shape);
         let vectors = [file.take("user_vectors")?, file.take("item_vectors")?];
         let mut world = Self {
@@ -104,7 +107,7 @@ impl Artifact for World {
         };
         let (users, items) = (world.users(), world.items());
         world.ids = Ids::read_from(&file, users, items)?;
-        ensure!(world.distance.shape == [items, items], "distance is {:?} for {items} items", world.distance.shape);
+        world.distance.check(&world.rewards)?;
         ensure!(world.user_vectors.shape[0] == users, "user_vectors is {:?}", world.user_vectors.shape);
         ensure!(world.item_vectors.shape[0] == items, "item_vectors is {:?}", world.item_vectors.shape);
         let fits =

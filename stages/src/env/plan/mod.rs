@@ -28,6 +28,13 @@ use crate::artifact::World;
 use pairs::CompatiblePairs;
 use sets::ItemScores;
 
+/// Items up to which a plan is made of all of them.
+const LARGEST: usize = 16_384;
+
+/// Items that a plan is made of in larger catalogues: the user's best. The bound takes all others for items that pay what the best of them
+/// pays, as often as wanted and beside whatever.
+const BEST: usize = 1024;
+
 /// Rounding of sums of rewards that are equal but for their order.
 const ROUNDING: f64 = 1e-9;
 
@@ -65,24 +72,43 @@ pub fn planning_unsupported(world: &World) -> Option<&'static str> {
     )
 }
 
-/// The planning oracle of a world for each of `users`; `planned` is called after each.
+/// The planning oracle of a world for each of `users`; `planned` is called after each, and ends it all by an error.
 ///
 /// # Errors
 /// In a world in which none is made ([`planning_unsupported`]).
-pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() + Sync)) -> Result<Vec<Plan>> {
+pub fn plans(world: &World, users: &[u32], planned: &(dyn Fn() -> Result<()> + Sync)) -> Result<Vec<Plan>> {
+    let most = if world.items() > LARGEST { BEST } else { LARGEST };
+    plans_of_best(world, users, most, planned)
+}
+
+/// The same, made of a user's best `most` items, but no fewer than there are turns.
+fn plans_of_best(
+    world: &World,
+    users: &[u32],
+    most: usize,
+    planned: &(dyn Fn() -> Result<()> + Sync),
+) -> Result<Vec<Plan>> {
     if let Some(why) = planning_unsupported(world) {
         bail!("no plan is made in this world: {why}\nhelp: leave it out, or plan in the world that it was made from");
     }
-    let pairs = CompatiblePairs::of(world);
+    let most = most.max(world.rules.horizon);
+    let all: Vec<u32> = (0..world.items() as u32).take_while(|_| world.items() <= most).collect();
+    let all_pairs = CompatiblePairs::of(world, &all);
     let plan = |&user: &u32| {
-        let scores = ItemScores::of(world, user);
-        let sets = scores.best_sets(&pairs, bound::longest(&world.rules));
+        let scores = ItemScores::of(world, user, most);
+        let own_pairs = scores.best_items.as_ref().map(|items| CompatiblePairs::of(world, items));
+        let pairs = own_pairs.as_ref().unwrap_or(&all_pairs);
+        let sets = scores.best_sets(pairs, bound::longest(&world.rules));
         let bound = bound::bound(&world.rules, &scores, &sets);
-        let (items, value) = search::search(world, &scores, &pairs, &sets, bound);
-        planned();
-        Plan { items, value, bound }
+        let (items, value) = search::search(world, &scores, pairs, &sets, bound);
+        let items = match &scores.best_items {
+            None => items,
+            Some(best) => items.into_iter().map(|place| best[place as usize]).collect(),
+        };
+        planned()?;
+        Ok(Plan { items, value, bound })
     };
-    Ok(users.par_iter().map(plan).collect())
+    users.par_iter().map(plan).collect()
 }
 
 /// Follows plans, in the world that they were made for or in another.

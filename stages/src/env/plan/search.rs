@@ -53,7 +53,7 @@ pub(super) fn search(
 struct Beam<'a> {
     rules: &'a QuitRules,
     scores: &'a ItemScores<'a>,
-    pairs: &'a CompatiblePairs,
+    pairs: &'a CompatiblePairs<'a>,
     /// What is shown before the last turn, best first.
     pool: &'a [u32],
     width: usize,

@@ -13,11 +13,15 @@ use crate::artifact::World;
 /// than benchmarks need: with 14 % of Coat's pairs in conflict a set takes 8 on average, and with 40 % some reach it.
 const MOST: u64 = 20_000;
 
-/// What one user likes, best first.
+/// What one user likes, best first. Items are called by their place among those that the plan is made of.
 pub(super) struct ItemScores<'w> {
-    /// `[I]`.
+    /// `[N]`.
     rewards: Cow<'w, [f32]>,
-    /// All items by reward, best first; ties go to the lowest id.
+    /// The items that the plan is made of, by number, where they are not all.
+    pub best_items: Option<Vec<u32>>,
+    /// What the best of the others pays, if that is enough for the user to stay.
+    others: Option<f64>,
+    /// The items by reward, best first; ties go to the lowest number.
     pub order: Vec<u32>,
     /// How many of `order` pay enough for the user to stay.
     stays: usize,
@@ -33,13 +37,25 @@ pub(super) struct Set {
 }
 
 impl<'w> ItemScores<'w> {
-    pub fn of(world: &'w World, user: u32) -> Self {
-        let rewards = world.rewards_of(user);
+    /// Of the best `most` items of a user, or of all where there are no more.
+    pub fn of(world: &'w World, user: u32, most: usize) -> Self {
+        let mut rewards = world.rewards_of(user);
+        let low = world.rules.quit_below.unwrap_or(f32::NEG_INFINITY);
+        let (mut best_items, mut others) = (None, None);
+        if rewards.len() > most {
+            let mut items: Vec<u32> = (0..rewards.len() as u32).collect();
+            let best_first = |&a: &u32, &b: &u32| rewards[b as usize].total_cmp(&rewards[a as usize]).then(a.cmp(&b));
+            let (_, &mut next, _) = items.select_nth_unstable_by(most, best_first);
+            others = Some(rewards[next as usize]).filter(|&reward| reward >= low).map(f64::from);
+            items.truncate(most);
+            items.sort_unstable();
+            rewards = items.iter().map(|&item| rewards[item as usize]).collect();
+            best_items = Some(items);
+        }
         let mut order: Vec<u32> = (0..rewards.len() as u32).collect();
         order.sort_by(|&a, &b| rewards[b as usize].total_cmp(&rewards[a as usize]).then(a.cmp(&b)));
-        let low = world.rules.quit_below.unwrap_or(f32::NEG_INFINITY);
         let stays = order.partition_point(|&item| rewards[item as usize] >= low);
-        Self { rewards, order, stays }
+        Self { rewards, best_items, others, order, stays }
     }
 
     /// What an item pays.
@@ -67,14 +83,23 @@ impl<'w> ItemScores<'w> {
             search.found.bound = search.found.bound.max(search.open);
             search.found
         };
-        (1..=largest).map(set).collect()
+        let mut sets: Vec<Set> = (1..=largest).map(set).collect();
+        if let Some(others) = self.others {
+            // Some of these items, and of the others any, as often as wanted and beside whatever.
+            let bounds: Vec<f64> = std::iter::once(0.0).chain(sets.iter().map(|set| set.bound)).collect();
+            for (k, set) in sets.iter_mut().enumerate() {
+                let mixed = (0..=k).map(|some| bounds[some] + (k + 1 - some) as f64 * others);
+                set.bound = mixed.fold(set.bound, f64::max);
+            }
+        }
+        sets
     }
 }
 
 /// A search for one set.
 struct Search<'a> {
     scores: &'a ItemScores<'a>,
-    pairs: &'a CompatiblePairs,
+    pairs: &'a CompatiblePairs<'a>,
     chosen: Vec<u32>,
     found: Set,
     /// What branches that were never tried may pay.

@@ -63,7 +63,7 @@ fn drawn(seed: u64) -> World {
 }
 
 fn planned(world: &World) -> Result<Vec<Plan>> {
-    plans(world, &[0], &|| ())
+    plans(world, &[0], &|| Ok(()))
 }
 
 fn returned(world: &World, items: &[u32]) -> (f64, Option<Termination>) {
@@ -89,6 +89,22 @@ fn no_sequence_exceeds_the_bound_and_the_plan_is_what_it_says() {
     }
     assert!(best == worlds as usize, "{best} of {worlds} plans are the best that there are");
     assert!(exact * 100 > worlds as usize * 80, "{exact} of {worlds} are proven");
+}
+
+#[test]
+fn a_plan_of_the_best_items_is_bounded_with_all_the_others() {
+    let (mut few, mut exact) = (0, 0);
+    for seed in 0..600 {
+        let world = drawn(seed);
+        let plan = &plans_of_best(&world, &[0], 2, &|| Ok(())).unwrap()[0];
+        let most = best_of_all(&world, &mut Vec::new(), &mut Vec::new());
+        let why = format!("{seed}: {plan:?}, the best is {most} under {:?}", world.rules);
+        assert!(plan.value <= most + 1e-6 && most <= plan.bound + 1e-6, "{why}");
+        assert!((returned(&world, &plan.items).0 - plan.value).abs() < 1e-6, "{why}");
+        few += usize::from(world.rules.horizon < 5);
+        exact += usize::from(world.rules.horizon < 5 && plan.exact());
+    }
+    assert!(few > 300 && exact * 2 > few, "{exact} of {few} are proven");
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn a_session_is_paid_at_its_end_where_the_rules_say_so() {
 
 /// The update after which the mean return of ten updates is 90 % of the best plan's, of `updates`, where it never is.
 fn updates_to_90_percent(world: &World, shaping: Option<&Shaping>, seed: u64, updates: u64) -> f64 {
-    let best = plans(world, &[0], &|| {}).unwrap()[0].value;
+    let best = plans(world, &[0], &|| Ok(())).unwrap()[0].value;
     let memory = shaping.map(|_| remembered(world, good_and_bad(world)));
     let config = A2c {
         n_iterations: updates,
