@@ -3,6 +3,8 @@
 //! Known traps are avoided here once: candle's CPU backend draws unseeded (so every initial weight comes from [`Init`]),
 //! `softmax_last_dim`, `LayerNorm` and `RmsNorm` cut the gradient silently, and `bce_with_logit` overflows.
 
+mod action_advantages;
+mod action_choice;
 mod action_log_prob;
 pub mod actor_critic;
 mod adam_w;
@@ -11,7 +13,6 @@ mod attention;
 pub mod bcq_policy;
 mod caser;
 pub mod categorical;
-mod choice;
 pub mod decision_transformer;
 pub mod device;
 pub mod discriminator;
@@ -39,21 +40,24 @@ pub mod schedule;
 mod similarity_vectors;
 pub mod spectral;
 pub mod state_batch;
-mod states;
+mod state_features;
 pub mod subspace;
 pub mod training;
 
+#[cfg(test)]
+mod actor_critic_tests;
 #[cfg(test)]
 pub mod cuda_tests;
 #[cfg(test)]
 pub mod gradient_check;
 
+pub use action_advantages::ActionAdvantages;
+pub use action_choice::sample;
 pub use action_log_prob::{ActionLogProb, action_log_prob};
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;
 pub use attention::{AttentionBlock, MASKED_LOGIT};
 pub use caser::Caser;
-pub use choice::sample;
 pub use discriminator::Discriminator;
 pub use discriminator_settings::DiscriminatorSettings;
 pub use discriminator_trainer::{DiscriminatorMetrics, DiscriminatorTrainer};

@@ -7,10 +7,10 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
+use super::action_choice::choose;
 use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
-use super::choice::choose;
 use super::decision_transformer::{DecisionTransformer, Returns};
 use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;

@@ -129,14 +129,14 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.actions_on(self.behaviour.device())?;
         let allowed = likely_actions(
             &self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?,
             config.action_threshold,
         )?;
         let best = mask_logits(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
         let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
-        let error = huber_loss(&self.values.online(&transitions.now)?.q, &actions, &targets, self.values.unit)?;
+        let q = self.values.online_of(&transitions.now, &transitions.actions)?;
+        let error = huber_loss(&q, &targets, self.values.unit)?;
         let ActorCriticOutput { logits, action_mask: shown, .. } =
             self.behaviour.forward(&states(&self.behaviour, &transitions.now)?)?;
         let imitation = action_log_prob(&logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;

@@ -27,7 +27,6 @@ use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
-use crate::nn::loss::log_prob;
 use crate::nn::{AdamW, device, rng};
 
 learner_settings! {
@@ -119,9 +118,8 @@ impl PolicyLearner for Learner<'_> {
         let mut draw = rng(&[config.seed, 0xc91, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
         let targets = self.values.targets(&transitions)?;
-        let actions = transitions.actions_on(self.values.network.device())?;
-        let q = self.values.online(&transitions.now)?.q;
-        let (conservative, error) = (conservative_loss(&q, &actions)?, bellman_loss(&q, &actions, &targets)?);
+        let (q, log_prob) = self.values.online_softmax_of(&transitions.now, &transitions.actions)?;
+        let (conservative, error) = (conservative_loss(&log_prob)?, bellman_loss(&q, &targets)?);
         let loss = ((&conservative * config.alpha)? + &error)?;
         self.adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
         self.adam.descend(self.values.network.params(), &loss).with_context(|| format!("update {number}"))?;
@@ -147,10 +145,10 @@ impl PolicyLearner for Learner<'_> {
     }
 }
 
-/// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0, the cross-entropy of softmax(Q): `q [N, I]`, `actions [N]` → scalar; the first
-/// part of Kumar et al. 2020, eq. 4.
-pub fn conservative_loss(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-    log_prob(q, actions)?.mean_all()?.neg()
+/// mean(log Σ_a exp Q(s, a) − Q(s, a_demo)) ≥ 0, the cross-entropy of softmax(Q): `log_prob [N]` of what was demonstrated → scalar;
+/// the first part of Kumar et al. 2020, eq. 4.
+pub fn conservative_loss(log_prob: &Tensor) -> candle_core::Result<Tensor> {
+    log_prob.mean_all()?.neg()
 }
 
 #[cfg(test)]
@@ -161,6 +159,7 @@ mod tests {
     use crate::env::cluster_world;
     use crate::nn::Optimizer;
     use crate::nn::gradient_check::assert_finite_differences;
+    use crate::nn::loss::log_prob;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, demonstrated_cycles, returns_after_good_and_frequent, small_network,
         with,
@@ -219,8 +218,8 @@ mod tests {
         let q = tensor(&[0.0, 2.0_f64.ln(), 5.0_f64.ln(), 1.0, 1.0, 1.0]).reshape((2, 3)).unwrap();
         let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
         // (ln 8 − ln 2 + ln 3e − 1)/2 = (ln 4 + ln 3)/2.
-        let loss = conservative_loss(&q, &actions).unwrap().to_scalar::<f64>().unwrap();
+        let loss = conservative_loss(&log_prob(&q, &actions).unwrap()).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 12.0_f64.ln() / 2.0).abs() < 1e-12, "{loss}");
-        assert_finite_differences(&q, |q| conservative_loss(q, &actions));
+        assert_finite_differences(&q, |q| conservative_loss(&log_prob(q, &actions)?));
     }
 }

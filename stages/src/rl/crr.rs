@@ -176,11 +176,12 @@ impl PolicyLearner for Learner<'_> {
         let targets = transitions.td_target(&next_values)?;
         let q = self.values.online(&transitions.now)?.q;
         let logits = self.logits(&transitions.now)?;
-        let advantages = (gather_q(&q, &actions)? - expected_q(&q, &logits)?)?.detach();
+        let done = gather_q(&q, &actions)?;
+        let advantages = (&done - expected_q(&q, &logits)?)?.detach();
         let weights = config.filter.weights(&advantages)?;
         let log_prob = action_log_prob(&logits, &transitions.actions)?.log_prob;
         let imitation = weighted_loss(&log_prob, &weights)?;
-        let error = bellman_loss(&q, &actions, &targets)?;
+        let error = bellman_loss(&done, &targets)?;
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {

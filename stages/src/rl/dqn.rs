@@ -190,9 +190,8 @@ impl PolicyLearner for Learner<'_> {
                 }
                 None => self.values.targets(&transitions)?,
             };
-            let q = self.values.online(&transitions.now)?.q;
-            let actions = transitions.actions_on(self.values.network.device())?;
-            let loss = huber_loss(&q, &actions, &targets, self.values.unit)?;
+            let q = self.values.online_of(&transitions.now, &transitions.actions)?;
+            let loss = huber_loss(&q, &targets, self.values.unit)?;
             error += f64::from(loss.to_scalar::<f32>()?) / config.gradient_steps as f64;
             self.adam
                 .descend(self.values.network.params(), &loss)

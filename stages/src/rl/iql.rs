@@ -21,7 +21,7 @@ use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::LearnerTables;
-use super::q_values::{QValues, bellman_loss, gather_q};
+use super::q_values::{QValues, bellman_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
@@ -128,11 +128,10 @@ impl PolicyLearner for Learner<'_> {
         let unit = self.values.unit;
         let mut draw = rng(&[config.seed, 0x191, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.actions_on(self.policy.device())?;
         // As the paper has it, all three read what the others were before this step.
         let next_values = self.policy.values(&states(&self.policy, &transitions.next)?)?;
         let targets = transitions.td_target(&(next_values * unit)?)?;
-        let q_target = gather_q(&self.values.target(&transitions.now)?.q, &actions)?.detach();
+        let q_target = self.values.target_of(&transitions.now, &transitions.actions)?.detach();
         let observed = states(&self.policy, &transitions.now)?;
         let (choice, values) = self.policy.evaluate_actions(&observed, &transitions.actions)?;
         let advantages = ((&q_target / unit)? - &values)?;
@@ -140,7 +139,7 @@ impl PolicyLearner for Learner<'_> {
             exponential_weights(&(advantages.detach() * unit)?, config.advantage_temperature, config.max_weight)?;
         let value = expectile_loss(&advantages, config.expectile)?;
         let imitation = weighted_loss(&choice.log_prob, &weights)?;
-        let error = bellman_loss(&self.values.online(&transitions.now)?.q, &actions, &targets)?;
+        let error = bellman_loss(&self.values.online_of(&transitions.now, &transitions.actions)?, &targets)?;
 
         let place = || format!("update {number}");
         for adam in [&mut self.policy_adam, &mut self.values_adam] {

@@ -16,8 +16,8 @@ use super::target_network;
 use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::ActorCriticOutput;
-use crate::nn::loss::huber;
-use crate::nn::{ActorCritic, Params};
+use crate::nn::loss::{huber, log_prob};
+use crate::nn::{ActionAdvantages, ActorCritic, Params};
 
 /// What the target's parameters are called in a checkpoint.
 const TARGET: &str = "target.";
@@ -55,9 +55,48 @@ impl QValues {
         self.values(&self.network, observation)
     }
 
+    /// Q of what was done, `[N]`, by the network that learns: `actions [N]`.
+    pub fn online_of(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
+        self.values_of(&self.network, observation, actions)
+    }
+
+    /// The same with log softmax(Q) of it, `[N]`.
+    pub fn online_softmax_of(&self, observation: &Observation, actions: &[u32]) -> Result<(Tensor, Tensor)> {
+        let states = states(&self.network, observation)?;
+        if let Some(found) = self.network.action_advantages(&states, actions, true)? {
+            return Ok((self.q_of(&found)?, found.log_prob));
+        }
+        let q = QOutput::of(&self.network.forward(&states)?, self.unit)?.q;
+        let actions = Tensor::from_slice(actions, actions.len(), self.network.device())?;
+        Ok((gather_q(&q, &actions)?, log_prob(&q, &actions)?))
+    }
+
+    /// Q̄ of what was done, `[N]`, by the target network: `actions [N]`.
+    pub fn target_of(&self, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
+        self.values_of(&self.target, observation, actions)
+    }
+
+    fn values_of(&self, network: &ActorCritic, observation: &Observation, actions: &[u32]) -> Result<Tensor> {
+        let states = states(network, observation)?;
+        if let Some(found) = network.action_advantages(&states, actions, false)? {
+            return Ok(self.q_of(&found)?);
+        }
+        let q = QOutput::of(&network.forward(&states)?, self.unit)?.q;
+        Ok(gather_q(&q, &Tensor::from_slice(actions, actions.len(), network.device())?)?)
+    }
+
+    /// V·unit + A − mean_a A.
+    fn q_of(&self, found: &ActionAdvantages) -> candle_core::Result<Tensor> {
+        &found.advantages + (&found.values * self.unit)?
+    }
+
     /// R + γᵐ·Q̄(s′, argmax_a Q(s′, a)), `[N]`, in the unit of rewards and without a gradient: the online network chooses
     /// and the target network evaluates (van Hasselt, Guez and Silver 2016, arXiv 1509.06461, eq. 4).
     pub fn targets(&self, transitions: &Transitions) -> Result<Tensor> {
+        if self.network.streams() {
+            let best = self.network.choose(&states(&self.network, &transitions.next)?, None)?;
+            return transitions.td_target(&self.target_of(&transitions.next, &best)?);
+        }
         let best = self.online(&transitions.next)?.best;
         transitions.td_target(&gather_q(&self.target(&transitions.next)?.q, &best)?)
     }
@@ -110,14 +149,14 @@ pub fn expected_q(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
     (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
 }
 
-/// ½·mean((Q(s, a) − y)²): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
-pub fn bellman_loss(q: &Tensor, actions: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
-    (gather_q(q, actions)? - targets)?.sqr()?.mean_all()? * 0.5
+/// ½·mean((Q(s, a) − y)²): `q [N]` of what was done, `targets [N]` → scalar; the target is a constant.
+pub fn bellman_loss(q: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
+    (q - targets)?.sqr()?.mean_all()? * 0.5
 }
 
-/// mean(huber((Q(s, a) − y)/unit)): `q [N, I]`, `actions [N]`, `targets [N]` → scalar; the target is a constant.
-pub fn huber_loss(q: &Tensor, actions: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
-    huber(&((gather_q(q, actions)? - targets)? / unit)?)?.mean_all()
+/// mean(huber((Q(s, a) − y)/unit)): `q [N]` of what was done, `targets [N]` → scalar; the target is a constant.
+pub fn huber_loss(q: &Tensor, targets: &Tensor, unit: f64) -> candle_core::Result<Tensor> {
+    huber(&((q - targets)? / unit)?)?.mean_all()
 }
 
 /// V·unit + A − mean_a A: `advantages [B, I]`, `values [B]`, `allowed [B, I]` of 1 and 0, which says what the mean is over → `[B, I]`.
@@ -135,7 +174,9 @@ fn dueling(advantages: &Tensor, values: &Tensor, unit: f64, allowed: Option<&Ten
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Repeats;
     use crate::env::cluster_world;
+    use crate::nn::TABLE_ITEMS;
     use crate::nn::gradient_check::{assert_every_parameter_learns, assert_finite_differences};
     use crate::rl::conformance::small_network;
 
@@ -160,9 +201,10 @@ mod tests {
         let actions = Tensor::new(&[2_u32, 0], &Device::Cpu).unwrap();
         // Differences 6 − 5 = 1 and 0 − 8 = −8, over 2: ½ and −4: (⅛ + 3½)/2.
         let targets = Tensor::new(&[5.0, 8.0], &Device::Cpu).unwrap();
-        let loss = huber_loss(&q, &actions, &targets, 2.0).unwrap().to_scalar::<f64>().unwrap();
+        let of = |q: &Tensor| huber_loss(&gather_q(q, &actions)?, &targets, 2.0);
+        let loss = of(&q).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 1.8125).abs() < 1e-12, "{loss}");
-        assert_finite_differences(&q, |q| huber_loss(q, &actions, &targets, 2.0));
+        assert_finite_differences(&q, of);
     }
 
     #[test]
@@ -170,9 +212,10 @@ mod tests {
         let q = Tensor::new(&[[0.0, 2.0, 5.0], [1.0, 1.0, 1.0]], &Device::Cpu).unwrap();
         let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[5.0, 0.0], &Device::Cpu).unwrap();
-        let loss = bellman_loss(&q, &actions, &targets).unwrap().to_scalar::<f64>().unwrap();
+        let of = |q: &Tensor| bellman_loss(&gather_q(q, &actions)?, &targets);
+        let loss = of(&q).unwrap().to_scalar::<f64>().unwrap();
         assert!((loss - 2.5).abs() < 1e-12, "½·(9 + 1)/2, found {loss}");
-        assert_finite_differences(&q, |q| bellman_loss(q, &actions, &targets));
+        assert_finite_differences(&q, of);
     }
 
     #[test]
@@ -183,11 +226,57 @@ mod tests {
         let mut now = Observation::of(&world, 2);
         now.push(0, &[0], &[5.0], 10, 3);
         now.push(1, &[0, 2], &[5.0, 3.0], 10, 3);
-        let actions = Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[3.0_f32, -1.0], &Device::Cpu).unwrap();
         assert_every_parameter_learns(values.network.params(), || {
-            bellman_loss(&values.online(&now).unwrap().q, &actions, &targets)
+            bellman_loss(&values.online_of(&now, &[1, 0]).unwrap(), &targets)
         });
+    }
+
+    /// Q, log softmax(Q), their gradients and the target, of a catalogue without a table.
+    #[test]
+    fn single_actions_have_the_values_of_all_scores() {
+        let mut world = cluster_world(&[5.0, 4.0], TABLE_ITEMS / 2 + 50, 1, 10, 2);
+        world.rules.repeats = Repeats::Masked;
+        world.user_vectors.data = vec![1.0, 0.5, -0.5, 0.25];
+        let config = crate::rl::NetworkConfig { similarity_penalty: 1.0, ..small_network() };
+        let values = QValues::new(&config, &world, 0.9, 1, &Device::Cpu).unwrap();
+        let padding = world.items() as u32;
+        let mut now = Observation::of(&world, 2);
+        now.push(0, &[0], &[5.0], 10, padding);
+        now.push(1, &[8000, 2], &[5.0, 3.0], 10, padding);
+        let done = [1, 8001];
+        let actions = Tensor::new(&done, &Device::Cpu).unwrap();
+        let gradients = |q: &Tensor, log: &Tensor| {
+            let loss = (q.sqr().unwrap() + log).unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let of = |var: &candle_core::Var| flat(gradients.get(var.as_tensor()).unwrap());
+            (flat(q), flat(log), values.network.params().iter().map(|(_, var)| of(var)).collect::<Vec<_>>())
+        };
+        let all = values.online(&now).unwrap().q;
+        let wanted = gradients(&gather_q(&all, &actions).unwrap(), &log_prob(&all, &actions).unwrap());
+        let (q, log) = values.online_softmax_of(&now, &done).unwrap();
+        let found = gradients(&q, &log);
+        let close = |found: &[f32], wanted: &[f32]| {
+            // The exactness of the pass is tested in f64; here are sums of thousands of equal shares in f32.
+            let size = wanted.iter().fold(0.1_f32, |size, x| size.max(x.abs()));
+            let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-3 * size, "{worst} of {size}");
+        };
+        close(&found.0, &wanted.0);
+        close(&found.1, &wanted.1);
+        found.2.iter().zip(&wanted.2).for_each(|(found, wanted)| close(found, wanted));
+        close(&values.online_of(&now, &done).unwrap().to_vec1::<f32>().unwrap(), &wanted.0);
+        let best = values.online(&now).unwrap().best;
+        let priced = gather_q(&values.target(&now).unwrap().q, &best).unwrap().to_vec1::<f32>().unwrap();
+        let transitions = Transitions {
+            now: now.clone(),
+            actions: done.to_vec(),
+            returns: vec![0.0; 2],
+            next: now,
+            discounts: vec![1.0; 2],
+        };
+        close(&values.targets(&transitions).unwrap().to_vec1::<f32>().unwrap(), &priced);
     }
 
     #[test]

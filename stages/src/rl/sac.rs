@@ -204,10 +204,10 @@ impl Learner<'_> {
         let target_q = critics[0].target(&transitions.next)?.q.minimum(&critics[1].target(&transitions.next)?.q)?;
         let target_q = toward(target_q, &transitions.next)?;
         let next_values = soft_value(&target_q, &logits(&transitions.next)?, &alpha)?;
-        let (targets, actions) = (transitions.td_target(&next_values)?, transitions.actions_on(next_values.device())?);
+        let targets = transitions.td_target(&next_values)?;
         let mut value_error = 0.0;
         for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
-            let error = bellman_loss(&critic.online(&transitions.now)?.q, &actions, &targets)?;
+            let error = bellman_loss(&critic.online_of(&transitions.now, &transitions.actions)?, &targets)?;
             adam.descend(critic.network.params(), &error)?;
             value_error += number(&error)? / 2.0;
         }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 
 use super::batch::value_unit;
@@ -29,7 +29,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::ActorCriticOutput;
-use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, action_log_prob, device, rng};
 
 learner_settings! {
     /// `rl.sqn`.
@@ -130,6 +130,26 @@ impl TwoHeads {
             self.policy.forward_with_shared_encoder(&self.values, &states(&self.policy, observation)?)?;
         Ok((policy, QOutput::of(&values, self.unit)?))
     }
+
+    /// log π and Q of `actions [B]`, each `[B]`.
+    fn of_actions(&self, observation: &Observation, actions: &[u32]) -> Result<(Tensor, Tensor)> {
+        let states = states(&self.policy, observation)?;
+        let streamed = self.policy.action_advantages_with_shared_encoder(&self.values, &states, actions)?;
+        if let Some((ActionLogProb { log_prob, .. }, values)) = streamed {
+            return Ok((log_prob, (values.advantages + (values.values * self.unit)?)?));
+        }
+        let (policy, values) = self.forward(observation)?;
+        let log_prob = action_log_prob(&policy.logits, actions)?.log_prob;
+        Ok((log_prob, gather_q(&values.q, &Tensor::from_slice(actions, actions.len(), self.policy.device())?)?))
+    }
+
+    /// The items of the highest Q, `[B]`.
+    fn best(&self, observation: &Observation) -> Result<Vec<u32>> {
+        if self.policy.streams() {
+            return self.policy.best_with_shared_encoder(&self.values, &states(&self.policy, observation)?);
+        }
+        Ok(self.forward(observation)?.1.best.to_vec1()?)
+    }
 }
 
 struct Learner<'c> {
@@ -146,12 +166,11 @@ impl PolicyLearner for Learner<'_> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0x599, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let best = self.online.forward(&transitions.next)?.1.best;
-        let targets = transitions.td_target(&gather_q(&self.target.forward(&transitions.next)?.1.q, &best)?)?;
-        let (policy, values) = self.online.forward(&transitions.now)?;
-        let imitation = action_log_prob(&policy.logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;
-        let actions = transitions.actions_on(self.online.policy.device())?;
-        let error = huber_loss(&values.q, &actions, &targets, self.online.unit)?;
+        let best = self.online.best(&transitions.next)?;
+        let targets = transitions.td_target(&self.target.of_actions(&transitions.next, &best)?.1)?;
+        let (log_prob, q) = self.online.of_actions(&transitions.now, &transitions.actions)?;
+        let imitation = log_prob.mean_all()?.neg()?;
+        let error = huber_loss(&q, &targets, self.online.unit)?;
 
         for adam in [&mut self.policy_adam, &mut self.values_adam] {
             adam.learning_rate = config.optimizer.rate(number, config.n_gradient_steps);
@@ -192,8 +211,6 @@ impl PolicyLearner for Learner<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Tensor;
-
     use super::*;
     use crate::env::cluster_world;
     use crate::nn::Optimizer;
@@ -247,7 +264,7 @@ mod tests {
         let (both, seen) = shared();
         let actions = Tensor::new(&[1_u32, 0, 2], &Device::Cpu).unwrap();
         let targets = Tensor::new(&[3.0_f32, -1.0, 2.0], &Device::Cpu).unwrap();
-        let error = huber_loss(&both.forward(&seen).unwrap().1.q, &actions, &targets, 2.0).unwrap();
+        let error = huber_loss(&gather_q(&both.forward(&seen).unwrap().1.q, &actions).unwrap(), &targets, 2.0).unwrap();
         let gradients = error.backward().unwrap();
         let encodes = |name: &str| name == "item_in" || name.starts_with("encoder.");
         for (network, reads) in [(&both.policy, true), (&both.values, false)] {

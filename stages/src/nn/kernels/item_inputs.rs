@@ -87,6 +87,11 @@ impl ItemInputs {
         self.items
     }
 
+    /// How many items may be shown in the state at `row`.
+    pub(super) fn shown(&self, row: usize) -> usize {
+        self.items - self.masked.get(row).map_or(0, Vec::len)
+    }
+
     /// Adds to `scores`, those of a block of items in the state at `row`: `weights` of what was shown and of what is similar, and masks.
     pub(super) fn add<T: Float>(&self, row: usize, block: usize, weights: [T; 2], scores: &mut [T]) {
         let unit = T::from_f64(f64::from(self.scale));

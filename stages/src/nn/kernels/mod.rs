@@ -44,7 +44,7 @@ pub use param_grads::{Gradient, collect_param_grads};
 pub use simd::{LANES, PART, with_simd};
 pub use softplus::softplus;
 pub use streamed_choice::streamed_choice;
-pub use streamed_head::streamed_head;
+pub use streamed_head::{StreamedScores, Wanted, streamed_head};
 
 #[cfg(test)]
 mod tests {

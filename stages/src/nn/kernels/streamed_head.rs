@@ -11,18 +11,40 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::gathered_log_softmax::row_max;
+use super::gathered_log_softmax::{row_max, row_sum};
 use super::item_inputs::{ITEM_BLOCK, ItemInputs};
 use super::matmul::{Matrix, matmul_into};
 use super::output_layer::softmax_sums;
 use super::param_grads::route_grad;
-use super::{ActionScores, Float, contiguous, with_simd, with_slices};
+use super::{Float, contiguous, with_simd, with_slices};
+use crate::nn::MASKED_LOGIT;
 
 /// States of a tile of scores, which stays in a core's cache.
 pub(super) const TILE_ROWS: usize = 64;
 
 /// Blocks of items whose gradients of the states are held at a time.
 const WAVE: usize = 32;
+
+/// Of actions in B states; each is computed only where [`Wanted`] says so, else 0.
+pub struct StreamedScores {
+    /// Their logits, `[B]`.
+    pub logit: Tensor,
+    /// log π, `[B]`.
+    pub log_prob: Tensor,
+    /// −Σ π log π, `[B]`, nats.
+    pub entropy: Tensor,
+    /// The mean of the logits of all items that may be shown, `[B]`.
+    pub mean: Tensor,
+}
+
+/// What is wanted of a pass beside the logits of the actions.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Wanted {
+    /// log π and the entropy.
+    pub softmax: bool,
+    /// The mean of the logits.
+    pub mean: bool,
+}
 
 /// As [`output_layer`](super::output_layer()) with `inputs` in place of features and masks: scores = x·Wᵀ + b + inputs, of `x [B, K]`,
 /// `weight [A, K]`, `rest [A + 2]` of b and the weights of what was shown and of what is similar, and the actions `items [B]`.
@@ -35,15 +57,16 @@ pub fn streamed_head(
     rest: &Tensor,
     inputs: &Arc<ItemInputs>,
     items: &[u32],
-) -> Result<ActionScores> {
+    wanted: Wanted,
+) -> Result<StreamedScores> {
     check(x, weight, rest, inputs)?;
     if items.len() != inputs.rows() || items.iter().any(|&item| item as usize >= inputs.items()) {
         candle_core::bail!("{} items for {} states of {}, or one beyond", items.len(), inputs.rows(), inputs.items());
     }
-    let op = StreamedHead { inputs: inputs.clone(), actions: items.to_vec() };
+    let op = StreamedHead { inputs: inputs.clone(), actions: items.to_vec(), wanted };
     let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, op)?;
     let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
-    Ok(ActionScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)? })
+    Ok(StreamedScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)?, mean: part(3)? })
 }
 
 /// # Errors
@@ -135,6 +158,19 @@ pub(super) struct Sums {
     mean: f64,
 }
 
+/// A score below this is one of a masked item.
+const MASKED_BELOW: f64 = MASKED_LOGIT / 2.0;
+
+/// Σ z over the items that are not masked.
+fn sum_of_shown<T: Float>(z: &[T]) -> f64 {
+    let least = T::from_f64(MASKED_BELOW);
+    with_simd(
+        #[inline(always)]
+        || row_sum(z, |z| if z > least { z } else { T::zero() }),
+    )
+    .widen()
+}
+
 impl Sums {
     pub fn of<T: Float>(z: &[T]) -> Self {
         let (high, [sum, mean]) = with_simd(
@@ -162,6 +198,7 @@ impl Sums {
 struct StreamedHead {
     inputs: Arc<ItemInputs>,
     actions: Vec<u32>,
+    wanted: Wanted,
 }
 
 impl CustomOp3 for StreamedHead {
@@ -169,7 +206,7 @@ impl CustomOp3 for StreamedHead {
         "streamed-head"
     }
 
-    /// → `[4, B]`: the logit, log π, H and log-sum-exp.
+    /// → `[5, B]`: the logit, log π, H, the mean and log-sum-exp.
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
@@ -184,7 +221,7 @@ impl CustomOp3 for StreamedHead {
             CpuStorage::F64(_) => self.forward::<f64>(storages, layouts)?,
             _ => self.forward::<f32>(storages, layouts)?,
         };
-        Ok((found, Shape::from((4, self.actions.len()))))
+        Ok((found, Shape::from((5, self.actions.len()))))
     }
 
     fn bwd(
@@ -210,16 +247,21 @@ impl StreamedHead {
         let parts = head.each(|row, block, z| {
             let action = self.actions[row] as usize;
             let logit = if action / ITEM_BLOCK == block { z[action % ITEM_BLOCK] } else { T::zero() };
-            (Sums::of(z), logit)
+            let sums = if self.wanted.softmax { Sums::of(z) } else { Sums { high: 0.0, sum: 1.0, mean: 0.0 } };
+            (sums, if self.wanted.mean { sum_of_shown(z) } else { 0.0 }, logit)
         })?;
-        let row = |(parts, &action): (&[(Sums, T)], &u32)| {
-            let all = parts.iter().map(|part| part.0).reduce(Sums::with).unwrap_or_else(|| Sums::of(&[T::zero()]));
-            let logit = parts[action as usize / ITEM_BLOCK].1;
+        let row = |(row, parts): (usize, &[(Sums, f64, T)])| {
+            let none = Sums { high: 0.0, sum: 1.0, mean: 0.0 };
+            let all = parts.iter().map(|part| part.0).reduce(Sums::with).unwrap_or(none);
+            let mean = parts.iter().map(|part| part.1).sum::<f64>() / self.inputs.shown(row) as f64;
+            let logit = parts[self.actions[row] as usize / ITEM_BLOCK].2.widen();
             let log = all.sum.ln();
-            [logit.widen(), logit.widen() - all.high - log, log - all.mean / all.sum, all.high + log].map(T::from_f64)
+            let softmax = [logit - all.high - log, log - all.mean / all.sum, all.high + log];
+            let [log_prob, entropy, all] = softmax.map(|x| if self.wanted.softmax { x } else { 0.0 });
+            [logit, log_prob, entropy, mean, all].map(T::from_f64)
         };
-        let rows: Vec<[T; 4]> = parts.chunks_exact(head.blocks().max(1)).zip(&self.actions).map(row).collect();
-        Ok(T::to_cpu_storage_owned((0..4).flat_map(|k| rows.iter().map(move |row| row[k])).collect()))
+        let rows: Vec<[T; 5]> = parts.chunks_exact(head.blocks().max(1)).enumerate().map(row).collect();
+        Ok(T::to_cpu_storage_owned((0..5).flat_map(|k| rows.iter().map(move |row| row[k])).collect()))
     }
 
     /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
@@ -274,8 +316,9 @@ impl StreamedHead {
             let tile = first..(first + TILE_ROWS).min(rows);
             head.tile(tile.clone(), block, &mut scores)?;
             for (row, z) in tile.clone().zip(scores.chunks_exact_mut(items.len())) {
-                let [a, g, h] = [0, 1, 2].map(|k| gradient[k * rows + row]);
-                through_softmax(z, [g, h], [found[2 * rows + row], found[3 * rows + row]]);
+                let [a, g, h, m] = [0, 1, 2, 3].map(|k| gradient[k * rows + row]);
+                let share = if self.wanted.mean { m / T::from_f64(self.inputs.shown(row) as f64) } else { T::zero() };
+                through_softmax(z, [g, h, share], [found[2 * rows + row], found[4 * rows + row]]);
                 let action = self.actions[row] as usize;
                 if action / ITEM_BLOCK == block {
                     z[action % ITEM_BLOCK] += a + g;
@@ -295,12 +338,20 @@ impl StreamedHead {
     }
 }
 
-/// In place of scores −π_i·(g + h·(log π_i + H)), with g and h the gradients of log π and H.
-fn through_softmax<T: Float>(z: &mut [T], [g, h]: [T; 2], [entropy, all]: [T; 2]) {
+/// In place of scores −π_i·(g + h·(log π_i + H)), with g and h the gradients of log π and H, and `share` of the items that are not masked.
+fn through_softmax<T: Float>(z: &mut [T], [g, h, share]: [T; 3], [entropy, all]: [T; 2]) {
+    let least = T::from_f64(MASKED_BELOW);
     with_simd(
         #[inline(always)]
         || {
-            if h == T::zero() {
+            if share != T::zero() || (g == T::zero() && h == T::zero()) {
+                let softmax = g != T::zero() || h != T::zero();
+                for z in z.iter_mut() {
+                    let own = if *z > least { share } else { T::zero() };
+                    let log = *z - all;
+                    *z = if softmax { own - log.exp() * (g + h * (log + entropy)) } else { own };
+                }
+            } else if h == T::zero() {
                 z.iter_mut().for_each(|z| *z = -((*z - all).exp() * g));
             } else {
                 for z in z.iter_mut() {
@@ -315,7 +366,7 @@ fn through_softmax<T: Float>(z: &mut [T], [g, h]: [T; 2], [entropy, all]: [T; 2]
 #[cfg(test)]
 mod tests {
     use super::super::item_inputs::tests::{dense, inputs};
-    use super::super::{HeadInputs, output_layer};
+    use super::super::{ActionScores, HeadInputs, output_layer};
     use super::*;
     use crate::nn::Init;
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
@@ -326,8 +377,22 @@ mod tests {
         Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    fn all(ActionScores { logit, log_prob, entropy }: ActionScores) -> Result<Tensor> {
-        Tensor::stack(&[logit, log_prob, entropy], 0)
+    const ALL: Wanted = Wanted { softmax: true, mean: true };
+
+    fn all(StreamedScores { logit, log_prob, entropy, mean }: StreamedScores) -> Result<Tensor> {
+        Tensor::stack(&[logit, log_prob, entropy, mean], 0)
+    }
+
+    /// The dense layer with the mean of the scores that are not masked.
+    fn dense_layer([x, weight, rest]: [&Tensor; 3], inputs: &ItemInputs) -> Result<Tensor> {
+        let (features, action_mask) = dense(inputs);
+        let wide = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
+        let ActionScores { logit, log_prob, entropy } = output_layer(x, weight, rest, wide, &ITEMS)?;
+        let scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, 2100)?)?;
+        let weights = rest.narrow(0, 2100, 2)?.unsqueeze(1)?;
+        let scores = (&scores + features.matmul(&weights)?.reshape(scores.shape())?)?;
+        let mean = ((scores * &action_mask)?.sum(1)? / action_mask.sum(1)?)?;
+        Tensor::stack(&[logit, log_prob, entropy, mean], 0)
     }
 
     /// The weights of the inputs are small, so that no item has all of the probability.
@@ -339,17 +404,24 @@ mod tests {
     #[test]
     fn it_is_what_the_dense_layer_gives() {
         let inputs = Arc::new(inputs());
-        let (features, action_mask) = dense(&inputs);
-        let wide = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
-        let kernel = |[x, w, r]: [&Tensor; 3]| all(streamed_head(x, w, r, &inputs, &ITEMS)?);
-        assert_same_gradients(&tensors(), kernel, |[x, w, r]| all(output_layer(x, w, r, wide, &ITEMS)?));
+        let kernel = |[x, w, r]: [&Tensor; 3]| all(streamed_head(x, w, r, &inputs, &ITEMS, ALL)?);
+        assert_same_gradients(&tensors(), kernel, |tensors| dense_layer(tensors, &inputs));
+        // What is not wanted is 0, and the rest is the same.
+        for (softmax, mean, kept) in [(true, false, [0, 1, 2].as_slice()), (false, true, &[0, 3])] {
+            let of =
+                |all: Tensor| Tensor::cat(&kept.iter().map(|&k| all.narrow(0, k, 1)).collect::<Result<Vec<_>>>()?, 0);
+            let wanted = Wanted { softmax, mean };
+            let kernel = |[x, w, r]: [&Tensor; 3]| of(all(streamed_head(x, w, r, &inputs, &ITEMS, wanted)?)?);
+            assert_same_gradients(&tensors(), kernel, |tensors| of(dense_layer(tensors, &inputs)?));
+        }
     }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
         let inputs = Arc::new(inputs());
         let [x, weight, rest] = tensors();
-        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| all(streamed_head(x, w, r, &inputs, &ITEMS)?)?.sqr()?.sum_all();
+        let loss =
+            |x: &Tensor, w: &Tensor, r: &Tensor| all(streamed_head(x, w, r, &inputs, &ITEMS, ALL)?)?.sqr()?.sum_all();
         assert_finite_differences(&x, |x| loss(x, &weight, &rest));
         // Of the items at the borders of blocks, and of the weights of the inputs.
         let part = rest.narrow(0, 2090, 12).unwrap();
@@ -366,11 +438,11 @@ mod tests {
         let [x, weight, rest] = tensors().map(|tensor| tensor.to_dtype(DType::F32).unwrap());
         let rest = candle_core::Var::from_tensor(&rest).unwrap();
         // In the first state items 0, 1024 and 2099 are masked.
-        let chosen = streamed_head(&x, &weight, rest.as_tensor(), &inputs, &[1024, 0, 0]).unwrap();
+        let chosen = streamed_head(&x, &weight, rest.as_tensor(), &inputs, &[1024, 0, 0], ALL).unwrap();
         let loss = (chosen.log_prob.sum_all().unwrap() + chosen.entropy.sum_all().unwrap()).unwrap();
         let gradients = loss.backward().unwrap().get(rest.as_tensor()).unwrap().to_vec1::<f32>().unwrap();
         assert!(gradients.iter().all(|g| g.is_finite()), "{:?}", &gradients[2090..]);
-        let refused = |rest: &Tensor, items: &[u32]| streamed_head(&x, &weight, rest, &inputs, items).is_err();
+        let refused = |rest: &Tensor, items: &[u32]| streamed_head(&x, &weight, rest, &inputs, items, ALL).is_err();
         assert!(refused(rest.as_tensor(), &[0, 0]) && refused(rest.as_tensor(), &[0, 0, 2100]));
         assert!(refused(&rest.narrow(0, 0, 2100).unwrap(), &[0; 3]));
     }
@@ -388,7 +460,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let [x, w, r] = given.each_ref().map(|tensor| candle_core::Var::from_tensor(tensor).unwrap());
-                let found = all(streamed_head(&x, &w, &r, &inputs, &actions).unwrap()).unwrap();
+                let found = all(streamed_head(&x, &w, &r, &inputs, &actions, ALL).unwrap()).unwrap();
                 let gradients = found.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 let bits = |tensor: &Tensor| {
                     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
