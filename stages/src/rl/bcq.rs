@@ -78,7 +78,7 @@ impl Stage for Bcq {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        LearnerTables::streamed(&self.network, 3, self.batch_size as u64).need(inputs)
+        LearnerTables::of_all_scores(&self.network, 3, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
