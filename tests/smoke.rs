@@ -91,7 +91,7 @@ fn the_events_tell_the_whole_run() {
         let last = moved.rfind(|event| event["stage"] == stage && event["label"] == label);
         last.is_some_and(|event| event["total"].is_u64() && event["done"] == event["total"])
     };
-    for label in ["fit", "complete", "spread", "distances", "vectors"] {
+    for label in ["fit", "complete", "distances", "vectors"] {
         assert!(ends("world", label), "the world tells nothing of `{label}`");
     }
     assert!(ends("score", "intervals"), "the evaluation tells nothing of `intervals`");

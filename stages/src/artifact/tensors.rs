@@ -78,8 +78,20 @@ impl TensorFile {
 
     /// Serialises arrays and texts in the order of their names; `spaces` says which ids its row numbers stand for.
     pub fn write(&self, path: &Path, kind: &str, format: u32, spaces: &IdSpaces) -> Result<()> {
+        self.write_with(&[], path, kind, format, spaces)
+    }
+
+    /// The same with these arrays beside its own, which need not be copied for it.
+    pub fn write_with(
+        &self,
+        others: &[(String, &Array)],
+        path: &Path,
+        kind: &str,
+        format: u32,
+        spaces: &IdSpaces,
+    ) -> Result<()> {
         let mut parts: Vec<(&String, Part<'_>)> = Vec::new();
-        for (name, array) in &self.arrays {
+        for (name, array) in self.arrays.iter().chain(others.iter().map(|(name, array)| (name, *array))) {
             parts.push((name, Part::Numbers(array)));
         }
         for (name, list) in &self.texts {

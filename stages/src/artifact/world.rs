@@ -33,7 +33,9 @@ pub enum DistancesFrom {
     },
 }
 
-/// safetensors: `reward [U, I]` on the log's rating scale, `distance [I, I]` or what it is computed from, `user_vectors [U, D]` and
+/// safetensors: `reward [U, I]` on the log's rating scale, or the factors of models whose mean it is (`factors.K.users [U, W]` and
+/// `factors.K.items [I, W]`, and in the metadata the range that each product is clamped to); `distance [I, I]` or what it is computed
+/// from, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
 /// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]`,
 /// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
@@ -224,12 +226,12 @@ impl World {
     /// The stored rewards, `[U, I]`.
     pub(crate) fn rewards_mut(&mut self) -> &mut Array {
         self.rewards_hash = Cached::default();
-        let Rewards::Dense(stored) = &mut self.rewards;
+        let Rewards::Dense(stored) = &mut self.rewards else { panic!("the rewards are not stored") };
         stored
     }
     /// The stored rewards, user by user.
     pub(crate) fn stored_rewards(&self) -> &[f32] {
-        let Rewards::Dense(stored) = &self.rewards;
+        let Rewards::Dense(stored) = &self.rewards else { panic!("the rewards are not stored") };
         &stored.data
     }
     /// The stored distances, `[I, I]`.

@@ -6,16 +6,18 @@
 //! With `item_scores` the item biases deviate from a [prior mean](super::prior_mean) instead of from 0. Then an empty log gives a
 //! world, too: the scores alone.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ensemble::{Ensemble, Member, complete, mean, mean_square, range};
-use super::fit::Completed;
+use super::completion::{Fitted, Said};
+use super::ensemble::{Ensemble, Member, mean, mean_square, range};
 use super::prior_mean::PriorMean;
-use super::{Inputs, Ips, Outputs, UserSimulator};
-use crate::artifact::{Array, Curves, Interactions};
+use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm};
+use crate::artifact::{Array, Curves, Factors, Interactions};
 use crate::ratings::{Biases, Regularization};
 
 /// What to do with a log of one rating.
@@ -37,6 +39,9 @@ pub struct Bias {
     pub rating_range: Option<[f64; 2]>,
     /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
+    /// Whether the world stores a reward for each user and item, or the biases: `auto`, `dense` or `factored`.
+    #[serde(skip_serializing_if = "WorldForm::is_auto")]
+    pub form: WorldForm,
     /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
@@ -49,6 +54,7 @@ impl Default for Bias {
             user_regularization: 3.0,
             rating_range: None,
             ips: Ips::default(),
+            form: WorldForm::Auto,
             simulator: UserSimulator::default(),
         }
     }
@@ -81,6 +87,10 @@ impl Stage for Bias {
         self.simulator.requirements(false)
     }
 
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.ensemble().memory(inputs)
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         ensure!(!log.is_empty() || inputs.item_scores.is_some(), "no interaction to fit a world on");
@@ -106,22 +116,25 @@ impl Stage for Bias {
                 prior.fitted.biases
             }
         };
-        let rating = matrix(&fitted, range);
         let mut curves = Curves::default();
         let scored = [("rmse.train", Some(log)), ("rmse.holdout", inputs.holdout.as_ref())];
+        let said_of =
+            |(&user, &item): (&u32, &u32)| rating(&fitted, user as usize, item as usize).clamp(range.0, range.1);
         for (series, log) in scored.into_iter().filter_map(|(series, log)| Some((series, log?))) {
             if !log.is_empty() {
-                curves.push(series, 1, mean_square(&rating, log).sqrt());
+                let said: Vec<f32> = log.user.iter().zip(&log.item).map(said_of).collect();
+                curves.push(series, 1, mean_square(&said, log).sqrt());
             }
         }
-        let member = Member { curves, completed: Completed { rating, variance: None } };
-        complete(&[member], &self.ips, &self.simulator, &inputs, cx)
+        let member = Member { curves, model: Box::new(fitted) };
+        self.ensemble().complete(vec![member], range, &inputs, cx)
     }
 }
 
 impl Bias {
     fn ensemble(&self) -> Ensemble<'_> {
-        Ensemble { members: 1, seed: 0, negatives: false, ips: &self.ips, simulator: &self.simulator }
+        let Self { ips, form, simulator, .. } = self;
+        Ensemble { members: 1, seed: 0, negatives: false, ips, form: *form, has_factors: true, simulator }
     }
 
     fn range_without_ratings(&self) -> [f64; 2] {
@@ -134,11 +147,28 @@ impl Bias {
     }
 }
 
-/// r̂ of all, `[U, I]`, clamped to the ratings that occur.
-fn matrix(fitted: &Biases, (low, high): (f32, f32)) -> Array {
-    let row =
-        |u: &f64| fitted.item.iter().map(|i| ((fitted.mean + i + u) as f32).clamp(low, high)).collect::<Vec<f32>>();
-    Array::new(&[fitted.user.len(), fitted.item.len()], fitted.user.iter().flat_map(row).collect())
+/// r̂ of a user and an item.
+fn rating(fitted: &Biases, user: usize, item: usize) -> f32 {
+    (fitted.mean + fitted.item[item] + fitted.user[user]) as f32
+}
+
+impl Fitted for Biases {
+    fn rows(&self, users: Range<usize>, items: usize) -> Result<Said> {
+        let rating = users.flat_map(|user| (0..items).map(move |item| rating(self, user, item))).collect();
+        Ok(Said { rating, variance: None })
+    }
+    fn states_variance(&self) -> Result<bool> {
+        Ok(false)
+    }
+    fn factors(&self) -> Result<Option<Factors>> {
+        let users = self.user.iter().flat_map(|bias| [(self.mean + bias) as f32, 1.0]).collect();
+        let items = self.item.iter().flat_map(|&bias| [1.0, bias as f32]).collect();
+        let array = |rows: usize, data| Array::new(&[rows, 2], data);
+        Ok(Some(Factors { users: array(self.user.len(), users), items: array(self.item.len(), items) }))
+    }
+    fn on_cpu(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +186,10 @@ mod tests {
         };
         let stage = Bias { item_regularization: 1.0, user_regularization: 2.0, ..Bias::default() };
         // μ = 3; b_0 = (2 + 0)/(2 + 1) = 2/3, b_1 = −2/2 = −1, b_2 = 0; user 0: (4/3 − 1)/(2 + 2) = 1/12, user 1: −2/3/3 = −2/9.
-        let means = |log: &Interactions, weights: &[f64]| matrix(&stage.biases(log, weights, 2, 3), range(log));
+        let means = |log: &Interactions, weights: &[f64]| {
+            let said = stage.biases(log, weights, 2, 3).rows(0..2, 3).unwrap();
+            Array::new(&[2, 3], said.rating.into_iter().map(|x| x.clamp(range(log).0, range(log).1)).collect())
+        };
         let found = means(&log, &[1.0; 3]);
         let wanted = [3.0 + 2.0 / 3.0 + 1.0 / 12.0, 2.0 + 1.0 / 12.0, 3.0 + 1.0 / 12.0];
         assert!(found.row(0).iter().zip(wanted).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{found:?}");

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use candle_nn::Module;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
-use super::{Inputs, Ips, Outputs, UserSimulator, heteroscedastic};
+use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm, heteroscedastic};
 use crate::artifact::{Array, Items, Users};
 use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
@@ -58,6 +58,9 @@ pub struct DeepFm {
     pub sample_negatives: bool,
     /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
+    /// The world stores a reward for each user and item: `auto` refuses what takes more than 100 million, `dense` stores as many as there are.
+    #[serde(skip_serializing_if = "WorldForm::is_auto")]
+    pub form: WorldForm,
     /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
@@ -86,6 +89,7 @@ impl Default for DeepFm {
             seed: 0,
             sample_negatives: false,
             ips: Ips::default(),
+            form: WorldForm::Auto,
             simulator: UserSimulator::default(),
         }
     }
@@ -118,6 +122,10 @@ impl Stage for DeepFm {
         self.simulator.requirements(true)
     }
 
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.ensemble().memory(inputs)
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let fields = Fields::new(&inputs.users, &inputs.items, self.max_cardinality)?;
         let vectors = item_vectors(inputs.item_vectors.as_ref(), inputs.items.len())?;
@@ -128,8 +136,9 @@ impl Stage for DeepFm {
 
 impl DeepFm {
     fn ensemble(&self) -> Ensemble<'_> {
-        let Self { ensemble_size, seed, sample_negatives, ips, simulator, .. } = self;
-        Ensemble { members: *ensemble_size, seed: *seed, negatives: *sample_negatives, ips, simulator }
+        let Self { ensemble_size, seed, sample_negatives, ips, form, simulator, .. } = self;
+        let (members, seed, negatives) = (*ensemble_size, *seed, *sample_negatives);
+        Ensemble { members, seed, negatives, ips, form: *form, has_factors: false, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {

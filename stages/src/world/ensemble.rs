@@ -4,20 +4,19 @@
 //! Every family of fitted worlds ends here: models become a world, curves, and a calibration on what was held out.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
-use pipeline::Context;
-use pipeline::progress::Bar;
+use pipeline::{Context, MemoryNeed, Sizes};
 use rayon::prelude::*;
 
-use super::fit::{Completed, Fit, RatingModel, Ratings, complete_matrix};
+use super::completion::{Answers, Completed, Fitted, OnDevice, factored, stored};
+use super::fit::{Fit, RatingModel, Ratings};
 use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
 use super::threshold::report_similar_pairs;
-use super::{Inputs, Outputs, UserSimulator};
-use crate::artifact::{Array, Calibration, Curves, Interactions};
+use super::{Inputs, Outputs, UserSimulator, WorldForm};
+use crate::artifact::{Calibration, Curves, Interactions, Rewards};
 use crate::nn::{Params, device};
 use crate::ratings::NegativeSampler;
 
@@ -35,6 +34,10 @@ pub(super) struct Ensemble<'a> {
     pub negatives: bool,
     /// How ratings are weighted where propensities are connected.
     pub ips: &'a Ips,
+    /// How the world holds its rewards.
+    pub form: WorldForm,
+    /// Whether a model of this family is a product of vectors.
+    pub has_factors: bool,
     /// How simulated users behave.
     pub simulator: &'a UserSimulator,
 }
@@ -43,8 +46,8 @@ pub(super) struct Ensemble<'a> {
 pub(super) struct Member {
     /// What happened while it was fitted.
     pub curves: Curves,
-    /// Its predictions for every user and item.
-    pub completed: Completed,
+    /// What answers for every user and item.
+    pub model: Box<dyn Fitted>,
 }
 
 impl Ensemble<'_> {
@@ -52,6 +55,9 @@ impl Ensemble<'_> {
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         if self.members == 0 {
             return Err(("ensemble_size".into(), "an ensemble has at least one member".into()));
+        }
+        if !self.has_factors {
+            self.form.check_without_factors()?;
         }
         self.ips.check()?;
         self.simulator.check()
@@ -70,6 +76,7 @@ impl Ensemble<'_> {
         ensure!(!log.is_empty(), "no interaction to fit a world on");
         inputs.check(self.negatives, NO_TASTE)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
+        self.is_factored([users, items])?;
         let weights = self.weights(inputs)?;
         let negatives = self.negatives.then(|| NegativeSampler::new(log, users, items));
         let ratings = Ratings {
@@ -89,8 +96,6 @@ impl Ensemble<'_> {
         let member_fit = |k: u64| fit(format!("member{k}"), self.seed.wrapping_add(k));
         // Members are fitted side by side: one bar for all of them, for two of one name would overwrite each other.
         let fitting = cx.bar("fit", Some((0..self.members).map(|k| member_fit(k).n_epochs).sum()), "epochs");
-        let completing: OnceLock<Bar> = OnceLock::new();
-        let completing = || completing.get_or_init(|| cx.bar("complete", Some(self.members * users as u64), "users"));
         let member = |k: u64| -> Result<Member> {
             let fit = member_fit(k);
             let mut params = Params::on(&device);
@@ -99,10 +104,106 @@ impl Ensemble<'_> {
                 Some(offsets) => Box::new(AroundPrior::new(build(&mut params, fit.seed, mean)?, offsets, &device)?),
             };
             let curves = fit.run(&params, &*model, &ratings, cx, &fitting)?;
-            Ok(Member { curves, completed: complete_matrix(&*model, [users, items], range, &device, completing())? })
+            Ok(Member { curves, model: Box::new(OnDevice { model, device: device.clone() }) })
         };
         let members: Vec<Member> = (0..self.members).into_par_iter().map(member).collect::<Result<_>>()?;
-        complete(&members, self.ips, self.simulator, inputs, cx)
+        self.complete(members, range, inputs, cx)
+    }
+
+    /// What its largest tables take: nothing `[U, I]` where the world holds factors.
+    pub(super) fn memory(&self, sizes: &Sizes) -> Option<MemoryNeed> {
+        let [users, items] = [sizes.get("users")?, sizes.get("items")?];
+        if self.is_factored([users as usize, items as usize]).unwrap_or(false) {
+            return None;
+        }
+        let help = match self.has_factors {
+            true => "set `form: factored`, or keep fewer users and items by `filter.kcore`",
+            false => "take `world.mf` with `form: factored`, or keep fewer users and items by `filter.kcore`",
+        };
+        let stored = if self.members > 1 { 8 } else { 4 };
+        // Numbers of 8 bytes: the matrix, the same less its mean, and its transpose.
+        let need = MemoryNeed::new(help).table("rewards, users × items", &[users, items], stored);
+        Some(need.table("their factorisation, users × items", &[users, items], 24))
+    }
+
+    /// Whether the world holds factors; an error where it would be too large and its family has none.
+    fn is_factored(&self, size: [usize; 2]) -> Result<bool> {
+        self.form.is_factored(size, self.has_factors, if self.members > 1 { 2 } else { 1 })
+    }
+
+    /// Completes the mean of fitted models, clamped to `range`, to a world and reports the calibration on the hold-out.
+    pub(super) fn complete(
+        &self,
+        members: Vec<Member>,
+        range: (f32, f32),
+        inputs: &Inputs,
+        cx: &Context,
+    ) -> Result<Outputs> {
+        let mut curves = Curves::default();
+        let count = members.len();
+        let mut models = Vec::with_capacity(count);
+        for (k, Member { curves: of_member, model }) in members.into_iter().enumerate() {
+            for point in of_member.0 {
+                let series = if count == 1 { point.series } else { format!("{}.member{k}", point.series) };
+                curves.push(&series, point.step, point.value);
+            }
+            models.push(model);
+        }
+        let (log, size) = (&inputs.interactions, [inputs.users.len(), inputs.items.len()]);
+        let mut calibration = Calibration::default();
+        let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
+        let logs: Vec<&Interactions> = [Some(log), holdout].into_iter().flatten().collect();
+        let Completed { rewards, ensemble_std, predicted_std, answers } = if self.is_factored(size)? {
+            factored(&models, range, &logs)?
+        } else {
+            stored(&models, size, range, &logs, cx)?
+        };
+        drop(models);
+        let held = holdout.zip(answers.get(1));
+        if !log.is_empty() {
+            cx.note("fit", fit_said((log, &answers[0]), held));
+        }
+        match held {
+            None => cx.note("calibration", "none: connect `holdout` to measure the error of the world"),
+            Some((holdout, held_answers)) => {
+                if let Some(warning) = seen_before(log, holdout) {
+                    cx.warn(warning);
+                }
+                let residual = if log.is_empty() { variance(&rewards) } else { mean_square(&answers[0].mean, log) };
+                let stats = of_mean(held_answers, residual, holdout);
+                let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
+                let metrics = stats.metrics();
+                for (series, value) in [("rmse", metrics.rmse), ("mae", metrics.mae), ("nll", metrics.nll)] {
+                    curves.push(&format!("{series}.holdout.world"), last, value);
+                }
+                let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", metrics.rmse, metrics.mae, metrics.nll);
+                if let Some(propensities) = &inputs.propensities {
+                    let of = propensities.of(holdout)?;
+                    let weighted = stats.weighted_rmse(&self.ips.weights(&of, size[0] * size[1]));
+                    curves.push("rmse.holdout.world.ips", last, weighted);
+                    said += &format!(", rmse by inverse propensity {weighted:.4}");
+                }
+                cx.note("held out", said);
+                calibration.0 = stats.bins("mean");
+                if count > 1 {
+                    for k in 0..count {
+                        let residual = mean_square(&answers[0].members[k], log);
+                        calibration.0.extend(of_member(held_answers, k, residual, holdout).bins(&format!("member{k}")));
+                    }
+                }
+            }
+        }
+        let mut world = self.simulator.complete(
+            inputs.distances.as_ref(),
+            inputs.item_vectors.as_ref(),
+            &inputs.items,
+            &inputs.users,
+            rewards,
+            cx,
+        )?;
+        report_similar_pairs(&world, cx)?;
+        (world.ensemble_std, world.predicted_std) = (ensemble_std, predicted_std);
+        Ok(Outputs { world, curves, calibration })
     }
 
     /// The weight of each rating, where propensities are connected and weigh the fit.
@@ -128,71 +229,6 @@ pub(super) fn range(log: &Interactions) -> (f32, f32) {
     (low, log.rating.iter().copied().fold(f32::NEG_INFINITY, f32::max))
 }
 
-/// Completes the mean of fitted models to a world and reports the calibration on the hold-out.
-pub(super) fn complete(
-    members: &[Member],
-    ips: &Ips,
-    simulator: &UserSimulator,
-    inputs: &Inputs,
-    cx: &Context,
-) -> Result<Outputs> {
-    let (mean, deviation) = mean_and_deviation(members, cx);
-    let mut curves = Curves::default();
-    for (k, member) in members.iter().enumerate() {
-        for point in &member.curves.0 {
-            let of_member = format!("{}.member{k}", point.series);
-            let series = if members.len() == 1 { &point.series } else { &of_member };
-            curves.push(series, point.step, point.value);
-        }
-    }
-    let mut calibration = Calibration::default();
-    let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
-    if !inputs.interactions.is_empty() {
-        cx.note("fit", fit_said(members, &mean, &inputs.interactions, holdout));
-    }
-    match holdout {
-        None => cx.note("calibration", "none: connect `holdout` to measure the error of the world"),
-        Some(holdout) => {
-            if let Some(warning) = seen_before(&inputs.interactions, holdout) {
-                cx.warn(warning);
-            }
-            let stats = of_mean(members, &mean, deviation.as_ref(), &inputs.interactions, holdout);
-            let last = curves.0.iter().map(|point| point.step).max().unwrap_or(0);
-            let metrics = stats.metrics();
-            for (series, value) in [("rmse", metrics.rmse), ("mae", metrics.mae), ("nll", metrics.nll)] {
-                curves.push(&format!("{series}.holdout.world"), last, value);
-            }
-            let mut said = format!("rmse {:.4}, mae {:.4}, nll {:.4}", metrics.rmse, metrics.mae, metrics.nll);
-            if let Some(propensities) = &inputs.propensities {
-                let of = propensities.of(holdout)?;
-                let weighted = stats.weighted_rmse(&ips.weights(&of, mean.data.len()));
-                curves.push("rmse.holdout.world.ips", last, weighted);
-                said += &format!(", rmse by inverse propensity {weighted:.4}");
-            }
-            cx.note("held out", said);
-            calibration.0 = stats.bins("mean");
-            if members.len() > 1 {
-                for (k, member) in members.iter().enumerate() {
-                    let stats = of_member(member, &inputs.interactions, holdout);
-                    calibration.0.extend(stats.bins(&format!("member{k}")));
-                }
-            }
-        }
-    }
-    let mut world = simulator.complete(
-        inputs.distances.as_ref(),
-        inputs.item_vectors.as_ref(),
-        &inputs.items,
-        &inputs.users,
-        mean,
-        cx,
-    )?;
-    report_similar_pairs(&world, cx)?;
-    world.ensemble_std = deviation;
-    world.predicted_std = largest_stated(members);
-    Ok(Outputs { world, curves, calibration })
-}
-
 /// What is wrong with a hold-out of which more than a tenth was fitted. (A few: people rate an item again, or are asked for one that
 /// they had chosen.)
 fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> {
@@ -207,125 +243,103 @@ fn seen_before(fitted: &Interactions, holdout: &Interactions) -> Option<String> 
     })
 }
 
-/// The members' mean, and √(Σ_k (r_k − r̄)² / K) where there are several, both `[U, I]`.
-fn mean_and_deviation(members: &[Member], cx: &Context) -> (Array, Option<Array>) {
-    let shape = &members[0].completed.rating.shape;
-    let mut mean = Array::new(shape, vec![0.0; members[0].completed.rating.data.len()]);
-    for member in members {
-        let answers = &member.completed.rating.data;
-        mean.data.iter_mut().zip(answers).for_each(|(sum, x)| *sum += x / members.len() as f32);
-    }
-    let deviation = |cell: usize| {
-        let square = |member: &Member| f64::from(member.completed.rating.data[cell] - mean.data[cell]).powi(2);
-        (members.iter().map(square).sum::<f64>() / members.len() as f64).sqrt() as f32
+/// The world's predictive variance: the variance between the models, plus noise: the mean of the variances that they state (together
+/// the variance of their mixture), or else `residual`, the mean squared error of the mean on the ratings that it was fitted on.
+fn of_mean(said: &Answers, residual: f64, holdout: &Interactions) -> CalibrationStats {
+    let variance = |row: usize| {
+        let spread = said.std.as_ref().map_or(0.0, |std| f64::from(std[row]).powi(2));
+        let noise: f64 = said.variances.iter().map(|variance| f64::from(variance[row])).sum();
+        spread + if said.variances.is_empty() { residual } else { noise / said.members.len() as f64 }
     };
-    if members.len() == 1 {
-        return (mean, None);
-    }
-    let [users, items] = [shape[0], shape[1]];
-    let bar = cx.bar("spread", Some(users as u64), "users");
-    let mut data = Vec::with_capacity(mean.data.len());
-    for user in 0..users {
-        data.extend((user * items..(user + 1) * items).map(deviation));
-        bar.inc(1);
-    }
-    let deviation = Array::new(shape, data);
-    (mean, Some(deviation))
+    stats(&said.mean, variance, holdout)
 }
 
-/// √max_k σ²_k of the members that state a variance, `[U, I]`.
-fn largest_stated(members: &[Member]) -> Option<Array> {
-    let stated: Vec<&Array> = members.iter().filter_map(|member| member.completed.variance.as_ref()).collect();
-    let shape = &stated.first()?.shape;
-    let largest = |cell: usize| stated.iter().map(|variance| variance.data[cell]).fold(0.0, f32::max).sqrt();
-    Some(Array::new(shape, (0..shape.iter().product()).map(largest).collect()))
+/// The predictive variance of one model: its own, or else `residual`, the mean squared error on the ratings that it was fitted on.
+fn of_member(said: &Answers, member: usize, residual: f64, holdout: &Interactions) -> CalibrationStats {
+    let stated = said.variances.get(member);
+    stats(&said.members[member], |row| stated.map_or(residual, |variance| f64::from(variance[row])), holdout)
 }
 
-/// The world's predictive variance: the variance between the models, plus noise: the mean of the predicted variances (together
-/// the variance of their mixture), or else the mean squared error of the mean on the ratings that it was fitted on.
-fn of_mean(
-    members: &[Member],
-    mean: &Array,
-    deviation: Option<&Array>,
-    log: &Interactions,
-    holdout: &Interactions,
-) -> CalibrationStats {
-    let residual = noise(mean, log);
-    let variance = |cell: usize| {
-        let spread = deviation.map_or(0.0, |deviation| f64::from(deviation.data[cell]).powi(2));
-        let stated = members.iter().filter_map(|member| member.completed.variance.as_ref());
-        let noise: f64 = stated.clone().map(|variance| f64::from(variance.data[cell])).sum();
-        spread + if stated.clone().count() == 0 { residual } else { noise / members.len() as f64 }
-    };
-    stats(mean, variance, holdout)
-}
-
-/// The predictive variance of one model: its own, or else the mean squared error on the ratings that it was fitted on.
-fn of_member(member: &Member, log: &Interactions, holdout: &Interactions) -> CalibrationStats {
-    let Completed { rating, variance } = &member.completed;
-    let residual = noise(rating, log);
-    let variance = |cell: usize| variance.as_ref().map_or(residual, |variance| f64::from(variance.data[cell]));
-    stats(rating, variance, holdout)
-}
-
-fn stats(rating: &Array, variance: impl Fn(usize) -> f64, log: &Interactions) -> CalibrationStats {
-    let cells: Vec<usize> = cells(rating, log).collect();
+fn stats(said: &[f32], variance: impl Fn(usize) -> f64, log: &Interactions) -> CalibrationStats {
     CalibrationStats {
-        predicted: cells.iter().map(|&cell| f64::from(rating.data[cell])).collect(),
-        variance: cells.iter().map(|&cell| variance(cell)).collect(),
+        predicted: said.iter().map(|&x| f64::from(x)).collect(),
+        variance: (0..said.len()).map(variance).collect(),
         observed: log.rating.clone(),
     }
 }
 
-/// The variance of what the model leaves: the mean squared error on the ratings that it was fitted on; without ratings the variance
-/// of its own rewards.
-fn noise(rating: &Array, log: &Interactions) -> f64 {
-    if !log.is_empty() {
-        return mean_square(rating, log);
-    }
-    let cells = || rating.data.iter().map(|&x| f64::from(x));
-    let mean = cells().sum::<f64>() / rating.data.len() as f64;
-    cells().map(|x| (x - mean).powi(2)).sum::<f64>() / rating.data.len() as f64
+/// Of rewards over all pairs.
+fn variance(rewards: &Rewards) -> f64 {
+    let users = 0..rewards.users() as u32;
+    let pairs = (rewards.users() * rewards.items()) as f64;
+    let sum = |of: &dyn Fn(f64) -> f64| {
+        users.clone().fold(0.0, |sum, user| rewards.row(user).iter().fold(sum, |sum, &x| sum + of(f64::from(x))))
+    };
+    let mean = sum(&|x| x) / pairs;
+    sum(&|x| (x - mean).powi(2)) / pairs
 }
 
-/// Mean squared error of a matrix on a log.
-pub(super) fn mean_square(rating: &Array, log: &Interactions) -> f64 {
-    let error = |(cell, &found): (usize, &f32)| f64::from(rating.data[cell] - found).powi(2);
-    cells(rating, log).zip(&log.rating).map(error).sum::<f64>() / log.len() as f64
-}
-
-/// Where each rating of the log stands in a matrix `[U, I]`.
-fn cells(matrix: &Array, log: &Interactions) -> impl Iterator<Item = usize> {
-    let items = matrix.shape[1];
-    log.user.iter().zip(&log.item).map(move |(&user, &item)| user as usize * items + item as usize)
+/// Mean squared error of what is said of each rating of a log.
+pub(super) fn mean_square(said: &[f32], log: &Interactions) -> f64 {
+    let error = |(x, &found): (&f32, &f32)| f64::from(x - found).powi(2);
+    said.iter().zip(&log.rating).map(error).sum::<f64>() / log.len() as f64
 }
 
 /// The error of the world's rewards, the mean of its models, followed by the mean error of a single model.
-fn fit_said(members: &[Member], mean: &Array, fitted: &Interactions, holdout: Option<&Interactions>) -> String {
-    let off = |matrix: &Array, log: &Interactions| mean_square(matrix, log).sqrt();
-    let written = |off: &dyn Fn(&Interactions) -> f64| {
-        let held = holdout.map_or_else(String::new, |holdout| format!(", held out {:.4}", off(holdout)));
+fn fit_said(fitted: (&Interactions, &Answers), held: Option<(&Interactions, &Answers)>) -> String {
+    let written = |off: &dyn Fn((&Interactions, &Answers)) -> f64| {
+        let held = held.map_or_else(String::new, |held| format!(", held out {:.4}", off(held)));
         format!("rmse {:.4}{held}", off(fitted))
     };
-    let world = written(&|log| off(mean, log));
-    if members.len() == 1 {
+    let world = written(&|(log, said)| mean_square(&said.mean, log).sqrt());
+    let count = fitted.1.members.len();
+    if count == 1 {
         return world;
     }
-    let alone = |log: &Interactions| {
-        members.iter().map(|member| off(&member.completed.rating, log)).sum::<f64>() / members.len() as f64
+    let alone = |(log, said): (&Interactions, &Answers)| {
+        said.members.iter().map(|said| mean_square(said, log).sqrt()).sum::<f64>() / count as f64
     };
-    format!("{world} (the mean of {} models; one alone {})", members.len(), written(&alone))
+    format!("{world} (the mean of {count} models; one alone {})", written(&alone))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::artifact::Factors;
+    use crate::world::completion::Said;
     use crate::world::small_log;
 
-    fn member(rating: [f32; 4], variance: Option<[f32; 4]>) -> Member {
-        let array = |data: [f32; 4]| Array::new(&[2, 2], data.to_vec());
-        let completed = Completed { rating: array(rating), variance: variance.map(array) };
-        Member { curves: Curves::default(), completed }
+    /// A model whose answers are known, users × items.
+    struct Known(Vec<f32>, Option<Vec<f32>>);
+
+    impl Fitted for Known {
+        fn rows(&self, users: Range<usize>, items: usize) -> Result<Said> {
+            let of = |data: &Vec<f32>| data[users.start * items..users.end * items].to_vec();
+            Ok(Said { rating: of(&self.0), variance: self.1.as_ref().map(of) })
+        }
+        fn states_variance(&self) -> Result<bool> {
+            Ok(self.1.is_some())
+        }
+        fn factors(&self) -> Result<Option<Factors>> {
+            Ok(None)
+        }
+        fn on_cpu(&self) -> bool {
+            true
+        }
+    }
+
+    fn member(rating: [f32; 4], variance: Option<[f32; 4]>) -> Box<dyn Fitted> {
+        Box::new(Known(rating.to_vec(), variance.map(|variance| variance.to_vec())))
+    }
+
+    /// Of two users and two items.
+    fn completed(members: &[Box<dyn Fitted>], logs: &[&Interactions]) -> (Vec<f32>, Completed) {
+        let cx = Context::detached(std::path::Path::new("unused"));
+        let found = stored(members, [2, 2], (0.0, 5.0), logs, &cx).unwrap();
+        let Rewards::Dense(mean) = &found.rewards else { panic!("not stored") };
+        (mean.data.clone(), found)
     }
 
     fn log(cells: &[(u32, u32, f32)]) -> Interactions {
@@ -340,37 +354,38 @@ mod tests {
     #[test]
     fn mean_spread_and_predictive_variance_by_hand() {
         let stating = [member([1.0, 2.0, 3.0, 4.0], Some([0.5; 4])), member([3.0, 2.0, 3.0, 0.0], Some([1.5; 4]))];
-        let cx = Context::detached(std::path::Path::new("unused"));
-        let (mean, deviation) = mean_and_deviation(&stating, &cx);
-        assert_eq!(mean.data, [2.0, 2.0, 3.0, 2.0]);
-        assert_eq!(deviation.as_ref().unwrap().data, [1.0, 0.0, 0.0, 2.0]);
         let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 2.0)]), log(&[(1, 1, 5.0), (0, 1, 1.0)]));
-        let stats = of_mean(&stating, &mean, deviation.as_ref(), &fitted, &held);
+        let (mean, found) = completed(&stating, &[&fitted, &held]);
+        assert_eq!(mean, [2.0, 2.0, 3.0, 2.0]);
+        assert_eq!(found.ensemble_std.unwrap().data, [1.0, 0.0, 0.0, 2.0]);
+        let stats = of_mean(&found.answers[1], f64::NAN, &held);
         assert_eq!((stats.predicted, stats.variance), (vec![2.0, 2.0], vec![4.0 + 1.0, 0.0 + 1.0]));
         let silent = [member([1.0, 2.0, 3.0, 4.0], None), member([3.0, 2.0, 3.0, 0.0], None)];
+        let (_, found) = completed(&silent, &[&fitted, &held]);
         // The mean is off by 1 and by 0 on what was fitted.
-        assert_eq!(of_mean(&silent, &mean, deviation.as_ref(), &fitted, &held).variance, [4.5, 0.5]);
-        assert_eq!(of_member(&silent[0], &fitted, &held).variance, [2.0; 2]);
-        assert_eq!(mean_and_deviation(&silent[..1], &cx).1, None);
+        let residual = mean_square(&found.answers[0].mean, &fitted);
+        assert_eq!(of_mean(&found.answers[1], residual, &held).variance, [4.5, 0.5]);
+        let residual = mean_square(&found.answers[0].members[0], &fitted);
+        assert_eq!(of_member(&found.answers[1], 0, residual, &held).variance, [2.0; 2]);
+        assert_eq!((found.predicted_std, completed(&silent[..1], &[]).1.ensemble_std), (None, None));
         let stating = [member([0.0; 4], Some([0.25, 1.0, 4.0, 0.0])), member([0.0; 4], Some([1.0, 0.25, 1.0, 0.0]))];
-        assert_eq!(largest_stated(&stating).unwrap().data, [1.0, 1.0, 2.0, 0.0]);
-        assert_eq!(largest_stated(&silent), None);
+        assert_eq!(completed(&stating, &[]).1.predicted_std.unwrap().data, [1.0, 1.0, 2.0, 0.0]);
     }
 
     #[test]
     fn the_fit_that_is_told_is_that_of_what_the_world_pays() {
         // Two models that are off by 1 to either side: each alone is off by 1, their mean by nothing.
         let two = [member([2.0; 4], None), member([4.0; 4], None)];
-        let cx = Context::detached(std::path::Path::new("unused"));
-        let (mean, _) = mean_and_deviation(&two, &cx);
         let (fitted, held) = (log(&[(0, 0, 3.0), (0, 1, 3.0)]), log(&[(1, 1, 3.0), (1, 0, 5.0)]));
-        let said = fit_said(&two, &mean, &fitted, Some(&held));
+        let answers = completed(&two, &[&fitted, &held]).1.answers;
+        let said = fit_said((&fitted, &answers[0]), Some((&held, &answers[1])));
         // Held out alone: √((1 + 9)/2) and 1; together √(4/2).
         let alone = (5.0_f64.sqrt() + 1.0) / 2.0;
         let wanted =
             format!("rmse 0.0000, held out 1.4142 (the mean of 2 models; one alone rmse 1.0000, held out {alone:.4})");
         assert_eq!(said, wanted);
-        assert_eq!(fit_said(&two[..1], &two[0].completed.rating, &fitted, None), "rmse 1.0000");
+        let alone = completed(&two[..1], &[&fitted]).1.answers;
+        assert_eq!(fit_said((&fitted, &alone[0]), None), "rmse 1.0000");
     }
 
     #[test]
@@ -390,13 +405,13 @@ mod tests {
         let outputs = |held: bool| {
             let mut inputs = small_log();
             inputs.holdout = held.then(|| inputs.interactions.take(&[0, 5, 9, 12]));
-            let of = |x: f32| Member {
-                curves: Curves::default(),
-                completed: Completed { rating: Array::new(&[6, 8], vec![x; 48]), variance: None },
-            };
+            let of = |x: f32| Member { curves: Curves::default(), model: Box::new(Known(vec![x; 48], None)) };
             let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
             let cx = Context::detached(folder.path());
-            complete(&[of(2.0), of(3.0)], &Ips::default(), &simulator, &inputs, &cx).unwrap()
+            let (ips, form) = (&Ips::default(), WorldForm::Auto);
+            let simulator = &simulator;
+            let ensemble = Ensemble { members: 2, seed: 0, negatives: false, ips, form, has_factors: false, simulator };
+            ensemble.complete(vec![of(2.0), of(3.0)], (0.0, 5.0), &inputs, &cx).unwrap()
         };
         assert!(outputs(false).calibration.0.is_empty());
         let found = outputs(true);

@@ -14,7 +14,7 @@ use super::heteroscedastic;
 use super::lazy_fit::LazyFit;
 use super::lookups::{PenaltyWeights, TableUses, Uses};
 use super::shuffled_log::Sample;
-use crate::artifact::{Array, Curves, Interactions};
+use crate::artifact::{Curves, Factors, Interactions};
 use crate::nn::{AdamW, Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
 use crate::ratings::NegativeSampler;
 
@@ -27,9 +27,13 @@ pub(super) struct Predicted {
 }
 
 /// A family of rating models: `user [B], item [B]` of u32 in, differentiable values out.
-pub(super) trait RatingModel {
+pub(super) trait RatingModel: Send + Sync {
     /// The ratings of these pairs.
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted>;
+    /// The same ratings as products of vectors of users and items; `None` of a model that is no such product.
+    fn factors(&self) -> Result<Option<Factors>> {
+        Ok(None)
+    }
     /// The squared size of everything that stands for a user or an item, a scalar: what `l2` shrinks.
     fn size(&self) -> Result<Tensor>;
     /// How often an epoch uses each row of the tables from which pairs look rows up.
@@ -244,39 +248,4 @@ fn held_out(model: &dyn RatingModel, log: &Interactions, device: &Device) -> Res
 
 fn ids(values: &[u32], rows: &[usize], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_iter(rows.iter().map(|&row| values[row]), device)?)
-}
-
-/// What a model says of every user and item.
-pub(super) struct Completed {
-    /// Ratings, `[U, I]`.
-    pub rating: Array,
-    /// The variance that the model states, `[U, I]`.
-    pub variance: Option<Array>,
-}
-
-/// All pairs, ratings clamped to `range`, a block of users at a time; each user moves `bar` by one.
-pub(super) fn complete_matrix(
-    model: &dyn RatingModel,
-    [users, items]: [usize; 2],
-    (low, high): (f32, f32),
-    device: &Device,
-    bar: &Bar,
-) -> Result<Completed> {
-    let (mut rating, mut variance) = (Vec::with_capacity(users * items), Vec::new());
-    let block = (65_536 / items.max(1)).max(1);
-    for first in (0..users).step_by(block) {
-        let block = first..(first + block).min(users);
-        let answered = block.len() as u64;
-        let pairs = block.flat_map(|user| (0..items).map(move |item| (user as u32, item as u32)));
-        let (user, item): (Vec<u32>, Vec<u32>) = pairs.unzip();
-        let predicted = model.predict(&Tensor::new(user, device)?, &Tensor::new(item, device)?)?;
-        rating.extend(predicted.rating.to_vec1::<f32>()?.into_iter().map(|x| x.clamp(low, high)));
-        if let Some(log_variance) = predicted.log_variance {
-            variance.extend(log_variance.to_vec1::<f32>()?.into_iter().map(f32::exp));
-        }
-        bar.inc(answered);
-    }
-    let shape = [users, items];
-    let variance = (!variance.is_empty()).then(|| Array::new(&shape, variance));
-    Ok(Completed { rating: Array::new(&shape, rating), variance })
 }

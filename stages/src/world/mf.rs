@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ use super::ensemble::Ensemble;
 use super::factor_steps::Intercepts;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
-use super::{Inputs, Ips, Outputs, UserSimulator};
-use crate::artifact::Array;
+use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm};
+use crate::artifact::{Array, Factors};
 use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.mf`.
@@ -46,6 +46,9 @@ pub struct MatrixFactorisation {
     pub sample_negatives: bool,
     /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
+    /// Whether the world stores a reward for each user and item, or the factors: `auto`, `dense` or `factored`.
+    #[serde(skip_serializing_if = "WorldForm::is_auto")]
+    pub form: WorldForm,
     /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
@@ -71,6 +74,7 @@ impl Default for MatrixFactorisation {
             seed: 0,
             sample_negatives: false,
             ips: Ips::default(),
+            form: WorldForm::Auto,
             simulator: UserSimulator::default(),
         }
     }
@@ -98,6 +102,10 @@ impl Stage for MatrixFactorisation {
         self.simulator.requirements(true)
     }
 
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.ensemble().memory(inputs)
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
@@ -109,8 +117,9 @@ impl Stage for MatrixFactorisation {
 
 impl MatrixFactorisation {
     fn ensemble(&self) -> Ensemble<'_> {
-        let Self { ensemble_size, seed, sample_negatives, ips, simulator, .. } = self;
-        Ensemble { members: *ensemble_size, seed: *seed, negatives: *sample_negatives, ips, simulator }
+        let Self { ensemble_size, seed, sample_negatives, ips, form, simulator, .. } = self;
+        let (members, seed, negatives) = (*ensemble_size, *seed, *sample_negatives);
+        Ensemble { members, seed, negatives, ips, form: *form, has_factors: true, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -194,6 +203,25 @@ impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let rows = self.rows(|table, ids| table.index_select(ids, 0), [user, item])?;
         self.ratings(&rows, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
+    }
+
+    fn factors(&self) -> Result<Option<Factors>> {
+        let (mut factors, mut bias) = (self.item.clone(), self.item_bias.clone());
+        if let Some(vectors) = &self.vectors {
+            let all = Tensor::arange(0, factors.dim(0)? as u32, factors.device())?;
+            let rows = vectors.rows(&all)?;
+            bias = (bias + rows.narrow(1, 0, 1)?)?;
+            factors = (factors + rows.narrow(1, 1, rows.dim(1)? - 1)?)?;
+        }
+        let user_bias = (&self.user_bias + self.mean)?;
+        let array = |parts: [&Tensor; 3]| -> Result<Array> {
+            let rows = Tensor::cat(&parts, 1)?;
+            Ok(Array::new(rows.dims(), rows.flatten_all()?.to_vec1()?))
+        };
+        Ok(Some(Factors {
+            users: array([&self.user, &user_bias, &user_bias.ones_like()?])?,
+            items: array([&factors, &bias.ones_like()?, &bias])?,
+        }))
     }
 
     fn size(&self) -> Result<Tensor> {

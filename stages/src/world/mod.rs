@@ -4,6 +4,7 @@
 //! first only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
 mod bias;
+mod completion;
 #[cfg(test)]
 mod cuda_tests;
 mod deepfm;
@@ -13,9 +14,12 @@ mod embedding_updates;
 mod ensemble;
 mod entropy;
 mod factor_steps;
+#[cfg(test)]
+mod factored_tests;
 mod factorization;
 mod fit;
 mod fit_metrics;
+mod form;
 mod gram;
 mod heteroscedastic;
 mod ips;
@@ -41,6 +45,7 @@ pub use bias::Bias;
 pub use deepfm::DeepFm;
 pub use distance::{DistanceBy, DistanceForm, QuitSimilarity};
 pub use embedding_updates::EmbeddingUpdates;
+pub use form::WorldForm;
 pub use ips::Ips;
 pub use matrix::Matrix;
 pub use mf::MatrixFactorisation;

@@ -15,16 +15,19 @@
 //! the longer ago. We have read only the abstract: uncertainty of the model, and penalties with decay for less variety, local and
 //! global. The similarity s from the world's distances, the weighted mean and the defaults are ours. Nothing is cut at 0 here, so
 //! coefficients that exceed the rewards make it pay to leave.
+//!
+//! A world that holds factors keeps them, with the penalty beside them, and with the vectors of what was fitted.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Requirement, Stage};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entropy::openness;
 use super::factorization::factorize;
 use super::threshold::PairDistances;
-use crate::artifact::{Array, Demonstrations, DiversityPenalty, Rewards, World};
+use crate::artifact::{Array, Demonstrations, DiversityPenalty, Factored, Penalty, Rewards, World};
 
 /// `world.pessimistic`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +38,14 @@ pub struct Pessimistic {
     /// What σ is: the standard deviation of the ensemble, or the standard deviation that its models predict.
     pub uncertainty: Uncertainty,
 }
+
+/// What to do with a world of a single model.
+const NO_ENSEMBLE: &str = "the world has no standard deviation of its models\nhelp: connect one with `ensemble_size` above 1, such as \
+                           `world.deepfm` with `ensemble_size: 5`";
+
+/// What to do with a world whose models state no variance.
+const NO_STATED: &str = "the world's models predict no variance\nhelp: connect `world.deepfm` with `predict_variance: true`, or take \
+                         `uncertainty: ensemble_std`";
 
 /// The forms of pessimism.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -190,17 +201,9 @@ impl Stage for Pessimistic {
             By::Dorl(Dorl { uncertainty_coef, entropy_coef }) => (uncertainty_coef as f32, entropy_coef as f32),
             By::R3s(R3s { uncertainty_coef, .. }) => (uncertainty_coef as f32, 0.0),
         };
-        let Rewards::Dense(mut reward) = world.rewards().clone();
-        // Where it does not count, the world need not know any.
-        let sigma = match uncertainty_coef {
-            0.0 => vec![0.0; reward.data.len()],
-            _ => self.sigma(&world)?.data.clone(),
-        };
-        let least = match self.by {
-            By::Mopo(_) | By::R3s(_) => 0.0,
-            By::Dorl(_) => reward.data.iter().copied().fold(f32::INFINITY, f32::min),
-        };
-        reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= uncertainty_coef * sigma + least);
+        // Entropy is added later, and the sum is cut at 0.
+        let floor = (matches!(self.by, By::Dorl(_)) && entropy_coef == 0.0).then_some(0.0);
+        let (rewards, least, said) = self.lowered(&world, uncertainty_coef, floor, cx)?;
         world.rules.quit_below = world.rules.quit_below.map(|low| low - least);
         if entropy_coef > 0.0 {
             let log = inputs.demonstrations.as_ref().context(
@@ -211,8 +214,6 @@ impl Stage for Pessimistic {
             cx.note("entropy", mean_entropy(&open));
             open.data.iter_mut().for_each(|h| *h *= entropy_coef);
             world.bonus = Some(open);
-        } else if matches!(self.by, By::Dorl(_)) {
-            reward.data.iter_mut().for_each(|r| *r = r.max(0.0));
         }
         if let By::R3s(by) = &self.by {
             let pairs = PairDistances::of(world.item_distances(), world.rewards(), cx)?;
@@ -220,30 +221,80 @@ impl Stage for Pessimistic {
             cx.note("similarity", mean_similarity(&penalty, &pairs));
             world.diversity_penalty = Some(penalty);
         }
-        (world.user_vectors, world.item_vectors) = factorize(&reward, world.user_vectors.shape[1], cx)?;
-        let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
+        (world.user_vectors, world.item_vectors) = factorize(&rewards, world.user_vectors.shape[1], cx)?;
         if uncertainty_coef > 0.0 {
-            cx.note("pessimism", format!("σ {:.3} on average, rewards now {:.3}", mean(&sigma), mean(&reward.data)));
+            cx.note("pessimism", said);
         }
-        world.set_rewards(reward);
+        world.set_rewards(rewards);
         Ok(Outputs { world })
     }
 }
 
 impl Pessimistic {
-    /// σ, `[U, I]`.
-    fn sigma<'w>(&self, world: &'w World) -> Result<&'w Array> {
-        match self.uncertainty {
-            Uncertainty::EnsembleStd => world.ensemble_std.as_ref().context(
-                "the world has no standard deviation of its models\nhelp: connect one with `ensemble_size` above 1, such as \
-                 `world.deepfm` with `ensemble_size: 5`",
-            ),
-            Uncertainty::PredictedStd => world.predicted_std.as_ref().context(
-                "the world's models predict no variance\nhelp: connect `world.deepfm` with `predict_variance: true`, or \
-                 take `uncertainty: ensemble_std`",
-            ),
+    /// max(floor, r̂ − λ·σ − c), where c is the least r̂ for DORL and 0 for others, with c, and how much it is, as text.
+    fn lowered(&self, world: &World, coef: f32, floor: Option<f32>, cx: &Context) -> Result<(Rewards, f32, String)> {
+        let from_least = matches!(self.by, By::Dorl(_));
+        let said = |sigma: f64, reward: f64| format!("σ {sigma:.3} on average, rewards now {reward:.3}");
+        match world.rewards() {
+            Rewards::Dense(fitted) => {
+                // Where it does not count, the world need not know any.
+                let sigma = match coef {
+                    0.0 => vec![0.0; fitted.data.len()],
+                    _ => self.stored_sigma(world)?.data.clone(),
+                };
+                let least = if from_least { fitted.data.iter().copied().fold(f32::INFINITY, f32::min) } else { 0.0 };
+                let mut reward = fitted.clone();
+                reward.data.iter_mut().zip(&sigma).for_each(|(r, sigma)| *r -= coef * sigma + least);
+                if let Some(floor) = floor {
+                    reward.data.iter_mut().for_each(|r| *r = r.max(floor));
+                }
+                let mean = |data: &[f32]| data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
+                let said = said(mean(&sigma), mean(&reward.data));
+                Ok((reward.into(), least, said))
+            }
+            Rewards::Factored(fitted) => {
+                self.check_factors(fitted, coef)?;
+                let least = if from_least { least(fitted, cx)? } else { 0.0 };
+                let penalty = Some(Penalty { uncertainty_coef: coef, constant: least, floor });
+                let lowered = Factored { penalty, ..fitted.clone() };
+                let sigma = world.rewards().mean_of_sample(|user, item| f64::from(fitted.std(user, item)));
+                let reward = world.rewards().mean_of_sample(|user, item| f64::from(lowered.of(user, item)));
+                Ok((lowered.into(), least, said(sigma, reward)))
+            }
+            Rewards::AtLeast { .. } | Rewards::Constant { .. } => bail!("rewards of 0 and 1 are no estimates"),
         }
     }
+
+    /// What a world of factors can be lowered by.
+    fn check_factors(&self, fitted: &Factored, coef: f32) -> Result<()> {
+        ensure!(
+            fitted.penalty.is_none(),
+            "the world's rewards are lowered already\nhelp: connect the world that it was made from, or set `form: dense` there"
+        );
+        ensure!(coef == 0.0 || self.uncertainty == Uncertainty::EnsembleStd, NO_STATED);
+        ensure!(coef == 0.0 || fitted.members.len() > 1, NO_ENSEMBLE);
+        Ok(())
+    }
+
+    /// σ, `[U, I]`.
+    fn stored_sigma<'w>(&self, world: &'w World) -> Result<&'w Array> {
+        match self.uncertainty {
+            Uncertainty::EnsembleStd => world.ensemble_std.as_ref().context(NO_ENSEMBLE),
+            Uncertainty::PredictedStd => world.predicted_std.as_ref().context(NO_STATED),
+        }
+    }
+}
+
+/// The least reward, of all users and items.
+fn least(fitted: &Factored, cx: &Context) -> Result<f32> {
+    let check_cancelled = cx.check_cancelled_from_now();
+    let bar = cx.bar("least reward", Some(fitted.users() as u64), "users");
+    let of_user = |user: u32| {
+        check_cancelled()?;
+        bar.inc(1);
+        Ok((0..fitted.items() as u32).map(|item| fitted.of(user, item)).fold(f32::INFINITY, f32::min))
+    };
+    (0..fitted.users() as u32).into_par_iter().map(of_user).try_reduce(|| f32::INFINITY, |a, b| Ok(a.min(b)))
 }
 
 impl R3s {

@@ -12,6 +12,7 @@ use super::Inputs;
 use super::factor_steps::Intercepts;
 use super::fit::{Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
+use crate::artifact::Factors;
 use crate::ratings::{Design, Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
 
 /// Seed of the folds: the cross-validation is no part of what a stage's seed varies.
@@ -77,6 +78,15 @@ impl<M: RatingModel> RatingModel for AroundPrior<M> {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let Predicted { rating, log_variance } = self.model.predict(user, item)?;
         Ok(Predicted { rating: (rating + self.offsets.index_select(item, 0)?)?, log_variance })
+    }
+
+    fn factors(&self) -> Result<Option<Factors>> {
+        let Some(mut factors) = self.model.factors()? else { return Ok(None) };
+        // The last number of an item is its bias.
+        let width = factors.items.shape[1];
+        let offsets = self.offsets.to_vec1::<f32>()?;
+        factors.items.data.chunks_exact_mut(width).zip(offsets).for_each(|(row, offset)| row[width - 1] += offset);
+        Ok(Some(factors))
     }
 
     fn size(&self) -> Result<Tensor> {

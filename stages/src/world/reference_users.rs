@@ -20,7 +20,7 @@
 //! Users, items, distances, quit rules and the standard deviations of the fitted models stay; the vectors that policies start from are
 //! of the new rewards. The stage holds users × users numbers.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,11 @@ impl Stage for ReferenceUsers {
             By::Nearest(_) => 1,
             By::Selected(Selected { rounds, .. }) => rounds,
         };
-        let Rewards::Dense(fitted) = world.rewards().clone();
+        let Rewards::Dense(fitted) = world.rewards().clone() else {
+            bail!(
+                "the rewards are averaged where they are stored, and this world holds factors\nhelp: set `form: dense` in the world that is read"
+            )
+        };
         let (mut before, mut after) = (fitted.clone(), fitted.clone());
         let mut references = Vec::new();
         for _ in 0..rounds {
@@ -240,7 +244,7 @@ impl Stage for ReferenceUsers {
             let penalties = penalty.iter().map(|penalty| (self.uncertainty_coef * penalty) as f32);
             after.data.iter_mut().zip(penalties).for_each(|(r, penalty)| *r -= penalty);
         }
-        (world.user_vectors, world.item_vectors) = factorize(&after, world.user_vectors.shape[1], cx)?;
+        (world.user_vectors, world.item_vectors) = factorize(&after.clone().into(), world.user_vectors.shape[1], cx)?;
         world.set_rewards(after);
         Ok(Outputs { world })
     }

@@ -154,7 +154,7 @@ impl UserSimulator {
         [quit_similarity, distance, form, some_users, vectors].into_iter().flatten().collect()
     }
 
-    /// Completes `reward [U, I]` of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
+    /// Completes the rewards of `users` and `items` to a world; item distances and their threshold are those of `shared`, if
     /// given, and `vectors` are those of the items, where they are connected.
     pub fn complete(
         &self,
@@ -162,15 +162,12 @@ impl UserSimulator {
         vectors: Option<&ItemVectors>,
         items: &Items,
         users: &Users,
-        reward: Array,
+        rewards: impl Into<Rewards>,
         cx: &Context,
     ) -> Result<World> {
-        ensure!(
-            reward.data.iter().all(|x| x.is_finite()),
-            "the fitted rewards are not all finite; lower `optimizer.learning_rate`"
-        );
+        let rewards = rewards.into();
+        ensure!(rewards.is_finite(), "the fitted rewards are not all finite; lower `optimizer.learning_rate`");
         let ids = Ids::of(items, users);
-        let rewards = Rewards::from(reward);
         let users = rewards.users();
         let (distance, distances) = match shared {
             Some(_) if self.distance != DistanceBy::RatingColumns => {
@@ -223,8 +220,7 @@ impl UserSimulator {
                 QuitSimilarity::Off => None,
             },
         };
-        let Rewards::Dense(reward) = rewards;
-        let (user_vectors, item_vectors) = factorize(&reward, self.embedding_dim, cx)?;
+        let (user_vectors, item_vectors) = factorize(&rewards, self.embedding_dim, cx)?;
         let rules = QuitRules {
             horizon: self.horizon,
             quit_window: self.quit_window,
@@ -237,7 +233,7 @@ impl UserSimulator {
             repeats: self.repeats,
             training_reward: self.training_reward,
         };
-        let mut world = World::new(reward, distance, [user_vectors, item_vectors], rules);
+        let mut world = World::new(rewards, distance, [user_vectors, item_vectors], rules);
         (world.categories, world.distances, world.ids) = (categories, distances, ids);
         Ok(world)
     }

@@ -12,7 +12,7 @@ use crate::artifact::tensors::{Array, TensorFile};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::artifact) enum DistanceDefinition {
-    /// The world's rewards, or `distance_reward [U, I]`; `distance_users [n]` where not all count.
+    /// The world's rewards, or others that the file describes; `distance_users [n]` where not all count.
     Columns,
     /// `distance_sizes [I]`, `distance_members [n]` and `distance_counts [n]`.
     Sets(SetMeasure),
@@ -21,7 +21,6 @@ pub(in crate::artifact) enum DistanceDefinition {
 }
 
 const TABLE: &str = "distance";
-const REWARD: &str = "distance_reward";
 const USERS: &str = "distance_users";
 const SETS: [&str; 3] = ["distance_sizes", "distance_members", "distance_counts"];
 const VECTORS: &str = "distance_vectors";
@@ -36,17 +35,21 @@ impl Distances {
         }
     }
 
-    /// Adds what they are to a file that says their [`definition`](Self::definition).
-    pub(in crate::artifact) fn write_into(&self, file: &mut TensorFile) {
+    /// The rewards whose columns are compared, where they are not the world's own.
+    pub(in crate::artifact) fn others(&self) -> Option<&Rewards> {
+        match self {
+            Self::Columns(columns) => columns.others(),
+            Self::Table(_) | Self::Sets(_) | Self::Vectors(_) => None,
+        }
+    }
+
+    /// Adds what they are to a file that says their [`definition`](Self::definition) and describes [`others`](Self::others); what is
+    /// large is not copied.
+    pub(in crate::artifact) fn write_into<'a>(&'a self, file: &mut TensorFile, arrays: &mut Vec<(String, &'a Array)>) {
         let mut add = |name: &str, array: Array| file.arrays.insert(name.to_owned(), array);
         match self {
-            Self::Table(table) => {
-                add(TABLE, Array::clone(table));
-            }
+            Self::Table(table) => arrays.push((TABLE.to_owned(), table)),
             Self::Columns(columns) => {
-                if let Some(Rewards::Dense(reward)) = columns.others() {
-                    add(REWARD, reward.clone());
-                }
                 if let Some(users) = columns.users() {
                     add(USERS, numbers(users));
                 }
@@ -54,23 +57,22 @@ impl Distances {
             Self::Sets(sets) => SETS.into_iter().zip(sets.arrays()).for_each(|(name, array)| {
                 add(name, array);
             }),
-            Self::Vectors(vectors) => {
-                add(VECTORS, vectors.array().clone());
-            }
+            Self::Vectors(vectors) => arrays.push((VECTORS.to_owned(), vectors.array())),
         }
     }
 
     pub(in crate::artifact) fn read_from(
         file: &mut TensorFile,
         definition: Option<DistanceDefinition>,
+        others: Option<Rewards>,
     ) -> Result<Self> {
         Ok(match definition {
             None => Self::from(file.take(TABLE)?),
             Some(DistanceDefinition::Columns) => {
                 let users = file.arrays.remove(USERS).map(|users| users.data.iter().map(|&user| user as u32).collect());
                 let mut columns = ColumnDistances::new(users);
-                if let Some(reward) = file.arrays.remove(REWARD) {
-                    columns.keep(|| Rewards::Dense(reward));
+                if let Some(others) = others {
+                    columns.keep(|| others);
                 }
                 Self::Columns(columns)
             }

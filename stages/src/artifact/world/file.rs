@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DistancesFrom, QuitRules, World};
 use crate::artifact::distances::{DistanceDefinition, Distances};
-use crate::artifact::{Array, DiversityPenalty, Ids, Rewards, TensorFile};
+use crate::artifact::stored_rewards::StoredRewards;
+use crate::artifact::{Array, DiversityPenalty, Ids, TensorFile};
 
 /// The description in a world's file.
 #[derive(Serialize, Deserialize)]
@@ -20,7 +21,15 @@ struct About {
     distance_definition: Option<DistanceDefinition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diversity_penalty: Option<DiversityPenalty>,
+    #[serde(default, skip_serializing_if = "StoredRewards::is_dense")]
+    rewards: StoredRewards,
+    /// Of the rewards whose columns are compared, where they are not the world's own; their arrays have names with [`DISTANCE`] before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distance_rewards: Option<StoredRewards>,
 }
+
+/// What the names of arrays that distances are computed from begin with.
+const DISTANCE: &str = "distance_";
 
 impl World {
     /// The rules of a world's file, without reading the world.
@@ -63,38 +72,36 @@ impl Artifact for World {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
+        let mut arrays = Vec::new();
         let mut file = TensorFile::new(&About {
             rules: self.rules.clone(),
             distances: self.distances.clone(),
             distance_definition: self.distance.definition(),
             diversity_penalty: self.diversity_penalty.clone(),
+            rewards: StoredRewards::of(&self.rewards, "", &mut arrays),
+            distance_rewards: self.distance.others().map(|others| StoredRewards::of(others, DISTANCE, &mut arrays)),
         })?;
-        let Rewards::Dense(reward) = &self.rewards;
-        for (name, array) in
-            [("reward", reward), ("user_vectors", &self.user_vectors), ("item_vectors", &self.item_vectors)]
-        {
-            file.arrays.insert(name.to_owned(), array.clone());
-        }
-        self.distance.write_into(&mut file);
-        for (name, array) in [
-            ("ensemble_std", &self.ensemble_std),
-            ("predicted_std", &self.predicted_std),
-            ("bonus", &self.bonus),
-            ("categories", &self.categories),
-        ] {
-            if let Some(array) = array {
-                file.arrays.insert(name.to_owned(), array.clone());
-            }
-        }
+        self.distance.write_into(&mut file, &mut arrays);
+        let known = [
+            ("user_vectors", Some(&self.user_vectors)),
+            ("item_vectors", Some(&self.item_vectors)),
+            ("ensemble_std", self.ensemble_std.as_ref()),
+            ("predicted_std", self.predicted_std.as_ref()),
+            ("bonus", self.bonus.as_ref()),
+            ("categories", self.categories.as_ref()),
+        ];
+        arrays.extend(known.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?))));
         self.ids.write_into(&mut file);
-        file.write(path, Self::KIND, Self::FORMAT, &self.ids.spaces())
+        file.write_with(&arrays, path, Self::KIND, Self::FORMAT, &self.ids.spaces())
     }
 
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
-        let About { rules, distances, distance_definition, diversity_penalty } = file.about()?;
-        let (reward, distance) = (file.take("reward")?, Distances::read_from(&mut file, distance_definition)?);
-        ensure!(reward.shape.len() == 2, "reward is {:?}, wanted users × items", reward.shape);
+        let about: About = file.about()?;
+        let About { rules, distances, distance_definition, diversity_penalty, rewards, distance_rewards } = about;
+        let rewards = rewards.read_from("", &mut file)?;
+        let others = distance_rewards.map(|others| others.read_from(DISTANCE, &mut file)).transpose()?;
+        let distance = Distances::read_from(&mut file, distance_definition, others)?;
         let vectors = [file.take("user_vectors")?, file.take("item_vectors")?];
         let mut world = Self {
             ensemble_std: file.arrays.remove("ensemble_std"),
@@ -103,7 +110,7 @@ impl Artifact for World {
             diversity_penalty,
             categories: file.arrays.remove("categories"),
             distances,
-            ..Self::new(reward, distance, vectors, rules)
+            ..Self::new(rewards, distance, vectors, rules)
         };
         let (users, items) = (world.users(), world.items());
         world.ids = Ids::read_from(&file, users, items)?;

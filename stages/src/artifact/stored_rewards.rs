@@ -1,0 +1,109 @@
+//! Rewards in a world's file: stored ones are the array `reward`, others are described in the metadata beside the arrays of their models.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::factored::{Factored, Factors, Penalty};
+use super::rewards::Rewards;
+use super::tensors::{Array, TensorFile};
+
+/// The array of stored rewards.
+const REWARD: &str = "reward";
+
+/// What the metadata say of rewards that are not stored.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum StoredRewards {
+    /// The array `reward`.
+    Dense,
+    /// Arrays `factors.K.users [U, W]` and `factors.K.items [I, W]` for each K from 0 on.
+    Factored {
+        members: usize,
+        range: (f32, f32),
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        penalty: Option<Penalty>,
+    },
+    AtLeast {
+        of: Box<StoredRewards>,
+        low: f32,
+    },
+    Constant {
+        value: f32,
+        users: usize,
+        items: usize,
+    },
+}
+
+impl Default for StoredRewards {
+    fn default() -> Self {
+        Self::Dense
+    }
+}
+
+impl StoredRewards {
+    /// What is not said.
+    pub fn is_dense(&self) -> bool {
+        *self == Self::Dense
+    }
+
+    /// Describes rewards whose arrays are added to those of a file, with names that begin with `prefix`.
+    pub fn of<'a>(rewards: &'a Rewards, prefix: &str, arrays: &mut Vec<(String, &'a Array)>) -> Self {
+        match rewards {
+            Rewards::Dense(stored) => {
+                arrays.push((format!("{prefix}{REWARD}"), stored));
+                Self::Dense
+            }
+            Rewards::Factored(Factored { members, range, penalty }) => {
+                for (k, Factors { users, items }) in members.iter().enumerate() {
+                    arrays.push((name(prefix, k, "users"), users));
+                    arrays.push((name(prefix, k, "items"), items));
+                }
+                Self::Factored { members: members.len(), range: *range, penalty: penalty.clone() }
+            }
+            Rewards::AtLeast { of, low } => Self::AtLeast { of: Box::new(Self::of(of, prefix, arrays)), low: *low },
+            Rewards::Constant { value, users, items } => Self::Constant { value: *value, users: *users, items: *items },
+        }
+    }
+
+    /// Takes the rewards out of a file.
+    ///
+    /// # Errors
+    /// When an array is missing or does not fit the others.
+    pub fn read_from(self, prefix: &str, file: &mut TensorFile) -> Result<Rewards> {
+        Ok(match self {
+            Self::Dense => {
+                let stored = file.take(&format!("{prefix}{REWARD}"))?;
+                ensure!(stored.shape.len() == 2, "`{REWARD}` is {:?}, wanted users × items", stored.shape);
+                Rewards::Dense(stored)
+            }
+            Self::Factored { members, range, penalty } => {
+                ensure!(members > 0, "the rewards are the mean of no model");
+                let mut read = Vec::new();
+                for k in 0..members {
+                    let factors = Factors {
+                        users: file.take(&name(prefix, k, "users"))?,
+                        items: file.take(&name(prefix, k, "items"))?,
+                    };
+                    let fits = |shape: &[usize], first: &[usize]| shape.len() == 2 && shape[0] == first[0];
+                    let Factors { users, items } = read.first().unwrap_or(&factors);
+                    ensure!(
+                        fits(&factors.users.shape, &users.shape)
+                            && fits(&factors.items.shape, &items.shape)
+                            && factors.users.shape[1] == factors.items.shape[1],
+                        "the factors of model {k} are {:?} and {:?}, which do not fit",
+                        factors.users.shape,
+                        factors.items.shape
+                    );
+                    read.push(factors);
+                }
+                Rewards::Factored(Factored { members: read, range, penalty })
+            }
+            Self::AtLeast { of, low } => Rewards::AtLeast { of: Box::new(of.read_from(prefix, file)?), low },
+            Self::Constant { value, users, items } => Rewards::Constant { value, users, items },
+        })
+    }
+}
+
+fn name(prefix: &str, member: usize, side: &str) -> String {
+    format!("{prefix}factors.{member}.{side}")
+}
