@@ -3,6 +3,7 @@
 //! The training world and the evaluation world must be fitted by two stages of different families; policies are trained in the
 //! first only. This folder fits reward models and completes them to worlds; episodes are played in [`env`](crate::env).
 
+mod affinity;
 mod bias;
 mod completion;
 #[cfg(test)]

@@ -4,24 +4,24 @@
 //! table, plus a linear map of the item's vector where `item_vectors` are connected. The training is a sampled softmax with log-Q correction
 //! ([`softmax_steps`](super::softmax_steps); Yi et al. 2019, RecSys, eqs. 4 and 5; Bengio and Senécal 2008, eq. 9).
 //!
-//! The reward is affine in the log-probability: r = low + (high − low)·max(0, 1 + ln p(i|u) / (2·ln I)). The certain item has `high`, an
-//! item as likely as by chance (1/I) the middle, and one I times less likely `low`. So a sum of rewards is a log-likelihood of the
-//! session in other units, `quit_below` is a likelihood that users leave at, and I does not change the scale.
+//! The reward is affine in the log-probability ([`affinity`](super::affinity)): low + (high − low)·max(0, 1 + ln p(i|u) / (2·ln I)). So a
+//! sum of rewards is a log-likelihood of the session in other units, `quit_below` is a likelihood that users leave at, and I does not
+//! change the scale.
 //!
 //! Left out: features of users, layers over the embeddings, and the streaming estimate of Q of Yi et al. (the log is at hand, so Q is
 //! counted).
 
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use pipeline::{Context, Requirement, Stage};
-use rayon::prelude::*;
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::UserSimulator;
+use super::affinity::Affinity;
 use super::dense_field::{DenseField, item_vectors};
 use super::softmax_steps::SoftmaxFit;
-use crate::artifact::{Array, Curves, Interactions, ItemVectors, Items, Users, World};
+use super::{UserSimulator, WorldForm};
+use crate::artifact::{Array, Curves, Interactions, ItemVectors, Items, Rewards, Users, World};
 use crate::nn::loss::gathered_log_softmax;
 use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, device, embedding};
 
@@ -52,6 +52,9 @@ pub struct TwoTower {
     pub reward_range: [f64; 2],
     /// Seed of the initial vectors, of the order of batches and of the negatives.
     pub seed: u64,
+    /// Whether the world stores a reward for each user and item, or the vectors of both towers: `auto`, `dense` or `factored`.
+    #[serde(skip_serializing_if = "WorldForm::is_auto")]
+    pub form: WorldForm,
     /// How simulated users behave in the completed world.
     pub simulator: UserSimulator,
 }
@@ -77,6 +80,7 @@ impl Default for TwoTower {
             l2: 3.0,
             reward_range: [0.0, 1.0],
             seed: 0,
+            form: WorldForm::Auto,
             simulator: UserSimulator::default(),
         }
     }
@@ -147,6 +151,23 @@ impl Stage for TwoTower {
         self.simulator.requirements(true)
     }
 
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let (users, items) = (inputs.get("users")?, inputs.get("items")?);
+        let width = 1 + self.embedding as u64;
+        // Values and both moments, and once more in a checkpoint.
+        let need =
+            MemoryNeed::new("set `form: factored`, lower `embedding`, or keep fewer users and items by `filter.kcore`");
+        let need = need.table("towers", &[users + items, width], 24);
+        Some(match self.form.is_factored([users as usize, items as usize], true, 1) {
+            Ok(false) => need.table("rewards, users × items", &[users, items], 4).table(
+                "their factorisation, users × items",
+                &[users, items],
+                24,
+            ),
+            _ => need,
+        })
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         inputs.interactions.check_within("interactions", users, items)?;
@@ -159,9 +180,13 @@ impl Stage for TwoTower {
         let mut params = Params::on(&device);
         let towers = Towers::new(&mut params, self, [users, items], vectors.as_ref())?;
         let curves = SoftmaxFit::new(self, &positives, [users, items]).run(&params, &towers, &holdout, cx)?;
-        let reward = self.complete(&towers, [users, items], cx)?;
+        let affinity = Affinity::new(self.reward_range, [users, items]);
+        let rewards: Rewards = match self.form.is_factored([users, items], true, 1)? {
+            true => affinity.factored(&towers, cx)?.into(),
+            false => affinity.stored(&towers, cx)?.into(),
+        };
         let (shared, vectors) = (inputs.distances.as_ref(), inputs.item_vectors.as_ref());
-        let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, reward, cx)?;
+        let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, rewards, cx)?;
         super::threshold::report_similar_pairs(&world, cx)?;
         Ok(Outputs { world, curves })
     }
@@ -174,13 +199,6 @@ impl TwoTower {
         log.take(&(0..log.len()).filter(chosen).collect::<Vec<_>>())
     }
 
-    /// The reward of a log-probability among so many items. Where there is one, nothing is left to choose.
-    fn reward(&self, log_p: f32, items: usize) -> f32 {
-        let [low, high] = self.reward_range;
-        let share = if items < 2 { 1.0 } else { 1.0 + f64::from(log_p) / (2.0 * (items as f64).ln()) };
-        (low + (high - low) * share.clamp(0.0, 1.0)) as f32
-    }
-
     fn nothing_chosen(&self, log: &Interactions) -> String {
         match self.min_rating {
             Some(least) if !log.is_empty() => {
@@ -188,22 +206,6 @@ impl TwoTower {
             }
             _ => "no interaction to fit a world on".to_owned(),
         }
-    }
-
-    /// The rewards of all, `[U, I]`; blocks of users side by side.
-    fn complete(&self, towers: &Towers, [users, items]: [usize; 2], cx: &Context) -> Result<Array> {
-        let bar = cx.bar("complete", Some(users as u64), "users");
-        let catalogue = towers.catalogue()?;
-        let block = ((1 << 22) / items.max(1)).clamp(1, 256);
-        let blocks: Vec<usize> = (0..users).step_by(block).collect();
-        let of_block = |&first: &usize| -> Result<Vec<f32>> {
-            let block: Vec<u32> = (first..(first + block).min(users)).map(|user| user as u32).collect();
-            let log_p = towers.log_probabilities(&block, &catalogue)?.flatten_all()?.to_vec1::<f32>()?;
-            bar.inc(block.len() as u64);
-            Ok(log_p.into_iter().map(|log_p| self.reward(log_p, items)).collect())
-        };
-        let rewards: Vec<Vec<f32>> = blocks.par_iter().map(of_block).collect::<Result<_>>()?;
-        Ok(Array::new(&[users, items], rewards.concat()))
     }
 }
 
@@ -263,15 +265,24 @@ impl Towers {
         self.items(&Tensor::arange(0, self.items as u32, self.user.device())?)
     }
 
-    /// ln p(i|u) of `users` and all items, `[users, I]`, on the CPU.
-    pub fn log_probabilities(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
+    /// s of `users` and all items, `[users, I]`, on the CPU.
+    pub fn scores(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
         let users = self.users(&Tensor::new(users, self.user.device())?)?;
         let scores = users.matmul(&catalogue.vectors.t()?)?.broadcast_add(&catalogue.bias)?;
-        let scores = scores.to_device(&Device::Cpu)?.detach();
-        let any = Tensor::zeros(scores.dim(0)?, DType::U32, &Device::Cpu)?;
-        let sums = gathered_log_softmax(&scores, &any)?.log_sum_exp;
-        Ok(scores.broadcast_sub(&sums.unsqueeze(1)?)?)
+        Ok(scores.to_device(&Device::Cpu)?.detach())
     }
+
+    /// ln p(i|u) of `users` and all items, `[users, I]`, on the CPU.
+    pub fn log_probabilities(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
+        let scores = self.scores(users, catalogue)?;
+        Ok(scores.broadcast_sub(&log_sum_exp(&scores)?.unsqueeze(1)?)?)
+    }
+}
+
+/// ln Σ e^s of each row, `[B]`.
+pub(super) fn log_sum_exp(scores: &Tensor) -> Result<Tensor> {
+    let any = Tensor::zeros(scores.dim(0)?, DType::U32, &Device::Cpu)?;
+    Ok(gathered_log_softmax(scores, &any)?.log_sum_exp)
 }
 
 /// What C items' tower says.
@@ -409,14 +420,22 @@ mod tests {
     }
 
     #[test]
-    fn rewards_by_hand() {
-        let stage = TwoTower { reward_range: [1.0, 5.0], ..TwoTower::default() };
-        let reward = |p: f64, items| stage.reward(p.ln() as f32, items);
-        for (p, items, wanted) in
-            [(1.0, 100, 5.0), (0.01, 100, 3.0), (0.1, 100, 4.0), (1e-4, 100, 1.0), (1e-9, 100, 1.0), (1.0, 1, 5.0)]
-        {
-            assert!((reward(p, items) - wanted).abs() < 1e-5, "{p} of {items}: {}", reward(p, items));
+    fn a_world_of_vectors_pays_what_a_stored_one_pays() {
+        let [stored, factored] = [WorldForm::Dense, WorldForm::Factored].map(|form| {
+            let stage = TwoTower { n_epochs: 2, form, ..stage() };
+            run(&stage, clusters()).unwrap().world
+        });
+        assert!(matches!(factored.rewards(), Rewards::Factored(_)) && matches!(stored.rewards(), Rewards::Dense(_)));
+        for user in 0..60 {
+            let pairs = stored.rewards_of(user).into_owned().into_iter().zip(factored.rewards_of(user).into_owned());
+            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5), "user {user}");
         }
+        let need = |form: WorldForm, users: usize| {
+            let sizes = Sizes::of("users", users).and(Sizes::of("items", 1000));
+            TwoTower { form, ..stage() }.memory(&sizes).unwrap().total()
+        };
+        assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 24 + 28_000_000);
+        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 24);
     }
 
     #[test]
