@@ -10,7 +10,7 @@ use super::distance::{DistanceBy, DistanceForm, QuitSimilarity, USUAL, categorie
 use super::factorization::factorize;
 use super::threshold::PairDistances;
 use crate::artifact::{
-    Array, DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Rewards, Users, WindowRule, World,
+    DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Rewards, Users, WindowRule, World,
 };
 use crate::nn::rng;
 
@@ -263,6 +263,7 @@ fn similar_share(share: f64, pairs: &PairDistances, cx: &Context) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Array;
 
     fn cx() -> Context {
         Context::detached(std::path::Path::new("unused"))
