@@ -87,6 +87,10 @@ impl Stage for Bias {
         self.simulator.requirements(false)
     }
 
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        self.simulator.sizes(inputs)
+    }
+
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         self.ensemble().memory(inputs)
     }

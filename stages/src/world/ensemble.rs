@@ -15,6 +15,7 @@ use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
 use super::threshold::report_similar_pairs;
+use super::world_memory::of_stored;
 use super::{Inputs, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Calibration, Curves, Interactions, Rewards};
 use crate::nn::{Params, device};
@@ -121,9 +122,7 @@ impl Ensemble<'_> {
             false => "take `world.mf` with `form: factored`, or keep fewer users and items by `filter.kcore`",
         };
         let stored = if self.members > 1 { 8 } else { 4 };
-        // Numbers of 8 bytes: the matrix, the same less its mean, and its transpose.
-        let need = MemoryNeed::new(help).table("rewards, users × items", &[users, items], stored);
-        Some(need.table("their factorisation, users × items", &[users, items], 24))
+        Some(of_stored(help, [users, items], stored, self.simulator))
     }
 
     /// Whether the world holds factors; an error where it would be too large and its family has none.

@@ -102,6 +102,10 @@ impl Stage for MatrixFactorisation {
         self.simulator.requirements(true)
     }
 
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        self.simulator.sizes(inputs)
+    }
+
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         self.ensemble().memory(inputs)
     }

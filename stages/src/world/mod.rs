@@ -41,6 +41,7 @@ mod threshold;
 mod two_tower;
 mod user_similarity;
 mod user_simulator;
+mod world_memory;
 
 pub use bias::Bias;
 pub use deepfm::DeepFm;

@@ -19,7 +19,7 @@
 //! A world that holds factors keeps them, with the penalty beside them, and with the vectors of what was fitted.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::entropy::openness;
 use super::factorization::factorize;
 use super::threshold::PairDistances;
+use super::world_memory::of_changed_world;
 use crate::artifact::{Array, Demonstrations, DiversityPenalty, Factored, Penalty, Rewards, World};
 
 /// `world.pessimistic`.
@@ -186,6 +187,10 @@ impl Stage for Pessimistic {
             help: "connect `demonstrate.from_log` of the ratings that the world was fitted on, or set `entropy_coef: 0`",
         };
         if entropy_coef > 0.0 { vec![requirement] } else { vec![] }
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        of_changed_world(inputs)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -151,6 +151,10 @@ impl Stage for TwoTower {
         self.simulator.requirements(true)
     }
 
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        self.simulator.sizes(inputs)
+    }
+
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let (users, items) = (inputs.get("users")?, inputs.get("items")?);
         let width = 1 + self.embedding as u64;
