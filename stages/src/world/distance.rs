@@ -111,12 +111,16 @@ impl DistanceForm {
 
     /// `definition`, or the table of it.
     pub(super) fn of(self, definition: Distances, rewards: &Rewards, cx: &Context) -> Result<Distances> {
-        let stored = match self {
-            Self::Auto => rewards.items() <= LARGEST_TABLE,
+        if self.is_table(rewards.items()) { table(&definition, rewards, cx) } else { Ok(definition) }
+    }
+
+    /// Whether the distances of so many items are a table.
+    pub(super) fn is_table(self, items: usize) -> bool {
+        match self {
+            Self::Auto => items <= LARGEST_TABLE,
             Self::Table => true,
             Self::OnDemand => false,
-        };
-        if stored { table(&definition, rewards, cx) } else { Ok(definition) }
+        }
     }
 }
 
