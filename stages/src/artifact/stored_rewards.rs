@@ -11,10 +11,11 @@ use super::tensors::{Array, TensorFile};
 const REWARD: &str = "reward";
 
 /// What the metadata say of rewards that are not stored.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum StoredRewards {
     /// The array `reward`.
+    #[default]
     Dense,
     /// Arrays `factors.K.users [U, W]` and `factors.K.items [I, W]` for each K from 0 on.
     Factored {
@@ -32,12 +33,6 @@ pub(super) enum StoredRewards {
         users: usize,
         items: usize,
     },
-}
-
-impl Default for StoredRewards {
-    fn default() -> Self {
-        Self::Dense
-    }
 }
 
 impl StoredRewards {

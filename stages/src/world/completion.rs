@@ -95,6 +95,9 @@ pub(super) struct Completed {
     pub answers: Vec<Answers>,
 }
 
+/// A block of users' part of the mean, of the spread and of the largest variance.
+type Parts<'p> = ((&'p mut [f32], Option<&'p mut [f32]>), Option<&'p mut [f32]>);
+
 /// The mean of `members`, each clamped to `range`, as a stored matrix.
 pub(super) fn stored(
     members: &[Box<dyn Fitted>],
@@ -117,32 +120,31 @@ pub(super) fn stored(
         .zip(chunks(&mut spread, rows * items, blocks))
         .zip(chunks(&mut largest, rows * items, blocks))
         .enumerate();
-    let answer =
-        |(number, ((mean, spread), largest)): (usize, ((&mut [f32], Option<&mut [f32]>), Option<&mut [f32]>))| {
-            check_cancelled()?;
-            let first = number * rows;
-            let block = first..(first + rows).min(users);
-            let said: Vec<Said> = members
-                .iter()
-                .map(|member| Ok(clamped(member.rows(block.clone(), items)?, range)))
-                .collect::<Result<_>>()?;
-            for Said { rating, .. } in &said {
-                mean.iter_mut().zip(rating).for_each(|(sum, x)| *sum += x / members.len() as f32);
-            }
-            if let Some(spread) = spread {
-                spread.iter_mut().enumerate().for_each(|(cell, std)| *std = deviation(&said, cell, mean[cell]));
-            }
-            if let Some(largest) = largest {
-                let of = |cell: usize| said.iter().flat_map(|said| &said.variance).map(move |variance| variance[cell]);
-                largest.iter_mut().enumerate().for_each(|(cell, std)| *std = of(cell).fold(0.0, f32::max).sqrt());
-            }
-            bar.inc(block.len() as u64);
-            let of_log = |(log, wanted): (&&Interactions, &Vec<Vec<usize>>)| {
-                let cell = |&row: &usize| (log.user[row] as usize - first) * items + log.item[row] as usize;
-                answers_at(&said, mean, &wanted[number].iter().map(cell).collect::<Vec<_>>())
-            };
-            Ok(logs.iter().zip(&wanted).map(of_log).collect::<Vec<Answers>>())
+    let answer = |(number, ((mean, spread), largest)): (usize, Parts<'_>)| {
+        check_cancelled()?;
+        let first = number * rows;
+        let block = first..(first + rows).min(users);
+        let said: Vec<Said> = members
+            .iter()
+            .map(|member| Ok(clamped(member.rows(block.clone(), items)?, range)))
+            .collect::<Result<_>>()?;
+        for Said { rating, .. } in &said {
+            mean.iter_mut().zip(rating).for_each(|(sum, x)| *sum += x / members.len() as f32);
+        }
+        if let Some(spread) = spread {
+            spread.iter_mut().enumerate().for_each(|(cell, std)| *std = deviation(&said, cell, mean[cell]));
+        }
+        if let Some(largest) = largest {
+            let of = |cell: usize| said.iter().flat_map(|said| &said.variance).map(move |variance| variance[cell]);
+            largest.iter_mut().enumerate().for_each(|(cell, std)| *std = of(cell).fold(0.0, f32::max).sqrt());
+        }
+        bar.inc(block.len() as u64);
+        let of_log = |(log, wanted): (&&Interactions, &Vec<Vec<usize>>)| {
+            let cell = |&row: &usize| (log.user[row] as usize - first) * items + log.item[row] as usize;
+            answers_at(&said, mean, &wanted[number].iter().map(cell).collect::<Vec<_>>())
         };
+        Ok(logs.iter().zip(&wanted).map(of_log).collect::<Vec<Answers>>())
+    };
     // A device takes one question at a time.
     let at_least = if members.iter().all(|member| member.on_cpu()) { 1 } else { blocks.max(1) };
     let found: Vec<Vec<Answers>> =
@@ -166,10 +168,14 @@ pub(super) fn stored(
 /// # Errors
 /// When one of them is no product of vectors.
 pub(super) fn factored(members: &[Box<dyn Fitted>], range: (f32, f32), logs: &[&Interactions]) -> Result<Completed> {
-    let factors = |member: &Box<dyn Fitted>| {
+    let factors = |member: &dyn Fitted| {
         member.factors()?.context("a model that is no product of vectors cannot be stored as factors")
     };
-    let mean = Factored { members: members.iter().map(factors).collect::<Result<_>>()?, range, penalty: None };
+    let mean = Factored {
+        members: members.iter().map(|member| factors(&**member)).collect::<Result<_>>()?,
+        range,
+        penalty: None,
+    };
     let of_log = |log: &&Interactions| {
         let of_all = |of: &(dyn Fn(u32, u32) -> f32 + Sync)| -> Vec<f32> {
             log.user.par_iter().zip(&log.item).map(|(&user, &item)| of(user, item)).collect()
