@@ -8,6 +8,7 @@ use std::ops::Range;
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use pipeline::Context;
+use pipeline::memory_need::zeros;
 use rayon::prelude::*;
 
 use super::fit::RatingModel;
@@ -111,9 +112,10 @@ pub(super) fn stored(
     let rows = (PAIRS / items.max(1)).max(1);
     let blocks = users.div_ceil(rows);
     let stating = members.first().map_or(Ok(false), |member| member.states_variance())?;
-    let mut mean = vec![0.0; users * items];
-    let mut spread = (members.len() > 1).then(|| vec![0.0; users * items]);
-    let mut largest = stating.then(|| vec![0.0; users * items]);
+    let table = |name: &str| zeros::<f32>(&format!("{name}, users × items"), users * items);
+    let mut mean = table("rewards")?;
+    let mut spread = (members.len() > 1).then(|| table("ensemble_std")).transpose()?;
+    let mut largest = stating.then(|| table("predicted_std")).transpose()?;
     let wanted: Vec<Vec<Vec<usize>>> = logs.iter().map(|log| rows_of_blocks(log, rows, blocks)).collect();
     let out = mean
         .chunks_mut(rows * items)

@@ -7,6 +7,7 @@ use std::ops::Range;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use pipeline::Context;
+use pipeline::memory_need::zeros;
 use pipeline::progress::Bar;
 use rayon::prelude::*;
 
@@ -81,7 +82,7 @@ pub(super) fn symmetric<T: Copy + Default + Send + Sync>(
     tile: impl Fn(&Range<usize>, &Range<usize>) -> Result<Vec<T>> + Sync,
 ) -> Result<Vec<T>> {
     let tiles = tiles(count);
-    let mut table = vec![T::default(); count * count];
+    let mut table = zeros::<T>(&format!("{count} × {count}, each row with each"), count * count)?;
     let check_cancelled = cx.check_cancelled_from_now();
     let mut bands = Vec::new();
     let mut rest = table.as_mut_slice();
