@@ -21,6 +21,7 @@ pub mod ratings;
 pub mod recommend;
 pub mod recycle;
 pub mod report;
+pub mod rescale;
 pub mod retrieve;
 pub mod rl;
 pub mod split;
@@ -45,6 +46,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<evaluate::Evaluate>(),
         StageKind::of::<evaluate::OffPolicy>(),
         StageKind::of::<evaluate::EvaluatePrompts>(),
+        StageKind::of::<filter::Duplicates>(),
         StageKind::of::<filter::KCore>(),
         StageKind::of::<filter::Sample>(),
         StageKind::of::<hint_policy::HintPolicy>(),
@@ -66,6 +68,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<recycle::Recycle>(),
         StageKind::of::<report::Report>(),
         StageKind::of::<report::ReportWorth>(),
+        StageKind::of::<rescale::Rescale>(),
         StageKind::of::<retrieve::Retrieve>(),
         StageKind::of::<retrieve::RetrieveByItemScores>(),
         StageKind::of::<rl::A2c>(),
@@ -88,6 +91,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<split::Split>(),
         StageKind::of::<world::Bias>(),
         StageKind::of::<world::DeepFm>(),
+        StageKind::of::<world::Ials>(),
         StageKind::of::<world::Matrix>(),
         StageKind::of::<world::MatrixFactorisation>(),
         StageKind::of::<world::Pessimistic>(),

@@ -29,6 +29,26 @@ impl Curves {
     pub fn push(&mut self, series: &str, step: u64, value: f64) {
         self.0.push(Point { series: series.to_owned(), step, value });
     }
+
+    /// The points to the last bit, for a checkpoint.
+    ///
+    /// # Errors
+    /// Never in practice: the points are texts and numbers.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let points: Vec<(&str, u64, u64)> =
+            self.0.iter().map(|p| (p.series.as_str(), p.step, p.value.to_bits())).collect();
+        Ok(serde_json::to_vec(&points)?)
+    }
+
+    /// What [`Curves::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When these are other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let points: Vec<(String, u64, u64)> = serde_json::from_slice(bytes)?;
+        let point = |(series, step, bits)| Point { series, step, value: f64::from_bits(bits) };
+        Ok(Self(points.into_iter().map(point).collect()))
+    }
 }
 
 impl Artifact for Curves {

@@ -74,12 +74,9 @@ impl TrainingState<'_> {
             views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
         }
         let tensors = safetensors::serialize(views, None)?;
-        let points: Vec<(&str, u64, u64)> =
-            self.curves.0.iter().map(|p| (p.series.as_str(), p.step, p.value.to_bits())).collect();
-        let curves = serde_json::to_vec(&points)?;
         let mut out = (tensors.len() as u64).to_le_bytes().to_vec();
         out.extend(tensors);
-        out.extend(curves);
+        out.extend(self.curves.to_bytes()?);
         Ok(out)
     }
 
@@ -98,11 +95,7 @@ impl TrainingState<'_> {
             adam.import(&below(&arrays, &format!("o.{name}.")))?;
         }
         self.arrays = below(&arrays, "a.");
-        let points: Vec<(String, u64, u64)> = serde_json::from_slice(curves)?;
-        *self.curves = Curves::default();
-        for (series, step, bits) in points {
-            self.curves.push(&series, step, f64::from_bits(bits));
-        }
+        *self.curves = Curves::from_bytes(curves)?;
         Ok(())
     }
 }

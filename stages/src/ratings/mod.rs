@@ -7,8 +7,10 @@
 //! a model's scores ────────┘        (how strong: by cross-validation inside the ratings)
 //! ```
 //!
-//! `world.bias` completes a world with them, and `worth.returns` fits hundreds of them to draws of a log.
+//! `world.bias` completes a world with them, and `worth.returns` fits hundreds of them to draws of a log. Beside them stand factors of
+//! implicit feedback ([`AlternatingLeastSquares`]), which rank the candidates of `retrieve` and complete the world of `world.ials`.
 
+mod alternating;
 mod biases;
 mod cross_validation;
 mod design;
@@ -17,8 +19,10 @@ mod learner;
 mod negative_sampling;
 mod rank_correlation;
 mod ridge;
+mod sparse_rows;
 mod weighted_log;
 
+pub use alternating::{AlternatingLeastSquares, ImplicitFactors, ImplicitFeedback};
 pub use biases::{Biases, Regularization};
 pub use cross_validation::{HoldOut, deviance_weights, item_deviance, member_weights};
 pub use design::{Design, Equations};
@@ -26,5 +30,6 @@ pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
 pub use negative_sampling::NegativeSampler;
 pub use rank_correlation::{kendall, spearman};
-pub use ridge::solve;
+pub use ridge::{solve, try_solve};
+pub use sparse_rows::SparseRows;
 pub use weighted_log::WeightedLog;

@@ -6,6 +6,12 @@
 /// When `a` is not positive definite: with a ridge above 0 it always is.
 #[must_use]
 pub fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
+    try_solve(a, b).expect("the matrix is positive definite")
+}
+
+/// As [`solve`]; `None` where `a` is not positive definite to the precision of its numbers.
+#[must_use]
+pub fn try_solve(a: &mut [f64], b: &[f64]) -> Option<Vec<f64>> {
     let d = b.len();
     assert_eq!(a.len(), d * d, "a square matrix of the size of b");
     for row in 0..d {
@@ -13,7 +19,9 @@ pub fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
             let dot: f64 = (0..column).map(|k| a[row * d + k] * a[column * d + k]).sum();
             let rest = a[row * d + column] - dot;
             a[row * d + column] = if row == column {
-                assert!(rest > 0.0, "the matrix is not positive definite");
+                if !(rest > 0.0 && rest.is_finite()) {
+                    return None;
+                }
                 rest.sqrt()
             } else {
                 rest / a[column * d + column]
@@ -29,7 +37,7 @@ pub fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
         let dot: f64 = (row + 1..d).map(|k| a[k * d + row] * x[k]).sum();
         x[row] = (x[row] - dot) / a[row * d + row];
     }
-    x
+    Some(x)
 }
 
 #[cfg(test)]
@@ -41,6 +49,8 @@ mod tests {
         // [4 2; 2 3]·[1; 2] = [8; 8].
         let x = solve(&mut [4.0, 2.0, 2.0, 3.0], &[8.0, 8.0]);
         assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] - 2.0).abs() < 1e-12, "{x:?}");
+        assert_eq!(try_solve(&mut [1.0, 1.0, 1.0, 1.0], &[1.0, 1.0]), None);
+        assert_eq!(try_solve(&mut [f64::INFINITY], &[1.0]), None);
     }
 
     #[test]

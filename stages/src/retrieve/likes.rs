@@ -1,7 +1,7 @@
 //! Who likes what: a user likes an item when it is rated at or above the user's own mean, so that no scale is assumed.
 
-use super::sparse_rows::SparseRows;
 use crate::artifact::Interactions;
+use crate::ratings::SparseRows;
 
 /// The likes of a log, by user and by item.
 pub(super) struct Likes {

@@ -12,7 +12,6 @@ mod company;
 mod cooccurrence;
 mod item_scores;
 mod likes;
-mod sparse_rows;
 mod top_k;
 
 use anyhow::{Result, ensure};
@@ -155,7 +154,10 @@ impl Stage for Retrieve {
         let log = &inputs.interactions;
         log.check_within("interactions", users, items)?;
         ensure!(items > 0, "the catalogue is empty");
-        if let Some(rating) = log.only_rating().filter(|_| self.by == By::Popular || self.similarity_weight == 0.0) {
+        if let Some(rating) = log
+            .only_rating()
+            .filter(|_| self.by == By::Popular || (self.by == By::Cooccurrence && self.similarity_weight == 0.0))
+        {
             cx.warn(format!(
                 "all ratings are {rating}, so no item is more popular than another: every user gets the first {} items of the \
                  catalogue\nhelp: take `by: cooccurrence` with a `similarity_weight` above 0, or name the log's ratings where it is read",
@@ -208,7 +210,8 @@ mod tests {
     }
 
     fn run(stage: &Retrieve) -> Candidates {
-        stage.run(inputs(), &Context::detached(std::path::Path::new("unused"))).unwrap().candidates
+        let folder = tempfile::tempdir().unwrap();
+        stage.run(inputs(), &Context::detached(folder.path())).unwrap().candidates
     }
 
     #[test]

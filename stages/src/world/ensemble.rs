@@ -22,8 +22,9 @@ use crate::nn::{Params, device};
 use crate::ratings::NegativeSampler;
 
 /// What to do with a log of one rating.
-const NO_TASTE: &str = "name the log's ratings where it is read (`rating`), or set `sample_negatives: true` where it only says what people \
-                        chose: what they did not is then fitted to 0 (a study of `apprentice worth` takes the setting from a world of its experiment)";
+const NO_TASTE: &str = "name the log's ratings where it is read (`rating`). Where it only says what people chose, set \
+                        `sample_negatives: true`, so that what they did not is fitted to 0, or take `world.ials` or `world.two_tower`, which \
+                        are made for it (a study of `apprentice worth` takes the setting from a world of its experiment)";
 
 /// What an ensemble is besides its models; each family has fields and defaults of its own for it.
 pub(super) struct Ensemble<'a> {

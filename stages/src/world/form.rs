@@ -17,7 +17,7 @@ pub enum WorldForm {
     /// A number for each user and item, 4 bytes each, and as many for their uncertainty.
     Dense,
     /// The factors of the models: a few numbers for each user and each item, from which a reward is computed when it is asked for. Only of
-    /// `world.mf`, `world.bias` and `world.two_tower`.
+    /// `world.mf`, `world.bias`, `world.ials` and `world.two_tower`.
     Factored,
 }
 

@@ -1,7 +1,7 @@
 //! A sparse matrix by rows: what a user rated, or who rated an item.
 
 /// Rows of column numbers, ascending, each with a value; compressed, so that a row costs 8 bytes beside what it holds.
-pub(super) struct SparseRows<V> {
+pub struct SparseRows<V> {
     /// Where each row begins, and the end of the last one.
     starts: Vec<usize>,
     columns: Vec<u32>,
@@ -52,6 +52,7 @@ impl<V: Copy + Default> SparseRows<V> {
     }
 
     /// The same matrix by its `columns` columns.
+    #[must_use]
     pub fn transposed(&self, columns: usize) -> Self {
         let entries = || {
             let row = |row: usize| self.row(row).map(move |(column, value)| (column, row as u32, value));
@@ -61,16 +62,25 @@ impl<V: Copy + Default> SparseRows<V> {
     }
 
     /// How many rows.
+    #[must_use]
     pub fn rows(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// How many places hold a value.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.columns.len()
     }
 
+    /// Whether no place holds a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// The columns of a row, ascending.
+    #[must_use]
     pub fn columns(&self, row: usize) -> &[u32] {
         &self.columns[self.starts[row]..self.starts[row + 1]]
     }
