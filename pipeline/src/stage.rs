@@ -89,6 +89,9 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     const REINDEXES: bool = false;
     /// Whether it trains, and so can compute on another [device](crate::Device) than the processor.
     const USES_DEVICE: bool = false;
+    /// Whether a cell of its own sweep takes, of the artifacts at its ports of many, those alone that have its values; else each cell
+    /// takes all of them.
+    const JOINS_CELLS: bool = false;
     /// What it reads.
     type Inputs: Ports;
     /// What it writes.
@@ -218,6 +221,8 @@ pub struct StageKind {
     pub reindexes: bool,
     /// As [`Stage::USES_DEVICE`].
     pub uses_device: bool,
+    /// As [`Stage::JOINS_CELLS`].
+    pub joins_cells: bool,
     /// The input ports.
     pub inputs: fn() -> Vec<PortSpec>,
     /// The output ports.
@@ -240,6 +245,7 @@ impl StageKind {
             added_ports: S::ADDED_PORTS,
             reindexes: S::REINDEXES,
             uses_device: S::USES_DEVICE,
+            joins_cells: S::JOINS_CELLS,
             inputs: S::Inputs::specs,
             outputs: S::Outputs::specs,
             schema: |generator| generator.subschema_for::<S>(),

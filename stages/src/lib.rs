@@ -25,6 +25,7 @@ pub mod rescale;
 pub mod retrieve;
 pub mod rl;
 pub mod split;
+pub mod tune;
 pub mod world;
 pub mod worth;
 
@@ -89,6 +90,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<rl::Sac>(),
         StageKind::of::<rl::Sqn>(),
         StageKind::of::<split::Split>(),
+        StageKind::of::<tune::Tune>(),
         StageKind::of::<world::Bias>(),
         StageKind::of::<world::DeepFm>(),
         StageKind::of::<world::Ials>(),

@@ -6,8 +6,9 @@ use super::inputs::{PortBinding, Reference, Scope, bindings};
 use super::leakage;
 use super::port_rules;
 use super::reindexing::Reindexing;
+use super::search::Search;
 use super::stage_block::StageBlock;
-use super::sweep::{self, Axis, Cell, JoinSide};
+use super::sweep::{self, Cell, JoinSide};
 use super::tree::{Data, Entry, Tree};
 use super::{Edge, Node, SecretUse, requirements, secrets};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
@@ -64,7 +65,7 @@ pub(crate) fn nodes(
                 let Some((config, with, secrets)) = config(&block, kind, cell, assets, errors) else { continue };
                 let inputs: Vec<(String, Vec<Edge>)> = bindings
                     .iter()
-                    .map(|binding| (binding.port.name.to_owned(), edges(binding, cell, &above)))
+                    .map(|binding| (binding.port.name.to_owned(), edges(binding, cell, &above, kind.joins_cells)))
                     .collect();
                 if !block.inputs_broken {
                     let wanted = config.requirements();
@@ -116,14 +117,20 @@ fn sides(block: &StageBlock, bindings: &[PortBinding], above: &[StageDecl]) -> V
         |decl: &StageDecl, span| JoinSide { what: format!("`{}`", decl.name), span, cells: decl.cells.clone() };
     let mut sides: Vec<JoinSide> = swept.map(|reference| follow(&above[reference.stage], reference.span)).collect();
     sides.extend(block.axes.iter().map(JoinSide::of));
+    sides.extend(block.search.iter().map(Search::side));
     sides
 }
 
-fn edges(binding: &PortBinding, cell: &Cell, above: &[StageDecl]) -> Vec<Edge> {
-    let all = binding.port.arity == Arity::Many;
+fn edges(binding: &PortBinding, cell: &Cell, above: &[StageDecl], joins: bool) -> Vec<Edge> {
+    let many = binding.port.arity == Arity::Many;
+    let taken = |part: &Cell| match (many, joins) {
+        (false, _) => sweep::contains(cell, part),
+        (true, false) => true,
+        (true, true) => sweep::fit(cell, part),
+    };
     let of = |reference: &Reference| {
         let decl = &above[reference.stage];
-        let cells = decl.cells.iter().enumerate().filter(|(_, part)| all || sweep::contains(cell, part));
+        let cells = decl.cells.iter().enumerate().filter(|(_, part)| taken(part));
         let edge = |(at, part): (usize, &Cell)| Edge {
             name: reference.name.clone(),
             cell: sweep::name(part),
@@ -145,11 +152,14 @@ fn config(
     let span = block.span_of(block.with);
     let empty = Tree { span, data: Data::Map(Vec::new()) };
     let mut tree = block.with.map_or(empty, |entry| entry.value.clone());
-    for axis in &block.axes {
-        let chosen =
-            axis.values.iter().find(|(label, _)| cell.iter().any(|at| at.key == axis.key && at.label == *label));
-        let Some((_, value)) = chosen else { continue };
-        if let Err(fault) = put(&mut tree, axis, value) {
+    let swept = block.axes.iter().filter_map(|axis| {
+        let mut values = axis.values.iter();
+        let chosen = values.find(|(label, _)| cell.iter().any(|at| at.key == axis.key && at.label == *label));
+        chosen.map(|(_, value)| (axis.key, axis.key_span, *value))
+    });
+    let searched = block.search.iter().flat_map(|search| search.values(cell));
+    for (path, place, value) in swept.chain(searched) {
+        if let Err(fault) = put(&mut tree, path, place, value) {
             errors.push(*fault);
             return None;
         }
@@ -171,22 +181,22 @@ fn config(
     Some((config, tree, secrets))
 }
 
-/// Puts one value of a sweep at its path, making the mappings on the way.
-fn put(tree: &mut Tree, axis: &Axis, value: &Tree) -> Result<(), Box<Diagnostic>> {
+/// Puts one value of a sweep or a search at its path, making the mappings on the way.
+fn put(tree: &mut Tree, path: &str, place: Span, value: &Tree) -> Result<(), Box<Diagnostic>> {
     let mut here = tree;
     let mut done = String::new();
-    for key in axis.key.split('.') {
+    for key in path.split('.') {
         if here.is_null() {
             here.data = Data::Map(Vec::new());
         }
         let noun = here.noun();
         let Data::Map(entries) = &mut here.data else {
-            let message = format!("`{done}` is {noun}, so there is no `{}` to sweep", axis.key);
-            return Err(Diagnostic::at(axis.key_span, message).into());
+            let message = format!("`{done}` is {noun}, so there is no `{path}` to sweep");
+            return Err(Diagnostic::at(place, message).into());
         };
         let at = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
-            let empty = Tree { span: axis.key_span, data: Data::Map(Vec::new()) };
-            entries.push(Entry { key: key.to_owned(), key_span: axis.key_span, value: empty });
+            let empty = Tree { span: place, data: Data::Map(Vec::new()) };
+            entries.push(Entry { key: key.to_owned(), key_span: place, value: empty });
             entries.len() - 1
         });
         done = if done.is_empty() { key.to_owned() } else { format!("{done}.{key}") };

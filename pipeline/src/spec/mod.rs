@@ -17,6 +17,7 @@ pub mod renamed;
 mod requirements;
 mod schema;
 mod schema_lookup;
+mod search;
 mod secrets;
 mod serde_messages;
 mod set;

@@ -79,12 +79,45 @@ pub fn schema(catalog: &Catalog) -> Value {
                             "type": ["object", "null"],
                             "additionalProperties": { "type": "array", "minItems": 1 },
                         },
+                        "search": search(),
                     },
                     "allOf": kinds,
                 },
             },
         },
         "$defs": definitions,
+    })
+}
+
+/// A random search over settings.
+fn search() -> Value {
+    let range = json!({ "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 });
+    json!({
+        "description": "A random search: every trial is a stage of its own, `STAGE@trial=0` and so on, with drawn values of all settings; a larger search contains the smaller one.",
+        "type": ["object", "null"],
+        "required": ["n_trials", "over"],
+        "additionalProperties": false,
+        "properties": {
+            "n_trials": { "description": "Number of trials.", "type": "integer", "minimum": 1 },
+            "seed": { "description": "Seed of the draws; 0 by default.", "type": "integer", "minimum": 0 },
+            "over": {
+                "description": "Config paths, each with how its value is drawn.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": false,
+                    "properties": {
+                        "uniform": range,
+                        "log_uniform": range,
+                        "integer": range,
+                        "choice": { "type": "array", "minItems": 1 },
+                    },
+                },
+            },
+        },
     })
 }
 

@@ -1,15 +1,18 @@
-//! One entry of `stages`: its five keys.
+//! One entry of `stages`: its six keys.
 
 use super::document::{has_typo_of, only};
+use super::search::Search;
 use super::sweep::{self, Axis};
 use super::tree::{Data, Entry};
 use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::{Catalog, Device, StageKind};
 
 /// What may stand in a stage.
-pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", SWEEP];
+pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", SWEEP, SEARCH];
 /// The key of a sweep.
 pub(crate) const SWEEP: &str = "sweep";
+/// The key of a random search.
+pub(crate) const SEARCH: &str = "search";
 
 /// A stage as written; what is wrong or absent is left out, after it was reported.
 pub(crate) struct StageBlock<'t> {
@@ -25,6 +28,7 @@ pub(crate) struct StageBlock<'t> {
     /// As `inputs_broken`, for the config.
     pub with_broken: bool,
     pub axes: Vec<Axis<'t>>,
+    pub search: Option<Search<'t>>,
 }
 
 impl<'t> StageBlock<'t> {
@@ -40,6 +44,7 @@ impl<'t> StageBlock<'t> {
             with: None,
             with_broken: false,
             axes: Vec::new(),
+            search: None,
         };
         if !matches!(entry.value.data, Data::Map(_)) && !entry.value.is_null() {
             let fault = Diagnostic::at(entry.value.span, format!("{of} takes a mapping, not {}", entry.value.noun()));
@@ -55,6 +60,9 @@ impl<'t> StageBlock<'t> {
         block.with_broken = block.with.is_none() && entry.value.get("with").is_some();
         if let Some(swept) = mapping(entry, SWEEP, errors) {
             block.axes = sweep::axes(swept, block.with, errors);
+        }
+        if let Some(search) = mapping(entry, SEARCH, errors).filter(|search| !search.value.is_null()) {
+            block.search = Search::read(search, block.with, &block.axes, errors);
         }
         block
     }

@@ -114,7 +114,7 @@ pub(crate) fn axes<'t>(swept: &'t Entry, with: Option<&Entry>, errors: &mut Vec<
     axes
 }
 
-fn written<'t>(with: &'t Tree, path: &str) -> Option<&'t Tree> {
+pub(super) fn written<'t>(with: &'t Tree, path: &str) -> Option<&'t Tree> {
     path.split('.').try_fold(with, |here, key| here.get(key).map(|entry| &entry.value))
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn join(sides: &[JoinSide], errors: &mut Vec<Diagnostic>) -> Vec<Cell
 }
 
 /// Whether two cells agree on every key that both have.
-fn fit(left: &[Coordinate], right: &[Coordinate]) -> bool {
+pub(crate) fn fit(left: &[Coordinate], right: &[Coordinate]) -> bool {
     left.iter().all(|at| right.iter().all(|other| at.key != other.key || at.label == other.label))
 }
 

@@ -38,6 +38,8 @@ ports! { pub struct LearnIn { world: World, metrics: Option<Metrics> } }
 ports! { pub struct LearnOut { policy: Policy, curves: Metrics } }
 ports! { pub struct ScoreIn { world: World, policies: Many<Policy> } }
 ports! { pub struct ScoreOut { metrics: Metrics, by_user: Metrics } }
+ports! { pub struct PickIn { policies: Many<Policy> } }
+ports! { pub struct PickOut { policy: Policy } }
 ports! { pub struct ReportIn { metrics: Many<Metrics> } }
 
 /// Reads a log.
@@ -170,6 +172,14 @@ pub struct Score {
     clip: Option<Clip>,
 }
 
+/// Picks one of many policies.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pick {
+    /// Seed of the pick.
+    seed: u64,
+}
+
 /// How to clip.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -215,6 +225,18 @@ impl Stage for Score {
     }
 }
 
+impl Stage for Pick {
+    const KIND: &'static str = "pick";
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Picks a policy.";
+    const JOINS_CELLS: bool = true;
+    type Inputs = PickIn;
+    type Outputs = PickOut;
+    fn run(&self, _: PickIn, _: &Context) -> anyhow::Result<PickOut> {
+        Ok(PickOut { policy: Policy })
+    }
+}
+
 impl Stage for Plain {
     const KIND: &'static str = "report";
     const VERSION: u32 = 1;
@@ -232,6 +254,7 @@ pub static CATALOG: Catalog = Catalog {
         StageKind::of::<Fit>(),
         StageKind::of::<Ingest>(),
         StageKind::of::<Learn>(),
+        StageKind::of::<Pick>(),
         StageKind::of::<Plain>(),
         StageKind::of::<Score>(),
     ],

@@ -42,6 +42,9 @@ pub struct Origin {
     /// Whether its parameters equal the initial ones to the bit: training changed nothing.
     #[serde(default)]
     pub untrained: bool,
+    /// Among how many trials it was chosen in a validation world; none where it was not tuned.
+    #[serde(default)]
+    pub tuned_over: Option<usize>,
 }
 
 impl Origin {
@@ -57,6 +60,7 @@ impl Origin {
             repeats: world.rules.repeats,
             learned_in_before: Vec::new(),
             untrained: false,
+            tuned_over: None,
         }
     }
 }
@@ -86,6 +90,14 @@ impl PolicyFile {
     /// Says in which worlds the policies behind it learned; nothing where there are none.
     pub fn tell_learned_before(&mut self, worlds: &[String]) -> Result<()> {
         if worlds.is_empty() { Ok(()) } else { self.0.tell("learned_in_before", &worlds) }
+    }
+
+    /// Says among how many trials it was chosen, and in which world.
+    pub fn tell_tuned(&mut self, trials: usize, world: &str) -> Result<()> {
+        let mut worlds = self.origin()?.learned_in_before;
+        worlds.push(world.to_owned());
+        self.tell_learned_before(&worlds)?;
+        self.0.tell("tuned_over", &trials)
     }
 
     /// Says of a policy that its parameters are those that it began with.

@@ -35,6 +35,7 @@ mod teachers_tests;
 #[cfg(test)]
 mod tests;
 mod trained_baselines;
+mod tuning;
 mod value_based;
 
 use anyhow::{Result, ensure};

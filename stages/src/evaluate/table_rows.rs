@@ -13,6 +13,7 @@ use super::planning::PLAN;
 use super::results::{Measures, Row, SeedResult};
 use super::teacher_replay::TurnLimits;
 use super::teachers::{TEACHER, Teacher};
+use super::tuning;
 use super::{ActionSelection, Evaluate, Inputs};
 use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
 use crate::env::{
@@ -365,6 +366,9 @@ impl Evaluator<'_> {
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
         let (privileged, remarks_of) = self.origins.remarks_of(&origins);
         remarks.extend(remarks_of.into_iter().map(str::to_owned));
+        if !baseline {
+            remarks.extend(tuning::remark(&origins, &self.inputs.policies)?);
+        }
         let untrained = origins.iter().filter(|origin| origin.untrained).count();
         if untrained > 0 && untrained == origins.len() {
             remarks.push(UNTRAINED.to_owned());

@@ -47,6 +47,24 @@ fn configs_are_filled_with_defaults_and_swept_values() {
 }
 
 #[test]
+fn a_stage_that_joins_cells_takes_those_of_its_own_cell_from_many() {
+    let text = |own: &str| {
+        format!(
+            "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }} }}
+  p: {{ use: learn.a2c, inputs: {{ world: w }}, sweep: {{ seed: [0, 1], gamma: [0.9, 1.0] }} }}
+  best: {{ use: pick, inputs: {{ policies: p.policy }}{own} }}
+"
+        )
+    };
+    let swept = text(", sweep: { seed: [0, 1] }");
+    assert_eq!(
+        edges(&swept, "best@seed=1"),
+        ["policies: p[seed=1,gamma=0.9]=p@seed=1,gamma=0.9.policy p[seed=1,gamma=1.0]=p@seed=1,gamma=1.0.policy"]
+    );
+    assert_eq!(edges(&text(""), "best")[0].matches("p[").count(), 4);
+}
+
+#[test]
 fn a_stage_follows_the_sweep_that_it_reads() {
     let text = format!(
         "{HEAD}  w: {{ use: fit, inputs: {{ interactions: log.interactions }}, sweep: {{ seed: [0, 1] }} }}

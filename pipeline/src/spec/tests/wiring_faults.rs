@@ -7,9 +7,9 @@ fn kinds_of_stages() {
         below("  x: { use: ingst }\n  y: {}\n  z: { use: [fit] }\n  w: { use: completely-different }\n  v: 3"),
         &[
             "toy.yaml:6:13 ingst | there is no stage kind `ingst` | did you mean `ingest`?",
-            "toy.yaml:7:3 y | stage `y` has no `use` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
-            "toy.yaml:8:13 [fit] | `use` takes the name of a stage kind, not a list | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
-            "toy.yaml:9:13 completely-different | there is no stage kind `completely-different` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `report`, `score`",
+            "toy.yaml:7:3 y | stage `y` has no `use` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
+            "toy.yaml:8:13 [fit] | `use` takes the name of a stage kind, not a list | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
+            "toy.yaml:9:13 completely-different | there is no stage kind `completely-different` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
             "toy.yaml:10:6 3 | stage `v` takes a mapping, not 3 | write `v: { use: KIND, inputs: { … }, with: { … } }`",
         ],
     );
