@@ -110,6 +110,27 @@ fn side_by_side(project: &Project) {
     assert_eq!(csv.lines().count(), 2 * one.lines().count() - 1);
     let json = project.ok(&["report", "last~1", "last", "--json"]).json();
     assert_eq!(json["settings"][0]["field"], "n_epochs");
+    ranked(project);
+}
+
+/// All rows of both runs, the highest first, with the setting in which they differ.
+fn ranked(project: &Project) {
+    let json = project.ok(&["runs", "last~1", "last", "--table", "--row", "bc", "--json"]).json();
+    let rows = json["rows"].as_array().unwrap();
+    let of = |row: &serde_json::Value| (row["row"].clone(), row["settings"]["bc.n_epochs"].clone());
+    let mut found: Vec<_> = rows.iter().map(of).collect();
+    found.sort_by_key(|(_, epochs)| epochs.to_string());
+    assert_eq!(found, [("bc".into(), "10".into()), ("bc".into(), "11".into())]);
+    assert!(rows[0]["value"].as_f64() >= rows[1]["value"].as_f64(), "{rows:?}");
+    let table = project.ok(&["runs", "last~1", "last", "--table", "--settings", "n_epochs", "--ascending"]);
+    table.prints(&["return_inclusive  95 %", "bc.n_epochs", "planning oracle"]);
+    let csv = project.ok(&["runs", "--table", "--metric", "length", "--top", "3", "--csv"]).stdout;
+    assert!(csv.starts_with("run,experiment,stage,row,length,low,high,world") && csv.lines().count() == 4, "{csv}");
+    project
+        .run(&["runs", "--table", "--metric", "lenght"])
+        .ends_with(2)
+        .says(&["no `lenght` in these runs", "`length`"]);
+    project.run(&["runs", "last~1", "last"]).ends_with(2).says(&["2 runs are named", "`--table` shows"]);
 }
 
 #[test]

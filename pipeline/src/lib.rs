@@ -6,6 +6,7 @@ pub mod checkpointing;
 pub mod cli;
 mod clock;
 mod context;
+mod csv_cell;
 mod device;
 pub mod diagnostic;
 mod diff;
@@ -41,6 +42,7 @@ pub mod worth;
 
 pub use artifact::Artifact;
 pub use context::{Cancel, Context, Interrupted, WARNING};
+pub use csv_cell::csv_cell;
 pub use device::{Device, Devices};
 pub use exit::{BudgetExhausted, Exit, Submitted, Unreachable, UsageError};
 pub use id_spaces::IdSpaces;

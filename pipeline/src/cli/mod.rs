@@ -15,6 +15,7 @@ mod recommend;
 mod report;
 mod run;
 mod runs;
+mod runs_table;
 mod session;
 mod value_parsers;
 mod verify;

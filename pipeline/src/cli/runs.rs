@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::args::Runs;
 use super::session::Session;
-use super::{format, print, print_json};
+use super::{format, print, print_json, runs_table};
 use crate::event::Status;
 use crate::exit::Failure;
 use crate::maintenance::{Prune, to_forget};
@@ -24,8 +25,18 @@ pub(super) fn runs(session: &Session, args: &Runs) -> Result<Exit, Failure> {
     if args.prune {
         return prune(session, args, &runs);
     }
-    let Some(wanted) = &args.run else {
-        return list(session, &runs);
+    if args.table {
+        return runs_table::table(session, args, &runs);
+    }
+    let wanted = match &args.runs[..] {
+        [] => return list(session, &runs),
+        [wanted] => wanted,
+        several => {
+            return Err(Failure::usage(anyhow!(
+                "{} runs are named, and one is shown\nhelp: `--table` shows their rows side by side, `apprentice diff A B` how two differ",
+                several.len()
+            )));
+        }
     };
     let run = record::find(&runs, wanted).map_err(Failure::usage)?;
     if args.pin || args.unpin {

@@ -184,11 +184,12 @@ Example:
 Each damaged file is listed with the stages whose result it is, and the code is 6. A damaged
 result is moved aside, and the next run that needs it makes it again.")]
     Verify,
-    /// List the runs, newest last; show one, pin it, or forget old ones.
+    /// List the runs, newest last; show one, rank many in a table, pin one, or forget old ones.
     #[command(after_help = "\
 Examples:
   apprentice runs                                      with experiment, status, time, and results
   apprentice runs last                                 also `last~1`, or the beginning of an id
+  apprentice runs --table --row a2c --settings gamma   which setting returned most, over all runs
   apprentice runs 20250131T120000Z-4242 --pin          never forget this one
   apprentice runs --prune --keep 5 --older-than 30d    which runs that would forget
   apprentice runs --prune --keep 5 --apply             forget them; then `gc`")]

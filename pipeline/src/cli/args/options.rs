@@ -166,15 +166,40 @@ pub(crate) struct Migrate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Runs {
-    /// The run to show; the beginning of its id is enough. `last` is the newest, `last~1` the one before it.
+    /// The run to show; the beginning of its id is enough. `last` is the newest, `last~1` the one before it. With `--table` any number,
+    /// by default all.
     #[arg(value_name = "RUN", conflicts_with = "prune")]
-    pub run: Option<String>,
+    pub runs: Vec<String>,
     /// Never forget this run.
-    #[arg(long, requires = "run", conflicts_with = "unpin")]
+    #[arg(long, requires = "runs", conflicts_with = "unpin")]
     pub pin: bool,
     /// Undo `--pin`.
-    #[arg(long, requires = "run")]
+    #[arg(long, requires = "runs")]
     pub unpin: bool,
+    /// Rank the rows of the runs' tables by a measure, with the settings in which they differ beside them.
+    #[arg(long, conflicts_with_all = ["prune", "pin", "unpin"])]
+    pub table: bool,
+    /// With `--table`: the measure.
+    #[arg(long, value_name = "NAME", requires = "table", default_value = "return_inclusive")]
+    pub metric: String,
+    /// With `--table`: only rows whose name contains this text; may be repeated.
+    #[arg(long, value_name = "TEXT", requires = "table")]
+    pub row: Vec<String>,
+    /// With `--table`: only settings whose name contains this text (`gamma`); may be repeated.
+    #[arg(long, value_name = "TEXT", requires = "table")]
+    pub settings: Vec<String>,
+    /// With `--table`: only runs of this experiment.
+    #[arg(short, long, value_name = "NAME", requires = "table", conflicts_with = "runs")]
+    pub experiment: Option<String>,
+    /// With `--table`: only the first rows.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub top: Option<usize>,
+    /// With `--table`: the lowest first.
+    #[arg(long, requires = "table")]
+    pub ascending: bool,
+    /// With `--table`: comma-separated values, whole.
+    #[arg(long, requires = "table")]
+    pub csv: bool,
     /// List old runs to forget, by `--keep` or `--older-than`; `--apply` forgets them.
     #[arg(long, requires = "which")]
     pub prune: bool,
