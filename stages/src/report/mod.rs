@@ -97,8 +97,9 @@ impl Stage for Report {
     // 7: terms are explained and linked where they are first used; what was never trained is none of the learned; what lasted for
     // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read
     // from right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
-    // 9: what learning cost meanwhile, from the curves of returns.
-    const VERSION: u32 = 9;
+    // 9: what learning cost meanwhile, from the curves of returns. 10: on a narrow screen each row of the table is a block with all
+    // its columns.
+    const VERSION: u32 = 10;
     const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -206,7 +206,7 @@ fn heads() -> Value {
         column("seeds", "seeds"),
         column("episodes", "episode"),
     ];
-    heads.into_iter().map(|(label, id, class)| context! { head => link::head(&label, &id), class }).collect()
+    heads.into_iter().map(|(label, id, class)| context! { head => link::head(&label, &id), label, class }).collect()
 }
 
 /// A row of the table; `horizon` as [`Row::ends`] has it.
