@@ -303,7 +303,7 @@ mod tests {
         let ends = |page: &str| -> String {
             let (_, table) = page.split_once("<tbody>").expect("the table is there");
             let (_, row) = table.split_once(">greedy oracle</a>").expect("the row is there");
-            let (_, cell) = row.split_once("<td class=\"ends\">").expect("its ends");
+            let (_, cell) = row.split_once("<td class=\"ends\"").expect("its ends");
             cell.split("</td>").next().unwrap_or_default().to_owned()
         };
         // At the last turn nothing is lost by leaving: a planner ends on an item that it had to avoid until then.
