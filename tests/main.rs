@@ -18,12 +18,14 @@ mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;
 mod names;
+mod off_policy;
 mod parts;
 mod preferences;
 mod project;
 mod prompting;
 mod published;
 mod python;
+mod ranking;
 mod rate;
 mod recommend;
 mod recycle;

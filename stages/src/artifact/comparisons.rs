@@ -21,10 +21,12 @@ pub struct Comparison {
     pub metric: String,
     /// Mean over seeds and users of `policy` less `other`, the same user on both sides.
     pub difference: f64,
-    /// Lower end of its 95 % interval (paired bootstrap over seeds and users).
+    /// Lower end of its 95 % interval over seeds and users, paired by user.
     pub low: f64,
     /// Upper end.
     pub high: f64,
+    /// Two-sided p of the difference, uncorrected; 1 where nothing was put to a test.
+    pub p: f64,
     /// The probability that a run and user drawn for `policy` beat one drawn for `other`, ties
     /// counting half (Agarwal et al. 2021, arXiv 2108.13264).
     pub probability_of_improvement: f64,
@@ -38,15 +40,15 @@ pub struct Comparison {
     pub users: u32,
 }
 
-/// Parquet, one row an ordered pair of rows of the table: `policy: utf8`, `other: utf8`, `metric: utf8`, `difference: f64`, `low: f64`, `high: f64`, `probability_of_improvement: f64`, `probability_of_improvement_low: f64`, `probability_of_improvement_high: f64`, `seeds: u32`, `users: u32`.
+/// Parquet, one row an ordered pair of rows of the table: `policy: utf8`, `other: utf8`, `metric: utf8`, `difference: f64`, `low: f64`, `high: f64`, `p: f64`, `probability_of_improvement: f64`, `probability_of_improvement_low: f64`, `probability_of_improvement_high: f64`, `seeds: u32`, `users: u32`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparisons(pub Vec<Comparison>);
 
 impl Artifact for Comparisons {
     const KIND: &'static str = "comparisons";
     const EXTENSION: &'static str = "parquet";
-    /// 2: `probability` is `probability_of_improvement`.
-    const FORMAT: u32 = 2;
+    /// 2: `probability` is `probability_of_improvement`. 3: with `p`.
+    const FORMAT: u32 = 3;
 
     fn write(&self, path: &Path) -> Result<()> {
         let rows = &self.0;
@@ -57,6 +59,7 @@ impl Artifact for Comparisons {
             ("difference", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.difference)))),
             ("low", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.low)))),
             ("high", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.high)))),
+            ("p", Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.p)))),
             (
                 "probability_of_improvement",
                 Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.probability_of_improvement))),
@@ -83,6 +86,7 @@ impl Artifact for Comparisons {
         let difference = frame::column::<Float64Array>(&batch, "difference")?;
         let low = frame::column::<Float64Array>(&batch, "low")?;
         let high = frame::column::<Float64Array>(&batch, "high")?;
+        let p = frame::column::<Float64Array>(&batch, "p")?;
         let probability_of_improvement = frame::column::<Float64Array>(&batch, "probability_of_improvement")?;
         let probability_of_improvement_low = frame::column::<Float64Array>(&batch, "probability_of_improvement_low")?;
         let probability_of_improvement_high = frame::column::<Float64Array>(&batch, "probability_of_improvement_high")?;
@@ -95,6 +99,7 @@ impl Artifact for Comparisons {
             difference: difference.value(row),
             low: low.value(row),
             high: high.value(row),
+            p: p.value(row),
             probability_of_improvement: probability_of_improvement.value(row),
             probability_of_improvement_low: probability_of_improvement_low.value(row),
             probability_of_improvement_high: probability_of_improvement_high.value(row),

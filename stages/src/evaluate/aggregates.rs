@@ -37,6 +37,12 @@ impl SortedRuns {
         sum / (all - 2.0 * cut)
     }
 
+    /// The lowest and the highest run between the cuts of [`interquartile_mean`](Self::interquartile_mean), and the share of runs there.
+    pub fn interquartile_range(&self) -> (f64, f64, f64) {
+        let (runs, cut) = (self.runs.len(), self.runs.len() / 4);
+        (self.runs[cut].0, self.runs[runs - cut - 1].0, (runs - 2 * cut) as f64 / runs as f64)
+    }
+
     /// The share of runs above each of the rising `thresholds`.
     pub fn share_above(&self, thresholds: &[f64], draw: &Resample) -> Vec<f64> {
         let mut share_above = Vec::with_capacity(thresholds.len());
@@ -64,6 +70,17 @@ impl ProbImprovement {
         let win = |(a, b): (&f64, &f64)| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 };
         let against = |row: &Vec<f64>| y.iter().map(|other| row.iter().zip(other).map(win).collect()).collect();
         Self { wins: x.iter().map(against).collect() }
+    }
+
+    /// How each run of `x` does against all of `y`, and each of `y` against all of `x`: `[Sx][N]` and `[Sy][N]`, shares of wins of `x`.
+    pub fn sides(&self) -> [ScoreMatrix; 2] {
+        let users = self.wins[0][0].len();
+        let mean = |rows: Vec<&Vec<f64>>| -> Vec<f64> {
+            (0..users).map(|user| rows.iter().map(|row| row[user]).sum::<f64>() / rows.len() as f64).collect()
+        };
+        let x = self.wins.iter().map(|against| mean(against.iter().collect())).collect();
+        let y = (0..self.wins[0].len()).map(|run| mean(self.wins.iter().map(|against| &against[run]).collect()));
+        [x, y.collect()]
     }
 
     /// The probability of improvement: the mean over users of the share of pairs of runs that `x` wins. The draws share their

@@ -51,12 +51,14 @@ pub(super) fn by_user(logged: &[LoggedRow]) -> Vec<[[f64; 2]; 5]> {
     users
 }
 
-/// Kish's effective sample size (Σ w)² / Σ w² of each estimator; every row where no weight enters.
+/// Kish's effective sample size (Σ w)² / Σ w²; 0 without any weight.
+pub(super) fn kish(weights: &[f64]) -> f64 {
+    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
+}
+
+/// The effective sample size of each estimator; every row where no weight enters.
 pub(super) fn effective(logged: &[LoggedRow]) -> [f64; 5] {
-    let kish = |weights: &[f64]| {
-        let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-        if squares > 0.0 { sum * sum / squares } else { 0.0 }
-    };
     let single = kish(&logged.iter().map(|row| row.weight).collect::<Vec<_>>());
     [single, single, kish(&products(logged)), single, logged.len() as f64]
 }

@@ -13,7 +13,9 @@
 //! the last checkpoints is left out.
 
 mod aggregates;
+mod agreement;
 mod bootstrap;
+mod crossed_mean;
 mod eval_users;
 mod importance_sampling;
 mod latency;
@@ -25,6 +27,7 @@ mod offpolicy;
 mod pairwise;
 mod planning;
 mod prompts;
+mod ranking;
 mod results;
 mod table;
 mod table_rows;
@@ -48,11 +51,13 @@ use crate::artifact::{
     World,
 };
 use crate::env::USUAL_PRIOR;
+pub use agreement::Agreement;
 use bootstrap::Bootstrap;
 pub use bootstrap::Resampling;
 use leakage::LeakageAudit;
 pub use offpolicy::OffPolicy;
 pub use prompts::EvaluatePrompts;
+pub use ranking::EvaluateRanking;
 use results::{Measures, Row};
 use table_rows::Evaluator;
 pub use trained_baselines::Baselines;
@@ -61,7 +66,7 @@ pub use trained_baselines::Baselines;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {
-    /// Seed of the random baselines, of sampled actions and of the bootstrap.
+    /// Seed of the random baselines, of sampled actions and of what is resampled.
     pub seed: u64,
     /// Episodes of each random baseline per user, from 1; 5 by default.
     pub n_repeats: usize,
@@ -83,9 +88,9 @@ pub struct Evaluate {
     /// The swept setting whose values are checkpoints of one training (`n_iterations`, `n_gradient_steps`): of each training the
     /// checkpoint with the highest return in the world at `validation` is evaluated. Without it every policy is.
     pub select_over: Option<String>,
-    /// Bootstrap resamples behind each interval, from 100; 2000 by default.
+    /// Bootstrap resamples behind each interval where `resampling` draws any, from 100; 2000 by default.
     pub n_resamples: usize,
-    /// What a bootstrap resample draws.
+    /// Whether intervals are of Student's t (`none`, the default), or which bootstrap they are of.
     pub resampling: Resampling,
     /// Evaluates with the first users only, this many; with all when absent.
     pub users: Option<usize>,
@@ -128,7 +133,7 @@ impl Default for Evaluate {
             leakage_check: LeakageCheck::Refuse,
             select_over: None,
             n_resamples: 2000,
-            resampling: Resampling::Crossed,
+            resampling: Resampling::None,
             users: None,
         }
     }
@@ -191,8 +196,9 @@ impl Stage for Evaluate {
     /// training is fused, so sums round otherwise. 8: the best plan and its bound; plans of fitted worlds; the gradients of the
     /// controls that are trained are summed in parts, for threads. 9: policies that were never trained are said to be; in
     /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
-    /// 10: rows, metrics and remarks are called by the field's words.
-    const VERSION: u32 = 10;
+    /// 10: rows, metrics and remarks are called by the field's words. 11: t intervals over seeds and users, in place of the
+    /// percentile bootstrap's, and p of differences.
+    const VERSION: u32 = 11;
     const ABOUT: &'static str = "evaluate policies in a world they did not learn from, beside baselines";
     type Inputs = Inputs;
     type Outputs = Outputs;

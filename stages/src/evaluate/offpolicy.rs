@@ -8,9 +8,14 @@
 //! - `doubly_robust`: Σ [q(s) + w·(r − r̂(u, a))] / n with q(s) = Σ_a π(a|s) r̂(u, a) (Dudík, Langford and Li 2011, eq. 2)
 //! - `direct`: Σ q(s) / n: the prediction of the world model alone
 //!
+//! With `estimate_returns`, also of the discounted return of a whole episode: [`trajectories`] has these estimators.
+//!
 //! An episode is a run of at most `horizon` interactions of one user in the order of time. All but `per_decision` take the
 //! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not
 //! conclusive. Left out: logging propensities of each single row, which no benchmark here has.
+
+mod fitted_q;
+mod trajectories;
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stage};
@@ -18,13 +23,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ActionSelection;
-use super::bootstrap::{Bootstrap, Resampling, ScoreMatrix};
+use super::bootstrap::{Bootstrap, Interval, Resampling, ScoreMatrix};
 use super::importance_sampling::{LoggedRow, by_user, effective};
 use super::leakage::policy_label;
 use super::value_based::gives_values;
 use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
 use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::PolicyNetwork;
+use fitted_q::RowFeatures;
+use trajectories::{EpisodeSums, RETURN_ESTIMATORS};
 
 /// States that a network takes at once.
 const BATCH: usize = 512;
@@ -46,6 +53,17 @@ pub struct OffPolicy {
     pub action_selection: ActionSelection,
     /// Interactions of one user per episode, from 1; 5 by default, because products of more weights have too high a variance.
     pub horizon: usize,
+    /// Also estimates the discounted return of a whole episode: by importance sampling of trajectories, plain and weighted, per
+    /// decision, by sequential doubly robust estimates and by fitted-Q evaluation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimate_returns: bool,
+    /// Discount γ of these returns, in (0, 1]; 1 by default.
+    #[serde(skip_serializing_if = "is_one")]
+    pub gamma: f64,
+    /// Ridge λ of the linear Q of these returns, above 0; 1 by default. Q is linear in a constant, the rating that `world` expects, and
+    /// the item's vector in it.
+    #[serde(skip_serializing_if = "is_one")]
+    pub q_regularization: f64,
     /// Importance weights are clipped at this value; not clipped when absent. It trades variance for bias.
     pub max_importance_weight: Option<f64>,
     /// An estimate with a smaller effective sample size is not conclusive; 100 by default.
@@ -70,12 +88,20 @@ pub enum LoggingPolicy {
     Propensities,
 }
 
+/// Whether a setting has the default of 1.
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
 impl Default for OffPolicy {
     fn default() -> Self {
         Self {
             logging_policy: LoggingPolicy::Uniform,
             action_selection: ActionSelection::Sample,
             horizon: 5,
+            estimate_returns: false,
+            gamma: 1.0,
+            q_regularization: 1.0,
             max_importance_weight: None,
             min_effective_sample_size: 100.0,
             n_resamples: 2000,
@@ -129,6 +155,18 @@ impl Stage for OffPolicy {
         if !(self.min_effective_sample_size >= 1.0 && self.min_effective_sample_size.is_finite()) {
             return wrong("min_effective_sample_size", "an effective sample size is 1 or more");
         }
+        if !(self.gamma > 0.0 && self.gamma <= 1.0) {
+            return wrong("gamma", "a discount above 0 and at most 1");
+        }
+        if !(self.q_regularization > 0.0 && self.q_regularization.is_finite()) {
+            return wrong("q_regularization", "a ridge above 0");
+        }
+        if !self.estimate_returns && !is_one(&self.gamma) {
+            return wrong("gamma", "1: without `estimate_returns: true` no return is discounted");
+        }
+        if !self.estimate_returns && !is_one(&self.q_regularization) {
+            return wrong("q_regularization", "1: without `estimate_returns: true` no Q is fitted");
+        }
         if self.n_resamples < 100 {
             return wrong("n_resamples", "the ends of a 95 % interval need at least 100 resamples");
         }
@@ -179,8 +217,11 @@ impl Stage for OffPolicy {
             let network =
                 PolicyAgent::load(&policy.value, world.users(), world.items()).with_context(|| policy_label(policy))?;
             let act = self.acts(policy)?;
-            let logged = episodes.logged_rows(&network, world, &propensity, act, self.max_importance_weight)?;
+            let (logged, features) = episodes.logged_rows(&network, world, &propensity, act, self)?;
             estimates.extend(self.estimates(policy, act, &logged));
+            if self.estimate_returns {
+                estimates.extend(self.returns(policy, act, &logged, &features));
+            }
             bar.inc(1);
         }
         Ok(Outputs { estimates: Estimates(estimates) })
@@ -225,14 +266,7 @@ impl OffPolicy {
     }
 
     fn estimates(&self, policy: &Named<PolicyFile>, act: ActionSelection, logged: &[LoggedRow]) -> Vec<Estimate> {
-        let users = by_user(logged);
-        let grids: [[ScoreMatrix; 2]; 5] =
-            std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
-        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: Resampling::Crossed };
-        let found = bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
-            // Without any weight in a resample nothing was earned either.
-            grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(f64::MIN_POSITIVE)).collect()
-        });
+        let found = self.intervals(&by_user(logged));
         let sizes = effective(logged);
         let estimate = |k: usize| {
             let enough = sizes[k] >= self.min_effective_sample_size;
@@ -251,6 +285,54 @@ impl OffPolicy {
             }
         };
         (0..ESTIMATORS.len()).map(estimate).collect()
+    }
+
+    /// The returns of whole episodes.
+    fn returns(
+        &self,
+        policy: &Named<PolicyFile>,
+        act: ActionSelection,
+        logged: &[LoggedRow],
+        features: &[RowFeatures],
+    ) -> Vec<Estimate> {
+        let values = fitted_q::fit(logged, features, self.gamma, self.q_regularization);
+        let sums = EpisodeSums::of(logged, &values, self.gamma);
+        let found = self.intervals(&sums.users);
+        let estimate = |k: usize| {
+            let model_alone = RETURN_ESTIMATORS[k] == "fitted_q";
+            let enough = sums.effective[k] >= self.min_effective_sample_size;
+            let unit = format!("discounted return of an episode, γ = {}", self.gamma);
+            let remark = match model_alone {
+                true => {
+                    format!("{unit}; a linear Q fitted to the log, without weights: right where its features span Q")
+                }
+                false => format!("{unit}; {}", self.remark(act, enough, false)),
+            };
+            Estimate {
+                policy: policy.name.clone(),
+                cell: policy.cell.clone(),
+                estimator: RETURN_ESTIMATORS[k].to_owned(),
+                value: found[k].mean,
+                low: found[k].low,
+                high: found[k].high,
+                effective_sample_size: sums.effective[k],
+                rows: sums.episodes as u32,
+                conclusive: enough && !model_alone,
+                remark,
+            }
+        };
+        (0..RETURN_ESTIMATORS.len()).map(estimate).collect()
+    }
+
+    /// The fractions of all users with their intervals.
+    fn intervals(&self, users: &[[[f64; 2]; 5]]) -> Vec<Interval> {
+        let grids: [[ScoreMatrix; 2]; 5] =
+            std::array::from_fn(|k| std::array::from_fn(|end| vec![users.iter().map(|sums| sums[k][end]).collect()]));
+        let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: Resampling::Crossed };
+        bootstrap.intervals(&[(0, 1)], users.len(), |draws| {
+            // Without any weight in a resample nothing was earned either.
+            grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(f64::MIN_POSITIVE)).collect()
+        })
     }
 
     fn remark(&self, act: ActionSelection, enough: bool, model_alone: bool) -> String {
@@ -325,11 +407,12 @@ impl Episodes {
         world: &World,
         propensity: &[f64],
         action_selection: ActionSelection,
-        clip: Option<f64>,
-    ) -> Result<Vec<LoggedRow>> {
+        stage: &OffPolicy,
+    ) -> Result<(Vec<LoggedRow>, Vec<RowFeatures>)> {
         let window = network.config().window;
         let (horizon, padding) = (world.rules.horizon, world.items() as u32);
         let mut logged = Vec::with_capacity(self.log.user.len());
+        let mut features = Vec::new();
         let batch = BATCH.min(SCORES / world.items().max(1)).max(1);
         for begin in (0..self.log.user.len()).step_by(batch) {
             let rows = begin..(begin + batch).min(self.log.user.len());
@@ -351,15 +434,32 @@ impl Episodes {
                 logged.push(LoggedRow {
                     user,
                     turn: self.turn[row],
-                    weight: clip.map_or(weight, |clip| weight.min(clip)),
+                    weight: stage.max_importance_weight.map_or(weight, |clip| weight.min(clip)),
                     rating: f64::from(self.log.rating[row]),
                     expected: f64::from(expected[item]),
                     value: chances.iter().zip(&*expected).map(|(p, &r)| p * f64::from(r)).sum(),
                 });
+                if stage.estimate_returns {
+                    features.push(row_features(world, &expected, item, &chances));
+                }
             }
         }
-        Ok(logged)
+        Ok((logged, features))
     }
+}
+
+/// A constant, the expected rating and the item's vector: of the logged item, and their mean under the policy.
+fn row_features(world: &World, expected: &[f32], item: usize, chances: &[f64]) -> RowFeatures {
+    let width = world.item_vectors.shape[1];
+    let vector = |item: usize| &world.item_vectors.data[item * width..(item + 1) * width];
+    let of_item = [1.0, f64::from(expected[item])].into_iter().chain(vector(item).iter().map(|&x| f64::from(x)));
+    let mut of_policy = vec![0.0; 2 + width];
+    of_policy[0] = 1.0;
+    for (other, chance) in chances.iter().enumerate().filter(|(_, chance)| **chance > 0.0) {
+        of_policy[1] += chance * f64::from(expected[other]);
+        of_policy[2..].iter_mut().zip(vector(other)).for_each(|(sum, &x)| *sum += chance * f64::from(x));
+    }
+    RowFeatures { of_item: of_item.collect(), of_policy }
 }
 
 /// All on the largest, the first of equals, as when serving.

@@ -3,11 +3,13 @@
 use pipeline::progress::Bar;
 
 use super::aggregates::{ProbImprovement, SortedRuns};
-use super::bootstrap::{Bootstrap, Interval, ScoreMatrix};
+use super::bootstrap::{Bootstrap, Interval, Resampling, ScoreMatrix};
+use super::crossed_mean::CrossedMean;
 use super::results::Row;
 use super::table::{all_episodes, grid};
 use super::teachers::{SharedUsers, TeacherCoverage};
 use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
+use crate::ratings::normal_p;
 
 /// Thresholds of a profile, both ends included.
 const THRESHOLDS: usize = 51;
@@ -53,16 +55,26 @@ fn pair(rows: [(usize, &Row); 2]) -> Option<Pair<'_>> {
 fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
     let [x, y] = &pair.returns;
     let improvement_of = ProbImprovement::new(x, y);
-    let sides = pair.rows.map(|(number, row)| (number as u64, row.seed_results.len()));
-    let found = bootstrap.intervals(&sides, x[0].len(), |draws| {
-        vec![draws[0].mean(x) - draws[1].mean(y), improvement_of.improvement(&draws[0], &draws[1])]
-    });
-    let Interval { mean: difference, low, high } = found[0];
+    let (found, p) = match bootstrap.resampling {
+        Resampling::None => {
+            let difference = CrossedMean::of_difference(x, y);
+            let improvement = CrossedMean::of_improvement(&improvement_of).share_interval();
+            ([difference.interval(), improvement], difference.p())
+        }
+        _ => {
+            let sides = pair.rows.map(|(number, row)| (number as u64, row.seed_results.len()));
+            let found = bootstrap.intervals(&sides, x[0].len(), |draws| {
+                vec![draws[0].mean(x) - draws[1].mean(y), improvement_of.improvement(&draws[0], &draws[1])]
+            });
+            ([found[0], found[1]], p_of_width(found[0]))
+        }
+    };
+    let [Interval { mean: difference, low, high }, improvement] = found;
     let Interval {
         mean: probability_of_improvement,
         low: probability_of_improvement_low,
         high: probability_of_improvement_high,
-    } = found[1];
+    } = improvement;
     let [policy, other] = pair.rows.map(|(_, row)| row.name.clone());
     Comparison {
         policy,
@@ -71,12 +83,20 @@ fn compare(pair: &Pair, bootstrap: &Bootstrap) -> Comparison {
         difference,
         low,
         high,
+        p,
         probability_of_improvement,
         probability_of_improvement_low,
         probability_of_improvement_high,
         seeds: x.len().min(y.len()) as u32,
         users: x[0].len() as u32,
     }
+}
+
+/// The p of a bootstrap's interval, by the normal approximation; 1 where it has no width: then every resample was the same, so
+/// nothing was put to a test.
+fn p_of_width(Interval { mean, low, high }: Interval) -> f64 {
+    let error = (high - low) / (2.0 * 1.959_964);
+    if error > 0.0 { normal_p(mean / error) } else { 1.0 }
 }
 
 /// The same from the other side.
@@ -103,10 +123,20 @@ pub(super) fn profiles(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Profil
     let thresholds: Vec<f64> = (0..THRESHOLDS).map(|k| low + step * k as f64).collect();
     let profile = |(number, row): (usize, &Row)| {
         let episodes = all_episodes(row);
-        let sorted = SortedRuns::new(&grid(row, &episodes, |e| e.inclusive));
-        let shares = bootstrap.intervals(&[(number as u64, row.seed_results.len())], episodes.len(), |draws| {
-            sorted.share_above(&thresholds, &draws[0])
-        });
+        let returns = grid(row, &episodes, |e| e.inclusive);
+        let above = |threshold: &f64| -> Interval {
+            let above = |row: &Vec<f64>| row.iter().map(|x| f64::from(u8::from(x > threshold))).collect();
+            CrossedMean::of(&returns.iter().map(above).collect()).share_interval()
+        };
+        let shares = match bootstrap.resampling {
+            Resampling::None => thresholds.iter().map(above).collect(),
+            _ => {
+                let sorted = SortedRuns::new(&returns);
+                bootstrap.intervals(&[(number as u64, row.seed_results.len())], episodes.len(), |draws| {
+                    sorted.share_above(&thresholds, &draws[0])
+                })
+            }
+        };
         bar.inc(1);
         let point = |(&threshold, Interval { mean: share, low, high }): (&f64, Interval)| ProfilePoint {
             policy: row.name.clone(),

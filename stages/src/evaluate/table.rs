@@ -3,7 +3,8 @@
 use pipeline::progress::Bar;
 
 use super::aggregates::SortedRuns;
-use super::bootstrap::{Bootstrap, Interval, ScoreMatrix};
+use super::bootstrap::{Bootstrap, Interval, Resample, Resampling, ScoreMatrix};
+use super::crossed_mean::CrossedMean;
 use super::results::{Episode, Row, SeedResult};
 use super::table_rows::{POPULAR_QUIT_AWARE, RETRIEVER_TOP_1};
 use super::teachers::{SharedUsers, TeacherCoverage, best_teacher};
@@ -35,6 +36,18 @@ const MEANS: [(&str, Measure); 12] = [
 const RATIOS: [(&str, Measure, Measure); 2] = [
     ("reward_per_step", |e| e.inclusive, Episode::length),
     ("reward_per_step_exclusive", |e| e.exclusive, Episode::continued),
+];
+
+/// Means that are shares, which lie between 0 and 1.
+const SHARES: [&str; 8] = [
+    "repeat_rate",
+    "end_similar",
+    "end_low_reward",
+    "end_category",
+    "end_horizon",
+    "top_category",
+    "coverage",
+    "coverage_per_step",
 ];
 
 /// Quantities that only some episodes have; a row has them where all its episodes do.
@@ -140,9 +153,16 @@ impl RowMetrics<'_> {
     }
 
     fn means(&mut self, means: &[(&str, ScoreMatrix)], users: usize) {
-        let intervals = self
-            .bootstrap
-            .intervals(&self.side(), users, |draws| means.iter().map(|(_, grid)| draws[0].mean(grid)).collect());
+        let by_t = |(name, grid): &(&str, ScoreMatrix)| {
+            let mean = CrossedMean::of(grid);
+            if SHARES.contains(name) { mean.share_interval() } else { mean.interval() }
+        };
+        let intervals = match self.bootstrap.resampling {
+            Resampling::None => means.iter().map(by_t).collect(),
+            _ => self
+                .bootstrap
+                .intervals(&self.side(), users, |draws| means.iter().map(|(_, grid)| draws[0].mean(grid)).collect()),
+        };
         for ((name, _), interval) in means.iter().zip(intervals) {
             self.add(name, interval, users);
         }
@@ -150,20 +170,29 @@ impl RowMetrics<'_> {
 
     fn ratios(&mut self, episodes: &[usize]) {
         let grids = RATIOS.map(|(_, top, bottom)| [top, bottom].map(|of| grid(self.row, episodes, of)));
-        let intervals = self.bootstrap.intervals(&self.side(), episodes.len(), |draws| {
-            // Where no user stayed for a single step, no reward was paid either.
-            grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(1.0)).collect()
-        });
+        let intervals = match self.bootstrap.resampling {
+            Resampling::None => grids.iter().map(|grids| CrossedMean::of_ratio(grids).interval()).collect(),
+            _ => self.bootstrap.intervals(&self.side(), episodes.len(), |draws| {
+                // Where no user stayed for a single step, no reward was paid either.
+                grids.iter().map(|[top, bottom]| draws[0].sum(top) / draws[0].sum(bottom).max(1.0)).collect()
+            }),
+        };
         for ((name, ..), interval) in RATIOS.iter().zip(intervals) {
             self.add(name, interval, episodes.len());
         }
     }
 
     fn interquartile_mean(&mut self, episodes: &[usize]) {
-        let sorted = SortedRuns::new(&grid(self.row, episodes, |e| e.inclusive));
-        let found =
-            self.bootstrap.intervals(&self.side(), episodes.len(), |draws| vec![sorted.interquartile_mean(&draws[0])]);
-        self.add("return_iqm", found[0], episodes.len());
+        let returns = grid(self.row, episodes, |e| e.inclusive);
+        let found = match self.bootstrap.resampling {
+            Resampling::None => CrossedMean::of_interquartile_mean(&returns).interval(),
+            _ => {
+                let sorted = SortedRuns::new(&returns);
+                let of = |draws: &[Resample]| vec![sorted.interquartile_mean(&draws[0])];
+                self.bootstrap.intervals(&self.side(), episodes.len(), of)[0]
+            }
+        };
+        self.add("return_iqm", found, episodes.len());
     }
 
     fn side(&self) -> [(u64, usize); 1] {

@@ -43,6 +43,7 @@ mod time_unit;
 mod title_matching;
 mod told_history;
 pub mod toy;
+pub mod toy_bandit;
 mod transcript;
 mod transcript_json;
 mod transcript_react;

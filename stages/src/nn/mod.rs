@@ -42,6 +42,7 @@ pub mod spectral;
 pub mod state_batch;
 mod state_features;
 pub mod subspace;
+mod top_items;
 pub mod training;
 
 #[cfg(test)]
@@ -75,4 +76,5 @@ pub use policy_io::PolicyNetwork;
 pub use reward_form::RewardForm;
 pub use sasrec::SasRec;
 pub use schedule::Schedule;
+pub use top_items::top_items;
 pub use training::{TrainingCheckpoints, TrainingState};

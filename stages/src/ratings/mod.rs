@@ -9,6 +9,7 @@
 //!
 //! `world.bias` completes a world with them, and `worth.returns` fits hundreds of them to draws of a log. Beside them stand factors of
 //! implicit feedback ([`AlternatingLeastSquares`]), which rank the candidates of `retrieve` and complete the world of `world.ials`.
+//! So do the statistics that the results of stages share: rank correlations, Student's t, Holm's correction.
 
 mod alternating;
 mod biases;
@@ -20,6 +21,7 @@ mod negative_sampling;
 mod rank_correlation;
 mod ridge;
 mod sparse_rows;
+mod student_t;
 mod weighted_log;
 
 pub use alternating::{AlternatingLeastSquares, ImplicitFactors, ImplicitFeedback};
@@ -32,4 +34,5 @@ pub use negative_sampling::NegativeSampler;
 pub use rank_correlation::{kendall, spearman};
 pub use ridge::{solve, try_solve};
 pub use sparse_rows::SparseRows;
+pub use student_t::{holm, normal_p, student_t_p, student_t_quantile};
 pub use weighted_log::WeightedLog;

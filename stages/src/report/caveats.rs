@@ -12,6 +12,10 @@ const BIG_GAP: f64 = 0.05;
 /// A policy that recommends less of the catalogue than this says nothing of the rest.
 const NARROW: f64 = 0.1;
 
+/// What is said of a table without `evaluate.agreement`.
+const ONE_WORLD: &str =
+    "Every ranking rests on one evaluation world: another model of the same users may order the rows otherwise.";
+
 /// What the caveats are looked for in, beside the rows of the table.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Evidence<'a> {
@@ -19,11 +23,13 @@ pub(super) struct Evidence<'a> {
     pub comparisons: Option<&'a Comparisons>,
     pub rollouts: Option<&'a Rollouts>,
     pub estimates: Option<&'a Estimates>,
+    /// Whether other evaluation worlds were asked, too.
+    pub several_worlds: bool,
 }
 
 /// Sentences of warning, most important first.
 pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence) -> Vec<String> {
-    let Evidence { metrics, comparisons, rollouts, estimates } = evidence;
+    let Evidence { metrics, comparisons, rollouts, estimates, several_worlds } = evidence;
     let mut caveats = Vec::new();
     caveats.extend(comparisons.and_then(|comparisons| not_after_correction(contenders, comparisons)));
     caveats.extend(missing_returns(rows));
@@ -36,6 +42,9 @@ pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence)
     caveats.extend(estimates.and_then(small_sample));
     caveats.extend(low_coverage(contenders));
     caveats.extend(gap(contenders));
+    if !several_worlds {
+        caveats.push(ONE_WORLD.to_owned());
+    }
     caveats
 }
 
@@ -221,7 +230,8 @@ mod tests {
 
     /// What is said beyond the baselines, which these small tables do not have.
     fn caveats_of(rows: &[Row], rollouts: Option<&Rollouts>) -> Vec<String> {
-        let mut said = caveats(rows, &Contenders::of(rows, None), Evidence { rollouts, ..Evidence::default() });
+        let evidence = Evidence { rollouts, several_worlds: true, ..Evidence::default() };
+        let mut said = caveats(rows, &Contenders::of(rows, None), evidence);
         said.retain(|sentence| !sentence.starts_with("Missing baselines"));
         said
     }
@@ -233,7 +243,8 @@ mod tests {
             ("greedy oracle", true, 140.0, 0.0),
             ("a2c", false, 135.0, 1.0),
         ]);
-        let said = |rows: &[Row]| caveats(rows, &Contenders::of(rows, None), Evidence::default());
+        let evidence = Evidence { several_worlds: true, ..Evidence::default() };
+        let said = |rows: &[Row]| caveats(rows, &Contenders::of(rows, None), evidence);
         assert_eq!(
             said(&rows),
             ["Missing baselines: `random quit-aware` and `popular`. Without them a return has no reference."]
@@ -280,6 +291,7 @@ mod tests {
             difference,
             low: difference - half,
             high: difference + half,
+            p: crate::ratings::normal_p(difference / half * 1.959_964),
             probability_of_improvement: 0.5,
             probability_of_improvement_low: 0.5,
             probability_of_improvement_high: 0.5,
@@ -339,6 +351,12 @@ mod tests {
     fn a_clean_table_has_none() {
         let rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
         assert_eq!(caveats_of(&rows, None), Vec::<String>::new());
+        // One evaluation world remains possible, and is said.
+        let said = caveats(&rows, &Contenders::of(&rows, None), Evidence::default());
+        assert!(
+            said.last().is_some_and(|said| said.starts_with("Every ranking rests on one evaluation world")),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryS
 
 use crate::artifact::{
     Calibration, CalibrationBin, Comparison, Comparisons, Curves, Demonstrations, Estimate, Estimates, Items, Metric,
-    Metrics, ProfilePoint, Profiles, RewardPair, RewardPairs, Rollout, Rollouts, Step, Termination, Trajectory,
+    Metrics, ProfilePoint, Profiles, RankingMetric, RankingMetrics, RewardPair, RewardPairs, Rollout, Rollouts, Step,
+    Termination, Trajectory, WorldAgreement, WorldDifference, WorldDifferences, WorldPair, WorldVerdict,
 };
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
@@ -109,12 +110,72 @@ pub(super) fn inputs() -> Inputs {
         comparisons: Some(comparisons()),
         profiles: Some(profiles()),
         estimates: Some(estimates()),
+        ranking: Some(ranking()),
+        agreement: Some(worlds().0),
+        world_differences: Some(worlds().1),
         calibration: vec![Named { name: "world".to_owned(), cell: String::new(), value: calibration() }],
         rewards: vec![Named { name: "reward".to_owned(), cell: String::new(), value: rewards() }],
         curves: curves(),
         demonstrations: vec![Named { name: "demos".to_owned(), cell: String::new(), value: demonstrations() }],
         items: Some(items()),
     }
+}
+
+/// Three worlds, and three differences of which one holds in all.
+pub(super) fn worlds() -> (WorldAgreement, WorldDifferences) {
+    let pair = |world: &str, other: &str, kendall_tau| WorldPair {
+        world: world.to_owned(),
+        other: other.to_owned(),
+        kendall_tau,
+        systems: 8,
+    };
+    let difference = |other: &str, negative, verdict| WorldDifference {
+        policy: "a2c".to_owned(),
+        other: other.to_owned(),
+        metric: "return_inclusive".to_owned(),
+        worlds: 3,
+        positive: 3 - negative,
+        negative,
+        above: 1,
+        below: 0,
+        mean: 3.0,
+        low: Some(-1.0),
+        high: Some(7.0),
+        verdict,
+    };
+    let pairs = vec![pair("mf", "bias", 0.9), pair("mf", "deepfm", 0.6), pair("bias", "deepfm", 0.9)];
+    let differences = vec![
+        difference("random", 0, WorldVerdict::Agree),
+        difference("popular quit-aware", 1, WorldVerdict::SignFlips),
+        difference("teacher (LLM)", 0, WorldVerdict::SomeSignificant),
+    ];
+    (WorldAgreement(pairs), WorldDifferences(differences))
+}
+
+/// Three systems at two cut-offs.
+pub(super) fn ranking() -> RankingMetrics {
+    let row = |system: &str, k: u32, mean: f64, p: Option<f64>| {
+        let difference = p.map(|_| mean - 0.1);
+        RankingMetric {
+            system: system.to_owned(),
+            baseline: system == "popular",
+            metric: "ndcg".to_owned(),
+            k,
+            mean,
+            low: Some(mean - 0.01),
+            high: Some(mean + 0.01),
+            best_baseline: "popular".to_owned(),
+            difference,
+            difference_low: difference.map(|difference| difference - 0.01),
+            difference_high: difference.map(|difference| difference + 0.01),
+            p,
+            seeds: 5,
+            users: 900,
+            missing: if system == "als" { 0.5 } else { 0.0 },
+        }
+    };
+    let at = |k| [row("als", k, 0.14, Some(0.0001)), row("popular", k, 0.1, None), row("a2c", k, 0.095, Some(0.3))];
+    RankingMetrics([10, 20].into_iter().flat_map(at).collect())
 }
 
 fn metrics() -> Metrics {
@@ -252,6 +313,7 @@ fn comparisons() -> Comparisons {
             difference,
             low: difference - half,
             high: difference + half,
+            p: crate::ratings::normal_p(difference / half * 1.959_964),
             probability_of_improvement: chance,
             probability_of_improvement_low: (chance - 0.03).max(0.0),
             probability_of_improvement_high: (chance + 0.03).min(1.0),

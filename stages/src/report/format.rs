@@ -43,6 +43,17 @@ fn signed(text: String) -> String {
     if is_zero { text.replace('-', "") } else { text.replace('-', "−") }
 }
 
+/// Four decimals, as ranking metrics are compared.
+pub(super) fn four_decimals(value: f64) -> String {
+    fixed(value, 4)
+}
+
+/// The same with its interval.
+pub(super) fn four_decimals_with_interval(estimate: Estimate) -> String {
+    let [mean, low, high] = [estimate.mean, estimate.low, estimate.high].map(four_decimals);
+    format!("{mean} [{low}, {high}]")
+}
+
 /// About three digits of a value of unknown size.
 pub(super) fn three_digits(value: f64) -> String {
     let text = match value.abs() {

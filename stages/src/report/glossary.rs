@@ -125,7 +125,7 @@ pub(super) const TERMS: &[Term] = &[
         "interval",
         "95 % interval",
         &["95 % interval", "95 % intervals", "interval", "intervals"],
-        "The percentile bootstrap interval of the mean over seeds and users, in brackets. Intervals that do not overlap indicate \
+        "The interval of the mean over seeds and users, in brackets: of Student's t, unless the evaluation resamples. Intervals that do not overlap indicate \
          a difference; overlapping intervals do not show that there is none. Where nothing varies, only the mean is printed.",
     ),
     term(

@@ -6,11 +6,16 @@ use pipeline::report::RunSummary;
 
 use super::cost::Cost;
 use super::render::Table;
-use super::{format, latency, metric_labels, off_policy, provenance_checks, run_info, teachers};
-use crate::artifact::Estimates;
+use super::{format, latency, metric_labels, off_policy, provenance_checks, ranking, run_info, teachers};
+use crate::artifact::{Estimates, RankingMetrics};
 
 /// One run with its tables.
-pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estimates)]) -> String {
+pub(super) fn run(
+    ran: &RunSummary,
+    tables: &[Table],
+    rankings: &[(&str, RankingMetrics)],
+    estimates: &[(&str, Estimates)],
+) -> String {
     let mut text = format!("# {}\n\n", escape(&ran.experiment));
     for table in tables {
         if tables.len() > 1 {
@@ -19,6 +24,15 @@ pub(super) fn run(ran: &RunSummary, tables: &[Table], estimates: &[(&str, Estima
         text += &rows(table);
         text += &paragraph(&table.differences());
         text += &list("Caveats", &table.caveats());
+    }
+    for (stage, metrics) in rankings {
+        text += &format!("## Ranking of held-out interactions ({})\n\n", escape(stage));
+        for ranking::RankingTable { heads, lines, .. } in ranking::tables(metrics) {
+            let lines: Vec<_> = [heads].into_iter().chain(lines).collect();
+            text +=
+                &table(&lines.iter().map(|line| line.iter().map(|cell| escape(cell)).collect()).collect::<Vec<_>>());
+        }
+        text += &paragraph(&ranking::sentences(metrics));
     }
     for (stage, estimates) in estimates {
         text += &format!("## Off-policy estimates ({})\n\n", escape(stage));

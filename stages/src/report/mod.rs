@@ -4,6 +4,7 @@
 //! script, and its verdict is computed from the numbers that the table prints. Time and cost belong to the record
 //! of a run.
 
+mod agreement;
 mod caveats;
 mod chart;
 mod compare;
@@ -21,6 +22,7 @@ mod metric_labels;
 mod off_policy;
 mod page;
 mod provenance_checks;
+mod ranking;
 mod render;
 mod row;
 mod run_info;
@@ -39,7 +41,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{
-    Calibration, Comparisons, Curves, Demonstrations, Estimates, Items, Metrics, Page, Profiles, RewardPairs, Rollouts,
+    Calibration, Comparisons, Curves, Demonstrations, Estimates, Items, Metrics, Page, Profiles, RankingMetrics,
+    RewardPairs, Rollouts, WorldAgreement, WorldDifferences,
 };
 
 /// Renders metrics, episodes and learning curves as one self-contained HTML page.
@@ -66,6 +69,12 @@ ports! {
         profiles: Option<Profiles>,
         /// Off-policy estimates.
         estimates: Option<Estimates>,
+        /// How high systems rank the held-out interactions of the log, from `evaluate.ranking`.
+        ranking: Option<RankingMetrics>,
+        /// How far several evaluation worlds agree, from `evaluate.agreement`; without it the page rests on one.
+        agreement: Option<WorldAgreement>,
+        /// The differences in these worlds, of the same stage.
+        world_differences: Option<WorldDifferences>,
         /// Predictions of world models against held-out ratings.
         calibration: Many<Calibration>,
         /// Learned rewards with the rewards of the world.
@@ -98,9 +107,11 @@ impl Stage for Report {
     // all its turns did not end by a quit rule; shares and differences are not rounded to what they are not; text that is read
     // from right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
     // 9: what learning cost meanwhile, from the curves of returns. 10: on a narrow screen each row of the table is a block with all
-    // its columns.
-    const VERSION: u32 = 10;
+    // its columns. 11: p by t; the verdict says the probability of improvement, and on how many
+    // evaluation worlds it rests.
+    const VERSION: u32 = 11;
     const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
+    const ADDED_PORTS: &'static [&'static str] = &["ranking", "agreement", "world_differences"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -118,8 +129,10 @@ impl Stage for Report {
                 format::list(&names)
             );
         }
-        let contenders = verdict::Contenders::of(&rows, self.baseline.as_deref());
-        for sentence in contenders.verdict().sentences {
+        let contenders = verdict::Contenders::of(&rows, self.baseline.as_deref()).with(inputs.comparisons.as_ref());
+        let of_worlds = inputs.agreement.as_ref();
+        let of_worlds = of_worlds.map(|worlds| agreement::sentences(worlds, inputs.world_differences.as_ref()));
+        for sentence in contenders.verdict().sentences.into_iter().chain(of_worlds.into_iter().flatten()) {
             cx.note("verdict", sentence);
         }
         let title = self.title.as_deref().unwrap_or("Learned policies and baselines");
@@ -171,6 +184,8 @@ mod tests {
             "above the 0.60 expected from ensemble spread and noise; 18000 ratings",
             "the learned reward is nearly uncorrelated with the true reward",
             "2 of 4 estimates are conclusive.",
+            "3 evaluation worlds order 8 systems",
+            "the best baseline by NDCG@10 is popular (0.1000",
             "2 of 4 off-policy estimates are not conclusive",
         ] {
             assert!(page.contains(part), "`{part}` is missing");
@@ -205,6 +220,16 @@ mod tests {
         for point in inputs.profiles.iter_mut().flat_map(|profiles| &mut profiles.0) {
             point.policy += evil;
         }
+        for pair in inputs.agreement.iter_mut().flat_map(|agreement| &mut agreement.0) {
+            pair.world += evil;
+        }
+        for difference in inputs.world_differences.iter_mut().flat_map(|differences| &mut differences.0) {
+            difference.other += evil;
+        }
+        for row in inputs.ranking.iter_mut().flat_map(|ranking| &mut ranking.0) {
+            row.system += evil;
+            row.best_baseline += evil;
+        }
         for estimate in inputs.estimates.iter_mut().flat_map(|estimates| &mut estimates.0) {
             for text in [&mut estimate.policy, &mut estimate.cell, &mut estimate.estimator, &mut estimate.remark] {
                 *text += evil;
@@ -234,6 +259,8 @@ mod tests {
             "Calibration",
             "Learned reward against",
             "Off-policy estimates",
+            "Ranking of held-out interactions",
+            "Agreement of evaluation worlds",
         ] {
             let (_, section) = page.split_once(part).expect("the section is there");
             assert!(section.split("<h2>").next().expect("a part").contains("&lt;script&gt;"), "{part}");
@@ -422,6 +449,9 @@ mod tests {
             comparisons: None,
             profiles: None,
             estimates: None,
+            ranking: None,
+            agreement: None,
+            world_differences: None,
             calibration: Vec::new(),
             rewards: Vec::new(),
             curves: Vec::new(),

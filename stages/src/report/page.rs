@@ -11,7 +11,8 @@ use super::link::{self, Linker};
 use super::row::Row;
 use super::verdict::{Comparison, Contenders};
 use super::{
-    Inputs, caveats, episode, format, glossary, metric_labels, off_policy, row, significance, teachers, while_learning,
+    Inputs, agreement, caveats, episode, format, glossary, metric_labels, off_policy, ranking, row, significance,
+    teachers, while_learning,
 };
 use crate::artifact::{Demonstrations, Page, Profiles, Termination, TitledStep};
 
@@ -27,6 +28,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
         comparisons: inputs.comparisons.as_ref(),
         rollouts: inputs.rollouts.as_ref(),
         estimates: inputs.estimates.as_ref(),
+        several_worlds: inputs.agreement.is_some(),
     };
     let both = |draw: &dyn Fn(f64) -> Option<String>| match (draw(WIDE), draw(NARROW)) {
         (Some(wide), Some(narrow)) => {
@@ -37,7 +39,9 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
     // In the order of the page: the first use of a term leads to its meaning.
     let mut linker = Linker::new(rows);
     let mut linked = |texts: &[String]| texts.iter().map(|text| linker.text(text)).collect::<Vec<_>>();
-    let sentences = linked(&verdict.sentences);
+    let worlds = inputs.world_differences.as_ref();
+    let of_worlds = inputs.agreement.as_ref().map(|agreement| agreement::sentences(agreement, worlds));
+    let sentences = linked(&[verdict.sentences.clone(), of_worlds.unwrap_or_default()].concat());
     let caveats = linked(&caveats::caveats(rows, contenders, evidence));
     let differences = inputs.comparisons.as_ref().map(significance::test_all);
     let differences = differences.map(|tested| tested_differences(&tested, &linked(&significance::sentences(&tested))));
@@ -60,6 +64,8 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
             .map(|drawn| figure(&drawn.title, &drawn.caption, drawn.svg)).collect::<Value>(),
         estimates => inputs.estimates.as_ref().map(off_policy::rows),
         estimates_said => inputs.estimates.as_ref().map(off_policy::sentences),
+        agreement => inputs.agreement.as_ref().map(|agreement| agreement::section(agreement, worlds)),
+        ranking => inputs.ranking.as_ref().map(ranking::section),
         absent => absent(inputs),
         place => Value::from_safe_string(Page::PLACE.to_owned()),
         whisker => both(&|width| whisker::draw(rows, &contenders.references(), width)),
@@ -166,6 +172,8 @@ fn absent(inputs: &Inputs) -> Vec<&'static str> {
         ("comparisons", inputs.comparisons.is_none()),
         ("profiles", inputs.profiles.is_none()),
         ("rollouts", inputs.rollouts.is_none()),
+        ("agreement", inputs.agreement.is_none()),
+        ("ranking", inputs.ranking.is_none()),
         ("estimates", inputs.estimates.is_none()),
         ("calibration", inputs.calibration.is_empty()),
         ("rewards", inputs.rewards.is_empty()),

@@ -10,7 +10,9 @@ use super::row::{self, Row};
 use super::significance;
 use super::verdict::Contenders;
 use super::{caveats, compare, cost, csv, latency, markdown, provenance_checks, run_info, teachers};
-use crate::artifact::{Comparisons, Estimates, Metric, Metrics, Page, Rollouts};
+use crate::artifact::{
+    Comparisons, Estimates, Metric, Metrics, Page, RankingMetric, RankingMetrics, Rollouts, WorldAgreement,
+};
 
 /// The table of one evaluation in one run, with what belongs to it.
 pub(super) struct Table<'a> {
@@ -44,7 +46,9 @@ pub fn render(request: &Request) -> Result<String> {
     let mut tables = Vec::new();
     for ran in request.runs {
         let found = tables_of(ran)?;
-        if found.is_empty() {
+        // A ranking alone is something to tell, though no page is made of it.
+        let ranked = request.format != ReportFormat::Html && ran.files(RankingMetrics::KIND).next().is_some();
+        if found.is_empty() && !ranked {
             bail!(UsageError(nothing(ran)));
         }
         tables.extend(found);
@@ -54,12 +58,19 @@ pub fn render(request: &Request) -> Result<String> {
         ReportFormat::Csv => {
             let mut all = Vec::new();
             for ran in request.runs {
-                all.extend(estimates(ran)?.into_iter().map(|(stage, estimates)| (ran, stage, estimates)));
+                all.extend(all_of::<Estimates>(ran)?.into_iter().map(|(stage, estimates)| (ran, stage, estimates)));
             }
-            Ok(csv::csv(&tables, &all))
+            let mut rankings = Vec::new();
+            for ran in request.runs {
+                rankings.extend(all_of::<RankingMetrics>(ran)?.into_iter().map(|(stage, found)| (ran, stage, found)));
+            }
+            Ok(csv::csv(&tables, &rankings, &all))
         }
-        ReportFormat::Json => Ok(object(request.runs, &tables).to_string()),
-        ReportFormat::Md if alone => Ok(markdown::run(&request.runs[0], &tables, &estimates(&request.runs[0])?)),
+        ReportFormat::Json => Ok(object(request.runs, &tables)?.to_string()),
+        ReportFormat::Md if alone => {
+            let ran = &request.runs[0];
+            Ok(markdown::run(ran, &tables, &all_of(ran)?, &all_of(ran)?))
+        }
         ReportFormat::Md => Ok(compare::markdown(request.runs, &tables)),
         ReportFormat::Html => compare::page(request.runs, &tables),
     }
@@ -91,9 +102,9 @@ pub(super) fn tables_of(ran: &RunSummary) -> Result<Vec<Table<'_>>> {
     Ok(tables)
 }
 
-/// Off-policy estimates of a run, by the stage that made them.
-fn estimates(ran: &RunSummary) -> Result<Vec<(&str, Estimates)>> {
-    ran.files(Estimates::KIND).map(|(stage, file)| Ok((stage.name.as_str(), read(file)?))).collect()
+/// The artifacts of a kind in a run, by the stage that made each.
+fn all_of<A: Artifact>(ran: &RunSummary) -> Result<Vec<(&str, A)>> {
+    ran.files(A::KIND).map(|(stage, file)| Ok((stage.name.as_str(), read(file)?))).collect()
 }
 
 fn beside<A: Artifact>(stage: &RunSummaryStage) -> Result<Option<A>> {
@@ -117,6 +128,7 @@ impl Table<'_> {
             comparisons: self.comparisons.as_ref(),
             rollouts: self.rollouts.as_ref(),
             estimates: None,
+            several_worlds: self.ran.files(WorldAgreement::KIND).next().is_some(),
         };
         caveats::caveats(&self.rows, &Contenders::of(&self.rows, None), evidence)
     }
@@ -133,7 +145,7 @@ impl Table<'_> {
 }
 
 /// Runs and tables for programs.
-fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
+fn object(runs: &[RunSummary], tables: &[Table]) -> Result<Value> {
     let stage = |stage: &RunSummaryStage| {
         json!({
             "stage": stage.name, "kind": stage.kind, "version": stage.version, "status": stage.status,
@@ -162,18 +174,33 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Value {
             .collect::<Vec<_>>()
             .into_iter()
     };
-    let run = |ran: &RunSummary| {
+    let ranked = |(stage, found): (&str, RankingMetrics)| {
+        let row = |m: &RankingMetric| {
+            json!({
+                "system": m.system, "baseline": m.baseline, "metric": m.metric, "k": m.k, "mean": m.mean, "low": m.low, "high": m.high,
+                "best_baseline": m.best_baseline, "difference": m.difference, "difference_low": m.difference_low,
+                "difference_high": m.difference_high, "p": m.p, "seeds": m.seeds, "users": m.users, "missing": m.missing,
+            })
+        };
+        json!({ "stage": stage, "rows": found.0.iter().map(row).collect::<Vec<_>>() })
+    };
+    let run = |ran: &RunSummary| -> Result<Value> {
+        let rankings: Vec<Value> = all_of(ran)?.into_iter().map(ranked).collect();
         let own = tables.iter().filter(|table| table.ran.id == ran.id).map(table);
-        json!({
+        Ok(json!({
             "run": ran.id, "experiment": ran.experiment, "status": ran.status, "command": ran.command, "host": ran.host,
             "machine": ran.machine, "program": ran.program, "started": ran.started, "seconds": ran.seconds, "cost": cost::Cost::of(ran).to_json(),
             "jobs": ran.jobs, "threads": ran.threads, "cautions": provenance_checks::findings(ran, None),
             "times": latency::speeds(ran).iter().map(latency::LatencyTable::to_json).collect::<Vec<_>>(),
             "models": models(ran).map(|models| models.to_json()).collect::<Vec<_>>(),
             "stages": ran.stages.iter().map(stage).collect::<Vec<_>>(), "tables": own.collect::<Vec<_>>(),
-        })
+            "rankings": rankings,
+        }))
     };
-    json!({ "runs": runs.iter().map(run).collect::<Vec<_>>(), "settings": compare::settings(runs).iter().map(compare::Setting::to_json).collect::<Vec<_>>() })
+    let told = runs.iter().map(run).collect::<Result<Vec<_>>>()?;
+    Ok(
+        json!({ "runs": told, "settings": compare::settings(runs).iter().map(compare::Setting::to_json).collect::<Vec<_>>() }),
+    )
 }
 
 #[cfg(test)]

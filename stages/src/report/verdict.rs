@@ -6,6 +6,7 @@
 
 use super::format;
 use super::row::{Estimate, Role, Row};
+use crate::artifact::Comparisons;
 
 /// Fewer training seeds than this deserve a warning (Agarwal et al. 2021 show how far three can mislead).
 pub(super) const SEEDS: u32 = 5;
@@ -106,6 +107,8 @@ pub(super) struct Contenders<'a> {
     pub learned: usize,
     /// How many rows show policies that were never trained; they are none of the learned.
     pub untrained: usize,
+    /// Comparisons of pairs of rows, where there are any.
+    pub comparisons: Option<&'a Comparisons>,
 }
 
 impl<'a> Contenders<'a> {
@@ -132,7 +135,13 @@ impl<'a> Contenders<'a> {
             best: best(Row::is_learned),
             learned: judged().filter(|row| row.is_learned()).count(),
             untrained: judged().filter(|row| row.role == Role::Untrained).count(),
+            comparisons: None,
         }
+    }
+
+    /// With the comparisons of the evaluation, whose probabilities of improvement the verdict says.
+    pub fn with(self, comparisons: Option<&'a Comparisons>) -> Self {
+        Self { comparisons, ..self }
     }
 
     /// The rows that the charts draw through.
@@ -160,8 +169,18 @@ impl<'a> Contenders<'a> {
             named(self.teacher, &teacher, "lead_over_teacher"),
             named(self.retriever, "retriever top-1", "lead_over_retriever"),
         ];
-        let compare = |(row, name, paired)| compare(best, row, name, best.get(paired));
+        let compare = |(row, name, paired): (&Row, String, &str)| {
+            compare(best, row, name, best.get(paired), self.improvement(&best.name, &row.name))
+        };
         others.into_iter().flatten().filter_map(compare).collect()
+    }
+
+    /// The probability of improvement of one row over another, in words; nothing where they were not compared.
+    fn improvement(&self, row: &str, other: &str) -> String {
+        let found = self.comparisons.and_then(|all| all.0.iter().find(|c| c.policy == row && c.other == other));
+        found.filter(|c| c.probability_of_improvement.is_finite()).map_or_else(String::new, |c| {
+            format!(", probability of improvement {}", format::two_decimals(c.probability_of_improvement))
+        })
     }
 
     fn on_best(&self, comparisons: &[Comparison]) -> Option<String> {
@@ -244,7 +263,14 @@ fn outcome(a: &Row, b: &Row) -> Option<Outcome> {
     Some(if differ { Outcome::Incomparable } else { Outcome::of(&left, &right) })
 }
 
-fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -> Option<Comparison> {
+/// `improvement` says how probable it is, or nothing.
+fn compare(
+    best: &Row,
+    other: &Row,
+    against: String,
+    paired: Option<Estimate>,
+    improvement: String,
+) -> Option<Comparison> {
     let (own, theirs) = (best.returns()?, other.returns()?);
     let outcome = outcome(best, other)?;
     let value = format::with_interval(theirs);
@@ -255,15 +281,18 @@ fn compare(best: &Row, other: &Row, against: String, paired: Option<Estimate>) -
             Outcome::Below => "below",
             _ => "not clearly different from",
         };
-        let clause = format!("{word} {against} ({} on the same users)", format::difference_with_interval(difference));
+        let clause = format!(
+            "{word} {against} ({} on the same users{improvement})",
+            format::difference_with_interval(difference)
+        );
         return Some(Comparison { against, difference: difference.mean, paired, outcome, clause });
     }
     let clause = match outcome {
-        Outcome::Above => format!("above {against} ({value}; intervals do not overlap)"),
-        Outcome::MaybeAbove => format!("above {against} ({value}; intervals overlap)"),
+        Outcome::Above => format!("above {against} ({value}; intervals do not overlap{improvement})"),
+        Outcome::MaybeAbove => format!("above {against} ({value}; intervals overlap{improvement})"),
         Outcome::Level => format!("equal to {against} ({value})"),
-        Outcome::MaybeBelow => format!("below {against} ({value}; intervals overlap)"),
-        Outcome::Below => format!("below {against} ({value}; intervals do not overlap)"),
+        Outcome::MaybeBelow => format!("below {against} ({value}; intervals overlap{improvement})"),
+        Outcome::Below => format!("below {against} ({value}; intervals do not overlap{improvement})"),
         Outcome::Untested => {
             let word = if own.mean > theirs.mean { "higher" } else { "lower" };
             format!("{word} than {against} ({value}; neither has an interval, so the difference is untested)")
@@ -408,6 +437,14 @@ mod tests {
         assert_eq!(said, ["The table holds no learned policy: it shows baselines only."]);
         let said = sentences(&[("a2c", false, 135.0, 1.0)]);
         assert_eq!(said, ["The learned policy a2c returns 135.0 [134.0, 136.0] per episode."]);
+    }
+
+    #[test]
+    fn a_mean_is_said_with_the_probability_of_improvement() {
+        let rows = fixture::rows(&[("popular quit-aware", true, 132.0, 0.0), ("a2c", false, 135.0, 1.0)]);
+        let comparisons = fixture::inputs().comparisons;
+        let said = Contenders::of(&rows, None).with(comparisons.as_ref()).verdict().sentences;
+        assert!(said[0].ends_with("(132.0; intervals do not overlap, probability of improvement 0.55)."), "{said:?}");
     }
 
     #[test]

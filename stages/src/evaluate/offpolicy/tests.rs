@@ -104,6 +104,71 @@ fn on_a_log_that_shows_everything_all_estimators_agree() {
     assert!(cut[0].value < found[0].value && cut[0].remark.contains("importance weights clipped at 0.5"));
 }
 
+#[derive(Deserialize)]
+struct Recorded {
+    item_id: Vec<usize>,
+    click: Vec<f64>,
+    propensity_score: Vec<f64>,
+    policy: Vec<Vec<f64>>,
+    expected: Vec<Vec<f64>>,
+    estimates: std::collections::BTreeMap<String, f64>,
+}
+
+/// What obp says of the same log (`tests/data/record_obp.py`).
+#[test]
+fn estimates_are_those_of_the_open_bandit_pipeline_on_the_same_rows() {
+    let recorded: Recorded = serde_json::from_str(include_str!("../../../../tests/data/obp.json")).unwrap();
+    let row = |row: usize| {
+        let (item, chances) = (recorded.item_id[row], &recorded.policy[row]);
+        LoggedRow {
+            user: row as u32,
+            turn: 0,
+            weight: chances[item] / recorded.propensity_score[row],
+            rating: recorded.click[row],
+            expected: recorded.expected[row][item],
+            value: chances.iter().zip(&recorded.expected[row]).map(|(p, r)| p * r).sum(),
+        }
+    };
+    let users = by_user(&(0..recorded.item_id.len()).map(row).collect::<Vec<_>>());
+    for (name, wanted) in &recorded.estimates {
+        let k = ESTIMATORS.iter().position(|known| known == name).unwrap();
+        let [top, bottom] = [0, 1].map(|end| users.iter().map(|sums| sums[k][end]).sum::<f64>());
+        assert!((top / bottom - wanted).abs() < 1e-9, "{name}: {} for {wanted}", top / bottom);
+    }
+    assert_eq!(recorded.estimates.len(), 4);
+}
+
+#[test]
+fn returns_of_whole_episodes_are_estimated_where_they_are_asked_for() {
+    let stage = OffPolicy { horizon: 2, estimate_returns: true, gamma: 0.5, ..OffPolicy::default() };
+    let found = run(&stage, whole_log(&world()), None).unwrap();
+    assert_eq!(found.len(), 10);
+    assert_eq!(
+        (found[5].estimator.as_str(), found[9].estimator.as_str(), found[5].rows),
+        ("trajectory_is", "fitted_q", 6)
+    );
+    assert!(found[5].remark.starts_with("discounted return of an episode, γ = 0.5; samples its actions"));
+    assert!(!found[9].conclusive && found[9].remark.contains("a linear Q"));
+    // Two steps of 3 to 6 points, the second of half the weight.
+    assert!(found[8..].iter().all(|estimate| (3.0..9.5).contains(&estimate.value)), "{found:?}");
+    // Episodes of one step: returns are rewards, and a world that knows them leaves nothing to correct.
+    let single = OffPolicy { horizon: 1, estimate_returns: true, q_regularization: 1e-6, ..OffPolicy::default() };
+    let found = run(&single, whole_log(&world()), None).unwrap();
+    assert!((found[5].value - found[0].value).abs() < 1e-9 && (found[6].value - found[1].value).abs() < 1e-9);
+    assert!((found[9].value - found[4].value).abs() < 1e-3 && (found[8].value - found[3].value).abs() < 1e-3);
+    // The others are as without them, and so is the key.
+    let without = OffPolicy { horizon: 1, ..OffPolicy::default() };
+    assert_eq!(found[..5], run(&without, whole_log(&world()), None).unwrap());
+    let key = serde_json::to_value(&without).unwrap();
+    assert!(
+        key.get("gamma").is_none() && key.get("estimate_returns").is_none() && key.get("q_regularization").is_none()
+    );
+    let refused = |stage: OffPolicy| stage.check().unwrap_err().0;
+    assert_eq!(refused(OffPolicy { gamma: 0.9, ..OffPolicy::default() }), "gamma");
+    assert_eq!(refused(OffPolicy { gamma: 0.0, ..stage.clone() }), "gamma");
+    assert_eq!(refused(OffPolicy { q_regularization: 0.0, ..stage }), "q_regularization");
+}
+
 #[test]
 fn a_greedy_policy_is_estimated_by_the_rows_that_show_its_items() {
     // Of each user's six rows one shows the likeliest item, with a weight of 6.

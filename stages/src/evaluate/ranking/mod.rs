@@ -1,0 +1,197 @@
+//! `evaluate.ranking`: how high systems rank the held-out interactions of a log, over the whole catalogue.
+//!
+//! Policies, retrievers and worlds rank all items for each user with a relevant held-out interaction, beside a random ranking and one
+//! by the number of training interactions. No item is sampled: metrics among sampled items order systems differently (Krichene and
+//! Rendle 2020, KDD). [`measures`] has the metrics; the values are those of `ranx` on equal scores, to 1e-6.
+//!
+//! A policy ranks in the state at the beginning of an episode, or after the user's last training interactions; it recommends one item
+//! a step, so that a ranking says less of it than its return does. Retrievers rank as deep as their lists are. Left out: graded
+//! relevance, and metrics of the whole ranking without a cut-off.
+
+mod held_out;
+mod measures;
+mod summary;
+mod systems;
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Context as _, Result, ensure};
+use pipeline::{Artifact as _, Context, Many, MemoryNeed, NoLeakage, Sizes, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{
+    Candidates, Interactions, Items, PolicyFile, RankingHit, RankingHits, RankingMetrics, Users, World,
+};
+use held_out::HeldOut;
+use summary::Ranked;
+use systems::{System, Task, systems};
+
+/// `evaluate.ranking`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluateRanking {
+    /// The cut-offs k of the metrics, each from 1: only the first k items of a ranking count. 10 and 20 by default.
+    pub top_k: Vec<usize>,
+    /// Whether the items that a user has in `train` are left out of the user's rankings, and of what is relevant. On by default; off
+    /// where users take items again.
+    pub exclude_train: bool,
+    /// A held-out interaction is relevant from this rating on; all are when absent.
+    pub min_rating: Option<f64>,
+    /// Number of the user's last interactions in `train` that a policy is told as the steps before, with their ratings as rewards; at
+    /// most as many as its episodes have steps before the last one. 0 by default: a policy ranks as at the beginning of an episode,
+    /// which is where a user of a simulator comes in.
+    pub history_length: usize,
+    /// Random rankings of each user, from 1; 5 by default.
+    pub n_repeats: usize,
+    /// Seed of the random rankings.
+    pub seed: u64,
+}
+
+impl Default for EvaluateRanking {
+    fn default() -> Self {
+        Self { top_k: vec![10, 20], exclude_train: true, min_rating: None, history_length: 0, n_repeats: 5, seed: 0 }
+    }
+}
+
+pipeline::ports! {
+    /// The parts of the log, and what ranks.
+    pub struct RankingInputs {
+        /// The training log: what is popular, and what rankings leave out.
+        train: Interactions,
+        /// The held-out log, whose items are to be ranked first. Nothing may have learned from it.
+        test: Interactions,
+        /// The catalogue.
+        items: Items,
+        /// The users.
+        users: Users,
+        /// Policies; those of one name are the training seeds of one row.
+        policies: Many<PolicyFile>,
+        /// Retrievers, such as `retrieve` by co-occurrence (item-kNN) or by factors: baselines of the table. Their `top_k` must leave
+        /// enough items beside those of `train`.
+        candidates: Many<Candidates>,
+        /// Worlds, which rank by expected reward; those of one name are the seeds of one row.
+        worlds: Many<World>,
+    }
+}
+
+pipeline::ports! {
+    /// The table and what it is made from.
+    pub struct RankingOutputs {
+        /// One row a system, metric and cut-off.
+        metrics: RankingMetrics,
+        /// One row a system, seed and user.
+        hits: RankingHits,
+    }
+}
+
+impl Stage for EvaluateRanking {
+    const KIND: &'static str = "evaluate.ranking";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str =
+        "measure how high policies, retrievers and worlds rank the held-out interactions of a log";
+    type Inputs = RankingInputs;
+    type Outputs = RankingOutputs;
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
+        let mut distinct = self.top_k.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() < self.top_k.len() || distinct.first().is_none_or(|&k| k == 0) {
+            return wrong("top_k", "one or more cut-offs of at least 1, each once");
+        }
+        if self.min_rating.is_some_and(|rating| !rating.is_finite()) {
+            return wrong("min_rating", "a finite rating");
+        }
+        if self.n_repeats == 0 {
+            return wrong("n_repeats", "at least one random ranking");
+        }
+        Ok(())
+    }
+
+    fn no_leakage(&self) -> Vec<NoLeakage> {
+        let rule = |from| NoLeakage {
+            port: "test",
+            from,
+            // A world is measured on `holdout` and learns nothing from it; propensities tell how often was rated, not what.
+            except: &["holdout", "propensities"],
+            through: &[],
+            drawn_from: Some(Interactions::KIND),
+            why: "what learned from the held-out interactions ranks them high",
+            help: "rank with what learned from the training part alone, such as `split.train`",
+        };
+        ["policies", "candidates", "worlds", "train"].map(rule).into()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let (train, test, users) = (inputs.get("train")?, inputs.get("test")?, inputs.get("users")?);
+        let most = self.top_k.iter().max().copied().unwrap_or(0) as u64;
+        Some(
+            MemoryNeed::new("lower `top_k`")
+                .table("interactions", &[train + test], 24)
+                .table("rankings", &[users, most], 8)
+                .table("metrics", &[users, self.top_k.len() as u64, measures::MEASURES.len() as u64], 8),
+        )
+    }
+
+    fn run(&self, inputs: RankingInputs, cx: &Context) -> Result<RankingOutputs> {
+        let (users, items) = (inputs.users.len(), inputs.items.len());
+        inputs.train.check_within("train", users, items)?;
+        inputs.test.check_within("test", users, items)?;
+        ensure!(items > 0, "the catalogue is empty");
+        let held = HeldOut::new(self, &inputs.train, &inputs.test, users, cx)?;
+        let systems = systems(self, &inputs);
+        let k = self.top_k.iter().max().copied().unwrap_or(0);
+        let task = Task { users, items, k, exclude: self.exclude_train };
+        let cells = systems.iter().map(|system| system.cells.len()).sum::<usize>();
+        let bar = cx.bar("rank", Some((cells * held.users.len()) as u64), "users");
+        let (mut hits, mut rows) = (Vec::new(), Vec::new());
+        for system in &systems {
+            let mut ranked = Ranked::new(&self.top_k, items);
+            for (cell, ranker) in &system.cells {
+                let label = || format!("`{}` {cell}", system.name).trim_end().to_owned();
+                ranker.check(&label(), users, items)?;
+                let lists =
+                    ranker.rank(&held, &task, &bar, cx).with_context(|| format!("cannot rank with {}", label()))?;
+                let of_cell = ranked.add(system, cell, &held, &lists);
+                hits.extend(of_cell);
+            }
+            warn_if_short(system, &ranked, cx);
+            rows.push((system, ranked));
+        }
+        let metrics = summary::table(&rows, held.users.len());
+        summary::note(&metrics, cx);
+        Ok(RankingOutputs { metrics, hits: RankingHits(hits) })
+    }
+}
+
+/// Warns of a retriever whose lists end before the cut-off.
+fn warn_if_short(system: &System, ranked: &Ranked, cx: &Context) {
+    for (k, missing) in ranked.missing() {
+        if missing > 0.0 {
+            cx.warn(format!(
+                "the rankings of {} fall short of {k} by {missing:.1} items on average, which count as misses\nhelp: raise `top_k` of the stage \
+                 that made them by the largest number of items that a user has in `train`",
+                system.name
+            ));
+        }
+    }
+}
+
+/// Of each user the hits of one cell.
+fn hits(system: &System, cell: &str, held: &HeldOut, lists: &[Vec<u32>]) -> Vec<RankingHit> {
+    let of = |(place, list): (usize, &Vec<u32>)| {
+        let relevant = &held.relevant[place];
+        let ranks = (1..).zip(list).filter(|(_, item)| relevant.binary_search(item).is_ok());
+        RankingHit {
+            system: system.name.clone(),
+            cell: cell.to_owned(),
+            user: held.users[place],
+            relevant: relevant.len() as u32,
+            ranks: ranks.map(|(rank, _)| rank).collect(),
+        }
+    };
+    lists.iter().enumerate().map(of).collect()
+}
