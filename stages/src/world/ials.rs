@@ -48,7 +48,7 @@ pub struct Ials {
     /// λ, the penalty on squared factors, above 0.
     pub regularization: f64,
     /// ν: a user or an item of n interactions is penalised by λ·(n + w₀·N)^ν, N the number of items or users. At 0 all alike, as Hu et al.
-    /// have it; at 1 by frequency.
+    /// have it; at 1 by frequency, where λ is small (Rendle et al. take 0.003).
     pub frequency_exponent: f64,
     /// The least rating of an interaction that counts as taken. Without a value each rating above 0 does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,8 +70,8 @@ impl Default for Ials {
             n_iterations: 16,
             unobserved_weight: 0.3,
             alpha: 0.0,
-            regularization: 0.003,
-            frequency_exponent: 1.0,
+            regularization: 3.0,
+            frequency_exponent: 0.0,
             min_rating: None,
             seed: 0,
             form: WorldForm::Auto,

@@ -7,6 +7,9 @@ fn stage() -> Ials {
     Ials {
         n_factors: 6,
         n_iterations: 5,
+        unobserved_weight: 0.1,
+        regularization: 0.003,
+        frequency_exponent: 1.0,
         simulator: UserSimulator { embedding_dim: 2, ..UserSimulator::default() },
         ..Ials::default()
     }
