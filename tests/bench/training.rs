@@ -321,7 +321,7 @@ fn sampled(device: &Device) -> Result<impl FnMut() -> Result<f32> + use<>> {
     let bias = Embedding::new(&mut params, "bias", &Tensor::zeros((MANY, 1), DType::F32, &Device::Cpu)?)?;
     let network = Mlp::new(&mut params, "network", &[WIDTH, WIDTH, WIDTH], 1.0, &mut init)?;
     let mut adam = AdamW::new(&params, 3e-4, 0.0, f64::INFINITY)?.with_sparse_rows();
-    let (mut draw, mut negatives, proposal) = (Draw(0), rng(&[0]), Proposal::new(MANY, &[]));
+    let (mut draw, mut negatives, proposal) = (Draw(0), rng(&[0]), Proposal::new(MANY, &[], true));
     let (seen, next) = (
         draw.batch(SEQUENCES * TURNS, MANY, device)?.reshape((SEQUENCES, TURNS))?,
         draw.batch(SEQUENCES, MANY, device)?,

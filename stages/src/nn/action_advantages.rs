@@ -3,6 +3,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 
+use super::kernels::Wanted;
 use super::state_batch::StateBatch;
 use super::{ActionLogProb, ActorCritic};
 
@@ -56,7 +57,8 @@ impl ActorCritic {
         actions: &[u32],
         softmax: bool,
     ) -> Result<Option<ActionAdvantages>> {
-        let Some(found) = self.streamed_scores(states, (users, inputs), actions, softmax)? else { return Ok(None) };
+        let wanted = Wanted { softmax, mean: true, ..Wanted::default() };
+        let Some(found) = self.streamed_scores(states, (users, inputs), actions, wanted)? else { return Ok(None) };
         let (advantages, log_prob) = ((found.logit - found.mean)?, found.log_prob);
         Ok(Some(ActionAdvantages { advantages, log_prob, values: self.values_of(inputs)? }))
     }

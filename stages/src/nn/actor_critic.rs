@@ -12,8 +12,8 @@ use super::action_choice::choose;
 use super::encoder::{EncoderNet, History};
 use super::item_similarity::ItemSimilarity;
 use super::kernels::{
-    ActionScores, HeadInputs, StreamedScores, Wanted, add_item_inputs, embedding, output_layer, streamed_choice,
-    streamed_head,
+    ActionScores, FrozenHead, HeadInputs, StreamedScores, Wanted, add_item_inputs, embedding, output_layer,
+    streamed_choice, streamed_head,
 };
 use super::params::{to_array, to_tensor};
 use super::sampled_softmax::Candidates;
@@ -247,7 +247,7 @@ impl ActorCritic {
                 output_layer(&query, &self.item_out, &self.rest()?, head_inputs, actions)?
             }
             OfItems::Lists(of_items) => {
-                let wanted = Wanted { softmax: true, mean: false };
+                let wanted = Wanted { softmax: true, ..Wanted::default() };
                 let found = streamed_head(&query, &self.item_out, &self.rest()?, of_items, actions, wanted)?;
                 return Ok(ActionLogProb { log_prob: found.log_prob, entropy: found.entropy });
             }
@@ -278,18 +278,28 @@ impl ActorCritic {
         self.device().is_cpu() && self.similarity.vectors().is_some()
     }
 
-    /// Of `actions [B]` their scores and the mean of what may be shown, and where `softmax` says so log π and the entropy, in one pass over a
-    /// catalogue without a table; `None` for another.
+    /// Of `actions [B]` their scores, and what is wanted of all items, in one pass over a catalogue without a table; `None` for another.
     pub(super) fn streamed_scores(
         &self,
         states: &StateBatch,
         (users, inputs): (&Tensor, &Tensor),
         actions: &[u32],
-        softmax: bool,
+        wanted: Wanted,
     ) -> Result<Option<StreamedScores>> {
         let OfItems::Lists(of_items) = &states.of_items else { return Ok(None) };
-        let (query, wanted) = (self.query(users, inputs)?, Wanted { softmax, mean: true });
+        let query = self.query(users, inputs)?;
         Ok(Some(streamed_head(&query, &self.item_out, &self.rest()?, of_items, actions, wanted)?))
+    }
+
+    /// The scores of a catalogue without a table, as constants; `None` for another.
+    pub(super) fn frozen_head(
+        &self,
+        states: &StateBatch,
+        users: &Tensor,
+        inputs: &Tensor,
+    ) -> Result<Option<FrozenHead>> {
+        let OfItems::Lists(of_items) = &states.of_items else { return Ok(None) };
+        Ok(Some(FrozenHead::new(&self.query(users, inputs)?, &self.item_out, &self.rest()?, of_items)?))
     }
 
     /// The critic's values `[B]` of encoded states.
@@ -324,14 +334,9 @@ impl ActorCritic {
     }
 
     pub(super) fn scores(&self, states: &StateBatch, users: &Tensor, inputs: &Tensor) -> Result<Tensor> {
-        let (batch, items) = (states.user.dim(0)?, self.config.items);
-        ensure!(
-            self.similarity.vectors().is_none() || batch * items <= LARGEST_SCORES,
-            "the scores of all {items} items in {batch} states at once are {:.1} GB, of which a learner holds about ten\nhelp: take a \
-             smaller `batch_size` or `episodes_per_update`, or a learner that needs no score of every item at once, such as rl.bc, \
-             rl.a2c, rl.ppo or rl.reinforce without `kl`",
-            (batch * items) as f64 * 4e-9
-        );
+        if self.similarity.vectors().is_some() {
+            check_size(states.user.dim(0)?, self.config.items)?;
+        }
         let scores = self.query(users, inputs)?.matmul(&self.item_out.t()?)?.broadcast_add(&self.bias)?;
         let weights = Tensor::cat(&[&self.repeat_weight, &self.similarity_weight], 0)?;
         match &states.of_items {
@@ -372,4 +377,16 @@ impl ActorCritic {
         network.params.import(&arrays)?;
         Ok(network)
     }
+}
+
+/// Refuses the scores of so many items in so many states at once.
+pub(super) fn check_size(states: usize, items: usize) -> Result<()> {
+    ensure!(
+        states * items <= LARGEST_SCORES,
+        "the scores of all {items} items in {states} states at once are {:.1} GB, of which a learner holds about ten\nhelp: take a \
+         smaller `batch_size` or `episodes_per_update`; on a CPU every learner but rl.c51 needs no score of every item at once, unless \
+         the policy at `reference` is one of rl.c51",
+        (states * items) as f64 * 4e-9
+    );
+    Ok(())
 }

@@ -4,6 +4,8 @@ use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 
 use super::ActorCritic;
+use super::item_values::{ItemValues, StreamedValues};
+use super::kernels::{Paired, Pairing, counts_from, highest};
 use super::policy_io::{PolicyNetwork, PolicyOutput, under};
 use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
@@ -51,6 +53,67 @@ impl PolicyNetwork for BcqPolicy {
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         let usual = likely_actions(&self.behaviour.logits(states)?, self.threshold)?;
         Ok(mask_logits(&self.values.logits(states)?, &usual)?)
+    }
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        let [values, behaviour] = [&self.values, &self.behaviour].map(|network| network.item_values(states));
+        Ok(Likely::new(&behaviour?, self.threshold)?.among(&values?)?)
+    }
+    fn streams(&self) -> bool {
+        self.values.streams()
+    }
+}
+
+/// The items with G(a|s) ≥ τ·max_b G(b|s) in B states.
+pub enum Likely {
+    /// 1 where an item is, else 0, `[B, I]`.
+    Tensor(Tensor),
+    /// The logits of G, and the least of each state that counts.
+    Streamed(StreamedValues, Vec<f32>),
+}
+
+impl Likely {
+    /// By the logits of G, and τ in [0, 1].
+    ///
+    /// # Errors
+    /// When they cannot be computed.
+    pub fn new(behaviour: &ItemValues, threshold: f64) -> candle_core::Result<Self> {
+        Ok(match behaviour {
+            ItemValues::Tensor(logits) => Self::Tensor(likely_actions(logits, threshold)?),
+            ItemValues::Streamed(logits) => {
+                let least = highest(logits.0.as_ref())?.into_iter().map(|high| high + threshold.ln() as f32);
+                Self::Streamed(logits.clone(), least.collect())
+            }
+        })
+    }
+
+    /// `values` of these, and [`MASKED_LOGIT`](super::MASKED_LOGIT) less elsewhere.
+    ///
+    /// # Errors
+    /// When they are of other states or items.
+    pub fn among(&self, values: &ItemValues) -> Result<ItemValues> {
+        Ok(match (self, values) {
+            (Self::Streamed(logits, least), ItemValues::Streamed(values)) => {
+                let by = Pairing::Likely(least.clone());
+                ItemValues::streamed(Paired::new([values.0.clone(), logits.0.clone()], by)?)
+            }
+            (Self::Tensor(usual), values) => ItemValues::Tensor(mask_logits(&values.tensor(usual.device())?, usual)?),
+            (Self::Streamed(..), ItemValues::Tensor(_)) => {
+                anyhow::bail!("values in a tensor, and a behaviour in blocks")
+            }
+        })
+    }
+
+    /// How many these are, the mean of the states.
+    ///
+    /// # Errors
+    /// When they cannot be counted.
+    pub fn mean_count(&self) -> Result<f64> {
+        Ok(match self {
+            Self::Tensor(usual) => f64::from(usual.mean_all()?.to_scalar::<f32>()?) * usual.dim(D::Minus1)? as f64,
+            Self::Streamed(logits, least) => {
+                counts_from(logits.0.as_ref(), least)?.into_iter().sum::<usize>() as f64 / least.len().max(1) as f64
+            }
+        })
     }
 }
 

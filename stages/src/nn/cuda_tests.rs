@@ -271,7 +271,7 @@ fn distributions_learn_the_same() {
 fn of_sample(device: &Device) -> anyhow::Result<Numbers> {
     let network = network_on(device, Encoder::Average(Average::default()))?;
     let mut adam = AdamW::new(network.params(), 0.1, 0.01, 1.0)?.with_sparse_rows();
-    let proposal = Proposal::new(23, &[4, 4, 4, 7]);
+    let proposal = Proposal::new(23, &[4, 4, 4, 7], true);
     let mut numbers = Numbers::new();
     for (step, actions) in [[4, 7], [9, 7]].iter().enumerate() {
         let candidates = proposal.candidates(actions, 5, &mut rng(&[step as u64]))?;

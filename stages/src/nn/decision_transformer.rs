@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
+use super::item_values::ItemValues;
 use super::kernels::{Activation, linear};
 use super::policy_io::{PolicyNetwork, PolicyOutput, under};
 use super::state_batch::StateBatch;
@@ -179,6 +180,10 @@ impl PolicyNetwork for DecisionTransformer {
     }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits_for(states, &self.asked(states)?)
+    }
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        let (users, inputs) = self.inputs(states, &self.asked(states)?)?;
+        self.backbone.item_values_of(states, &users, &inputs)
     }
     fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
         let (users, inputs) = self.inputs(states, &self.asked(states)?)?;

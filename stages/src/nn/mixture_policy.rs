@@ -5,9 +5,10 @@
 use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 
+use super::item_values::{ItemValues, StreamedValues};
 use super::policy_io::{PolicyNetwork, PolicyOutput, under};
 use super::state_batch::StateBatch;
-use super::{ActorCritic, Params};
+use super::{ActionLogProb, ActorCritic, Expectation, Params, action_log_prob};
 use crate::artifact::TensorFile;
 
 /// Prefixes of the frozen policy's parameters and of ω in a file, beside those of the policy that learns.
@@ -50,8 +51,25 @@ impl MixturePolicy {
         Ok(1.0 / (1.0 + (-f64::from(self.logit.to_vec1::<f32>()?[0])).exp()))
     }
 
+    /// log π of `actions [B]` and the entropy, with gradients of θ and ω, and the critic's values `[B]`.
+    pub fn evaluate_actions(&self, states: &StateBatch, actions: &[u32]) -> Result<(ActionLogProb, Tensor)> {
+        let Some(frozen) = self.frozen.streamed_values(states)? else {
+            let output = self.learned.forward(states)?;
+            return Ok((action_log_prob(&self.log_probs(states, &output.logits)?, actions)?, output.values));
+        };
+        // H = Σ π·u with u = −log π. The gradient of H is that of the sum with u as a constant, because Σ π·∂ log π = 0.
+        let surprise = self.item_values(states)?.divided(-1.0)?;
+        let [of_frozen, _] = ItemValues::Streamed(frozen.clone()).expectation(&surprise)?;
+        let Expectation { choice, expected } = self.learned.expectation(states, &surprise, actions)?;
+        let frozen = frozen.log_softmax(1.0)?.of_actions(actions)?;
+        let frozen = Tensor::from_vec(frozen, actions.len(), self.logit.device())?.exp()?;
+        let log_prob = mixed(choice.log_prob.exp()?, &frozen, &self.logit)?.maximum(LEAST)?.log()?;
+        let entropy = mixed(expected, &of_frozen, &self.logit)?;
+        Ok((ActionLogProb { log_prob, entropy }, self.learned.values(states)?))
+    }
+
     /// log π of the whole catalogue from the policy that learns, `[B, I]`, with gradients of θ and ω; masked as both are.
-    pub fn log_probs(&self, states: &StateBatch, learned: &Tensor) -> Result<Tensor> {
+    pub(super) fn log_probs(&self, states: &StateBatch, learned: &Tensor) -> Result<Tensor> {
         let frozen = self.frozen.logits(states)?.detach();
         Ok(states.mask_logits(&mixture(learned, &frozen, &self.logit)?)?)
     }
@@ -83,15 +101,33 @@ impl PolicyNetwork for MixturePolicy {
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.log_probs(states, &self.learned.logits(states)?)
     }
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        let log = |network: &ActorCritic| -> Result<Option<StreamedValues>> {
+            network.streamed_values(states)?.map(|scores| scores.log_softmax(1.0)).transpose()
+        };
+        Ok(match (log(&self.learned)?, log(&self.frozen)?) {
+            (Some(learned), Some(frozen)) => {
+                ItemValues::Streamed(learned.mixed_with(&frozen, self.weight()?, LEAST)?)
+            }
+            _ => ItemValues::Tensor(self.logits(states)?.detach()),
+        })
+    }
+    fn streams(&self) -> bool {
+        self.learned.streams()
+    }
 }
 
 /// log(w·softmax(frozen) + (1 − w)·softmax(learned)): both `[B, I]`, `logit [1]` of w → `[B, I]`.
 fn mixture(learned: &Tensor, frozen: &Tensor, logit: &Tensor) -> candle_core::Result<Tensor> {
-    let weight = candle_nn::ops::sigmoid(logit)?;
     let [learned, frozen] = [learned, frozen].map(|logits| candle_nn::ops::softmax(logits, D::Minus1));
-    let learned = learned?;
-    let toward = (frozen? - &learned)?.broadcast_mul(&weight)?;
-    (learned + toward)?.maximum(LEAST)?.log()
+    mixed(learned?, &frozen?, logit)?.maximum(LEAST)?.log()
+}
+
+/// w·frozen + (1 − w)·learned: of equal shapes, `logit [1]` of w.
+fn mixed(learned: Tensor, frozen: &Tensor, logit: &Tensor) -> candle_core::Result<Tensor> {
+    let weight = candle_nn::ops::sigmoid(logit)?;
+    let toward = (frozen - &learned)?.broadcast_mul(&weight)?;
+    learned + toward
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::ActorCritic;
-use super::action_choice::choose;
 use super::actor_critic::ActorCriticConfig;
 use super::bcq_policy::BcqPolicy;
 use super::categorical::{Categorical, Support};
 use super::decision_transformer::{DecisionTransformer, Returns};
+use super::item_values::ItemValues;
 use super::mixture_policy::MixturePolicy;
 use super::state_batch::StateBatch;
 use crate::artifact::{Array, TensorFile};
@@ -24,12 +24,17 @@ pub trait PolicyNetwork: Send + Sync {
     /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item is masked.
     fn logits(&self, states: &StateBatch) -> Result<Tensor>;
 
-    /// Of each state the first item of the highest score, or with `uniforms [B]` in [0, 1) one drawn from the softmax of the scores.
-    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
-        choose(&self.logits(states)?, uniforms)
+    /// The same as constants, without a tensor where it [streams](Self::streams).
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        Ok(ItemValues::Tensor(self.logits(states)?.detach()))
     }
 
-    /// Whether [`choose`](Self::choose) needs no scores of all items at once.
+    /// Of each state the first item of the highest score, or with `uniforms [B]` in [0, 1) one drawn from the softmax of the scores.
+    fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+        self.item_values(states)?.choose(uniforms)
+    }
+
+    /// Whether [`choose`](Self::choose) and [`item_values`](Self::item_values) need no scores of all items at once.
     fn streams(&self) -> bool {
         false
     }
@@ -47,6 +52,9 @@ impl PolicyNetwork for ActorCritic {
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits(states)
     }
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        self.item_values(states)
+    }
     fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
         self.choose(states, uniforms)
     }
@@ -61,6 +69,9 @@ impl PolicyNetwork for Box<dyn PolicyNetwork> {
     }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.as_ref().logits(states)
+    }
+    fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
+        self.as_ref().item_values(states)
     }
     fn choose(&self, states: &StateBatch, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
         self.as_ref().choose(states, uniforms)

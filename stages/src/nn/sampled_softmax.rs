@@ -17,12 +17,15 @@ use super::kernels::PART;
 pub struct Proposal {
     /// Σ of q up to each, not divided by all of it.
     sums: Vec<u64>,
+    /// Whether log q is subtracted from the scores.
+    corrected: bool,
 }
 
 impl Proposal {
-    /// q proportional to the smoothed counts of the items in `positives`: (1 + n_i)/(I + n).
+    /// q proportional to the smoothed counts of the items in `positives`: (1 + n_i)/(I + n). Where it is not `corrected`, the scores at
+    /// convergence are those of the full softmax less log q.
     #[must_use]
-    pub fn new(items: usize, positives: &[u32]) -> Self {
+    pub fn new(items: usize, positives: &[u32], corrected: bool) -> Self {
         let mut counts = vec![1_u64; items];
         positives.iter().for_each(|&item| counts[item as usize] += 1);
         let mut sum = 0;
@@ -30,11 +33,14 @@ impl Proposal {
             sum += *count;
             *count = sum;
         }
-        Self { sums: counts }
+        Self { sums: counts, corrected }
     }
 
-    /// log q.
+    /// What is subtracted from the score of an item.
     fn log(&self, item: u32) -> f32 {
+        if !self.corrected {
+            return 0.0;
+        }
         let before = if item > 0 { self.sums[item as usize - 1] } else { 0 };
         let (own, all) = (self.sums[item as usize] - before, self.sums.last().copied().unwrap_or(1));
         (own as f64 / all as f64).ln() as f32
@@ -62,7 +68,7 @@ pub struct Candidates {
     pub items: Vec<u32>,
     /// B.
     pub states: usize,
-    /// log q of each, `[C]`.
+    /// What is subtracted from the score of each, `[C]`: log q where it is corrected, else 0.
     pub log_proposal: Tensor,
 }
 
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn draws_follow_the_proposal_with_its_log_probabilities() {
-        let proposal = Proposal::new(4, &[1, 1, 1, 3]);
+        let proposal = Proposal::new(4, &[1, 1, 1, 3], true);
         let candidates = proposal.candidates(&[2, 1], 8000, &mut rng(&[1])).unwrap();
         assert_eq!((candidates.items.len(), &candidates.items[8000..]), (8002, &[2, 1][..]));
         let logs = candidates.log_proposal.to_vec1::<f32>().unwrap();
@@ -114,6 +120,8 @@ mod tests {
             let at = candidates.items.iter().position(|&other| other == item).unwrap();
             assert!((f64::from(logs[at]) - q.ln()).abs() < 1e-6);
         }
+        let plain = Proposal::new(4, &[1, 1, 1, 3], false).candidates(&[2, 1], 8000, &mut rng(&[1])).unwrap();
+        assert!(plain.items == candidates.items && plain.log_proposal.to_vec1::<f32>().unwrap() == [0.0; 8002]);
     }
 
     #[test]

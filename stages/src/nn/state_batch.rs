@@ -93,6 +93,12 @@ impl StateBatch {
         Ok(())
     }
 
+    /// B.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.user.dims().first().copied().unwrap_or(0)
+    }
+
     /// `[B, I]` of f32: 1 where an item may be shown, else 0; `None` where all may.
     pub(super) fn action_mask(&self) -> candle_core::Result<Option<Tensor>> {
         match &self.of_items {

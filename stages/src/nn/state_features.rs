@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_sampled_softmax_needs_no_table() {
         let network = large();
-        let candidates = Proposal::new(ITEMS, &[7, 8191]).candidates(&[7, 8191], 50, &mut rng(&[1])).unwrap();
+        let candidates = Proposal::new(ITEMS, &[7, 8191], true).candidates(&[7, 8191], 50, &mut rng(&[1])).unwrap();
         let allowed = candidates.action_mask(|_| &[]).unwrap();
         let rewards = [0.0; 6];
         let among = network

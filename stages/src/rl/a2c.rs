@@ -21,7 +21,7 @@ use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::{LearnerTables, states_of};
 use super::mixed_reward::MixedReward;
-use super::reference::{Reference, ReferenceMetrics, kl_divergence};
+use super::reference::{Reference, ReferenceMetrics, divergence_of};
 use super::settings::learner_settings;
 use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
@@ -279,7 +279,7 @@ impl<'c> Learner<'c> {
         if let Some(reference) = &self.reference {
             let coef = config.kl.coef_at(iteration, config.n_iterations);
             let log_probs = reference.log_probs(&batch.observation)?;
-            let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
+            let divergences = divergence_of(&self.network, &observed, &log_probs)?;
             loss = (loss + (divergences.mean_all()? * coef)?)?;
             terms.extend(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?.series());
         }

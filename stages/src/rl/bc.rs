@@ -28,12 +28,20 @@ learner_settings! {
         pub batch_size: usize = 128,
         /// Items over which log π is normalised in the loss. The trained policy ranks the whole catalogue in either case.
         pub softmax: Softmax = Softmax::default(),
+        /// Share of the users whose demonstrated steps are only predicted, after each pass, in [0, 1]; 0 learns from all. At least one
+        /// user is learned from. What is predicted is log π over the whole catalogue, whatever `softmax` is.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub holdout_fraction: f64 = 0.0,
     }
     shared {
         optimizer: { learning_rate: 0.003, weight_decay: 0.001, max_grad_norm: 1.0, schedule: Constant },
         network: NetworkConfig::default(),
         checkpoint_every: 10 epochs,
     }
+}
+
+fn is_zero(fraction: &f64) -> bool {
+    *fraction == 0.0
 }
 
 /// The items over which log π is normalised.
@@ -54,11 +62,19 @@ pub enum Softmax {
 pub struct Sampled {
     /// Items drawn for each update, from 1; ours: 1,000.
     pub n_negatives: usize,
+    /// Whether each score is corrected by the logarithm of how likely its item is to be drawn. Without it the scores learn how much more
+    /// often an item was demonstrated than it is drawn, so that frequent items are recommended too rarely.
+    #[serde(skip_serializing_if = "is_true")]
+    pub log_q_correction: bool,
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 impl Default for Sampled {
     fn default() -> Self {
-        Self { n_negatives: 1000 }
+        Self { n_negatives: 1000, log_q_correction: true }
     }
 }
 
@@ -99,13 +115,14 @@ impl Stage for BehaviourCloning {
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        if let Softmax::Sampled(Sampled { n_negatives }) = self.softmax {
+        if let Softmax::Sampled(Sampled { n_negatives, .. }) = self.softmax {
             validation::at_least_one(
                 "softmax.sampled.n_negatives",
                 n_negatives,
                 "a softmax tells an item apart from at least one",
             )?;
         }
+        validation::fraction("holdout_fraction", self.holdout_fraction)?;
         self.check_shared()
     }
 
@@ -120,17 +137,25 @@ impl Stage for BehaviourCloning {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let world = &inputs.world;
         let device = device::of(cx)?;
-        let pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
+        let mut pairs = BcDataset::new(&inputs.demonstrations, inputs.weights.as_ref(), world, self.network.window)?;
+        let held_out = match self.holdout_fraction {
+            0.0 => None,
+            fraction => Some(pairs.hold_out(fraction, rng(&[self.seed, 0xbc0]))),
+        };
+        if let Some(held_out) = &held_out {
+            cx.note("steps", format!("{}, and {} held out", pairs.actions.len(), held_out.actions.len()));
+        }
         let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
         let network = start.network(self.seed)?;
         let adam = self.optimizer.adam(network.params())?;
         let (adam, sample) = match self.softmax {
             Softmax::Full => (adam, None),
-            Softmax::Sampled(Sampled { n_negatives }) => {
-                (adam.with_sparse_rows(), Some((Proposal::new(world.items(), &pairs.actions), n_negatives)))
+            Softmax::Sampled(Sampled { n_negatives, log_q_correction }) => {
+                let proposal = Proposal::new(world.items(), &pairs.actions, log_q_correction);
+                (adam.with_sparse_rows(), Some((proposal, n_negatives)))
             }
         };
-        let mut learner = Learner { config: self, pairs, network, adam, sample };
+        let mut learner = Learner { config: self, pairs, held_out, network, adam, sample };
         train(
             &mut learner,
             &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?.taught_by(Some(&inputs.demonstrations)),
@@ -143,6 +168,8 @@ impl Stage for BehaviourCloning {
 struct Learner<'c> {
     config: &'c BehaviourCloning,
     pairs: BcDataset,
+    /// What is only predicted.
+    held_out: Option<BcDataset>,
     network: ActorCritic,
     adam: AdamW,
     /// What negatives are drawn from, and how many an update.
@@ -167,7 +194,11 @@ impl PolicyLearner for Learner<'_> {
             sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
             self.adam.descend(self.network.params(), &loss).with_context(|| format!("epoch {epoch}"))?;
         }
-        Ok(vec![("imitation_loss", sum / order.len() as f64)])
+        let mut metrics = vec![("imitation_loss", sum / order.len() as f64)];
+        if let Some(held_out) = &self.held_out {
+            metrics.push(("heldout_loss", held_out.mean_loss(&self.network, self.config.batch_size)?));
+        }
+        Ok(metrics)
     }
     fn policy(&self) -> Result<TensorFile> {
         self.network.export()
@@ -204,14 +235,17 @@ mod tests {
             inputs: Inputs::new,
             // Behaviour cloning has no value loss.
             frozen: &["critic."],
-            refused: vec![(with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size")],
+            refused: vec![
+                (with(|c: &mut BehaviourCloning| c.batch_size = 0), "batch_size"),
+                (with(|c| c.holdout_fraction = 1.5), "holdout_fraction"),
+            ],
             online: false,
         });
     }
 
     #[test]
     fn a_softmax_over_a_sample_keeps_the_contract_too() {
-        let sampled = |n_negatives| Softmax::Sampled(Sampled { n_negatives });
+        let sampled = |n_negatives| Softmax::Sampled(Sampled { n_negatives, ..Sampled::default() });
         assert_keeps_the_contract(&ContractCase {
             short: BehaviourCloning { n_epochs: 5, batch_size: 7, softmax: sampled(2), ..solver() },
             untrained: BehaviourCloning { n_epochs: 0, softmax: sampled(2), ..solver() },
@@ -225,6 +259,30 @@ mod tests {
             )],
             online: false,
         });
+    }
+
+    #[test]
+    fn what_is_held_out_is_predicted_and_not_learned_from() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 4);
+        let run = |holdout_fraction| {
+            let stage = BehaviourCloning { n_epochs: 100, holdout_fraction, ..solver() };
+            let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+            let folder = tempfile::tempdir().unwrap();
+            let found =
+                stage.run(Inputs::new(world.clone(), demonstrations), &Context::detached(folder.path())).unwrap();
+            let series = |name: &str| -> Vec<f64> {
+                found.curves.0.iter().filter(|point| point.series == name).map(|point| point.value).collect()
+            };
+            (series("imitation_loss"), series("heldout_loss"))
+        };
+        assert_eq!(run(0.0).1, vec![]);
+        let (learned, predicted) = run(0.5);
+        // All users do the same, of whom this world says nothing: it is predicted as it is learned.
+        assert!(predicted.len() == 100 && predicted[0] > 0.5 && predicted[99] < 0.1, "{predicted:?}");
+        assert!(learned != run(0.0).0);
+        let key = serde_json::to_value(BehaviourCloning { softmax: Softmax::Sampled(Sampled::default()), ..solver() });
+        let key = key.unwrap();
+        assert!(key.get("holdout_fraction").is_none() && key["softmax"]["sampled"].get("log_q_correction").is_none());
     }
 
     /// Two experts disagree in every state; the weights say whom to follow.

@@ -52,6 +52,45 @@ impl BcDataset {
         Ok(pairs)
     }
 
+    /// Takes out the pairs of a share of the users: at least one stays.
+    pub fn hold_out(&mut self, fraction: f64, mut draw: ChaCha8Rng) -> Self {
+        let mut users = self.observation.user.clone();
+        users.sort_unstable();
+        users.dedup();
+        let count = ((users.len() as f64 * fraction) as usize).min(users.len().saturating_sub(1));
+        users.shuffle(&mut draw);
+        users.truncate(count);
+        users.sort_unstable();
+        let of_held = |&row: &usize| users.binary_search(&self.observation.user[row]).is_ok();
+        let (held_out, kept): (Vec<usize>, Vec<usize>) = (0..self.actions.len()).partition(of_held);
+        let held_out = self.take(&held_out);
+        *self = self.take(&kept);
+        held_out
+    }
+
+    fn take(&self, rows: &[usize]) -> Self {
+        Self {
+            observation: self.observation.take(rows),
+            actions: self.actions_of(rows),
+            weights: rows.iter().map(|&row| self.weights[row]).collect(),
+        }
+    }
+
+    /// −mean(log π(a|s)) over all pairs, without weights and without a gradient, `batch` of them at a time; 0 of none.
+    ///
+    /// # Errors
+    /// When the network is of another world.
+    pub fn mean_loss(&self, network: &ActorCritic, batch: usize) -> Result<f64> {
+        let rows: Vec<usize> = (0..self.actions.len()).collect();
+        let mut sum = 0.0;
+        for rows in rows.chunks(batch) {
+            let states = states(network, &self.observation.take(rows))?;
+            let chosen = network.action_log_prob(&states, &self.actions_of(rows))?.log_prob.to_vec1::<f32>()?;
+            sum -= chosen.into_iter().map(f64::from).sum::<f64>();
+        }
+        Ok(sum / rows.len().max(1) as f64)
+    }
+
     /// Pairs for a learner with a behaviour-cloning loss: those of [`BcDataset::new`] where `bc_coef` is above 0.
     ///
     /// # Errors
@@ -170,6 +209,22 @@ mod tests {
     use super::*;
     use crate::env::cluster_world;
     use crate::rl::conformance::demonstrated_cycles;
+
+    #[test]
+    fn whole_users_are_held_out() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 5);
+        let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4]]);
+        let all = || BcDataset::new(&demonstrations, None, &world, 2).unwrap();
+        for (fraction, count) in [(0.0, 0), (0.4, 2), (1.0, 4)] {
+            let mut kept = all();
+            let held_out = kept.hold_out(fraction, crate::nn::rng(&[1]));
+            assert_eq!((held_out.actions.len(), kept.actions.len()), (3 * count, 15 - 3 * count));
+            assert!(held_out.observation.user.iter().all(|user| !kept.observation.user.contains(user)));
+        }
+        let network = crate::rl::conformance::small_network().build(&world, 1, &candle_core::Device::Cpu).unwrap();
+        let loss = all().imitation_loss(&network, &(0..15).collect::<Vec<_>>()).unwrap().to_scalar::<f32>().unwrap();
+        assert!((all().mean_loss(&network, 4).unwrap() - f64::from(loss)).abs() < 1e-5);
+    }
 
     #[test]
     fn weights_of_other_steps_are_refused() {

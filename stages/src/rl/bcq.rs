@@ -21,8 +21,8 @@ use super::batch::value_unit;
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::LearnerTables;
-use super::q_values::{QValues, gather_q, huber_loss};
-use super::replay_buffer::ReplayBuffer;
+use super::q_values::{QValues, huber_loss};
+use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
@@ -30,8 +30,7 @@ use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
 use crate::env::states;
 use crate::nn::actor_critic::ActorCriticOutput;
-use crate::nn::bcq_policy::{BcqPolicy, likely_actions};
-use crate::nn::state_batch::mask_logits;
+use crate::nn::bcq_policy::{BcqPolicy, Likely};
 use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
 
 learner_settings! {
@@ -78,7 +77,7 @@ impl Stage for Bcq {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        LearnerTables::of_all_scores(&self.network, 3, self.batch_size as u64).need(inputs)
+        LearnerTables::streamed(&self.network, 3, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
@@ -124,23 +123,35 @@ struct Learner<'c> {
     values_adam: AdamW,
 }
 
+impl Learner<'_> {
+    /// log G of what was done, `[N]`, and the mean square of G's logits.
+    fn imitated(&self, transitions: &Transitions) -> Result<(Tensor, Tensor)> {
+        let observed = states(&self.behaviour, &transitions.now)?;
+        if let Some(streamed) = self.behaviour.log_prob_and_mean_square(&observed, &transitions.actions)? {
+            return Ok(streamed);
+        }
+        let ActorCriticOutput { logits, action_mask: shown, .. } = self.behaviour.forward(&observed)?;
+        let log_prob = action_log_prob(&logits, &transitions.actions)?.log_prob;
+        Ok((log_prob, mean_square(&logits, shown.as_ref())?))
+    }
+}
+
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xbc9, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let allowed = likely_actions(
-            &self.behaviour.logits(&states(&self.behaviour, &transitions.next)?)?,
-            config.action_threshold,
-        )?;
-        let best = mask_logits(&self.values.online(&transitions.next)?.q, &allowed)?.argmax(1)?;
-        let targets = transitions.td_target(&gather_q(&self.values.target(&transitions.next)?.q, &best)?)?;
+        let likely = {
+            let usual = self.behaviour.item_values(&states(&self.behaviour, &transitions.next)?)?;
+            Likely::new(&usual, config.action_threshold)?
+        };
+        let best = likely.among(&self.values.online_order(&transitions.next)?)?.choose(None)?;
+        let targets = transitions.td_target(&self.values.target_of(&transitions.next, &best)?)?;
         let q = self.values.online_of(&transitions.now, &transitions.actions)?;
         let error = huber_loss(&q, &targets, self.values.unit)?;
-        let ActorCriticOutput { logits, action_mask: shown, .. } =
-            self.behaviour.forward(&states(&self.behaviour, &transitions.now)?)?;
-        let imitation = action_log_prob(&logits, &transitions.actions)?.log_prob.mean_all()?.neg()?;
-        let behaviour = (&imitation + (mean_square(&logits, shown.as_ref())? * config.logit_penalty)?)?;
+        let (log_prob, square) = self.imitated(&transitions)?;
+        let imitation = log_prob.mean_all()?.neg()?;
+        let behaviour = (&imitation + (square * config.logit_penalty)?)?;
 
         let place = || format!("update {number}");
         for adam in [&mut self.behaviour_adam, &mut self.values_adam] {
@@ -152,11 +163,10 @@ impl PolicyLearner for Learner<'_> {
             self.values.update_target()?;
         }
         let number = |tensor: &Tensor| tensor.to_scalar::<f32>().map(f64::from);
-        let width = allowed.dim(1)? as f64;
         Ok(vec![
             ("imitation_loss", number(&imitation)?),
             ("value_error", number(&error)?),
-            ("allowed_items", number(&allowed.mean_all()?)? * width),
+            ("allowed_items", likely.mean_count()?),
         ])
     }
     fn policy(&self) -> Result<TensorFile> {

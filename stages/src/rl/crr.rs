@@ -23,15 +23,15 @@ use super::advantage_weighted::{exponential_weights, weighted_loss};
 use super::inputs::Offline;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::LearnerTables;
-use super::q_values::{QValues, bellman_loss, expected_q, gather_q};
+use super::q_values::{QValues, bellman_loss};
 use super::replay_buffer::ReplayBuffer;
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Array, TensorFile};
-use crate::env::{Observation, states};
-use crate::nn::{ActorCritic, AdamW, action_log_prob, device, rng};
+use crate::env::states;
+use crate::nn::{ActorCritic, AdamW, Expectation, device, rng};
 
 /// The weight of a demonstrated step by its advantage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,7 +117,7 @@ impl Stage for Crr {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        LearnerTables::of_all_scores(&self.network, 4, self.batch_size as u64).need(inputs)
+        LearnerTables::streamed(&self.network, 4, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
@@ -159,28 +159,20 @@ struct Learner<'c> {
     values_adam: AdamW,
 }
 
-impl Learner<'_> {
-    /// What π scores, `[N, I]`.
-    fn logits(&self, observation: &Observation) -> Result<Tensor> {
-        self.policy.logits(&states(&self.policy, observation)?)
-    }
-}
-
 impl PolicyLearner for Learner<'_> {
     fn update(&mut self, number: u64) -> Result<UpdateMetrics> {
         let config = self.config;
         let mut draw = rng(&[config.seed, 0xc44, number]);
         let transitions = self.log.sample(config.batch_size, config.gamma, 1, &mut draw);
-        let actions = transitions.actions_on(self.policy.device())?;
-        let next_values = expected_q(&self.values.target(&transitions.next)?.q, &self.logits(&transitions.next)?)?;
+        let next_values = self.policy.item_values(&states(&self.policy, &transitions.next)?)?;
+        let [next_values, _] = next_values.expectation(&self.values.target_all(&transitions.next)?)?;
         let targets = transitions.td_target(&next_values)?;
-        let q = self.values.online(&transitions.now)?.q;
-        let logits = self.logits(&transitions.now)?;
-        let done = gather_q(&q, &actions)?;
-        let advantages = (&done - expected_q(&q, &logits)?)?.detach();
+        let (done, q) = self.values.online_with_all(&transitions.now, &transitions.actions)?;
+        let now = states(&self.policy, &transitions.now)?;
+        let Expectation { choice, expected } = self.policy.expectation(&now, &q, &transitions.actions)?;
+        let advantages = (&done - expected)?.detach();
         let weights = config.filter.weights(&advantages)?;
-        let log_prob = action_log_prob(&logits, &transitions.actions)?.log_prob;
-        let imitation = weighted_loss(&log_prob, &weights)?;
+        let imitation = weighted_loss(&choice.log_prob, &weights)?;
         let error = bellman_loss(&done, &targets)?;
 
         let place = || format!("update {number}");
@@ -222,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::nn::Optimizer;
+    use crate::nn::expected;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{
         ContractCase, assert_keeps_the_contract, returns_after_good_and_frequent, small_network, with,
@@ -281,9 +274,9 @@ mod tests {
         let q = tensor(&[4.0, 8.0, 1.0, 3.0]).reshape((2, 2)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, 0.0, 0.0]).reshape((2, 2)).unwrap();
         // π is (¾, ¼) and (½, ½): 3 + 2 and ½ + 1½.
-        let values = expected_q(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
+        let values = expected(&q, &logits).unwrap().to_vec1::<f64>().unwrap();
         assert!((values[0] - 5.0).abs() < 1e-12 && (values[1] - 2.0).abs() < 1e-12, "{values:?}");
-        assert_finite_differences(&q, |q| expected_q(q, &logits)?.sqr()?.sum_all());
+        assert_finite_differences(&q, |q| expected(q, &logits)?.sqr()?.sum_all());
         let advantages = tensor(&[-1.0, 0.0, 2.0, 100.0]);
         let binary = Filter::Binary.weights(&advantages).unwrap().to_vec1::<f64>().unwrap();
         assert_eq!(binary, [0.0, 0.0, 1.0, 1.0]);

@@ -174,8 +174,8 @@ impl PolicyLearner for Learner<'_> {
             let divergences = kl_divergence(&logits, &log_probs)?;
             let metrics = ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?;
             // What is served is the best by Q alone.
-            let same = advantages.argmax(1)?.eq(&logits.argmax(1)?)?.to_vec1::<u8>()?;
-            let agreement = same.iter().filter(|&&same| same == 1).count() as f64 / same.len() as f64;
+            let (served, drawn) = (advantages.choose(None)?, logits.choose(None)?);
+            let agreement = served.iter().zip(&drawn).filter(|(a, b)| a == b).count() as f64 / served.len() as f64;
             held = Some([metrics.series(), vec![("served_agreement", agreement)]].concat());
         }
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
@@ -185,7 +185,7 @@ impl PolicyLearner for Learner<'_> {
             let transitions = self.replay.sample(config.batch_size, config.gamma, config.n_step, &mut draw);
             let targets = match &self.reference {
                 Some(reference) => {
-                    let q = self.values.target(&transitions.next)?.q;
+                    let q = self.values.target_all(&transitions.next)?;
                     transitions.td_target(&soft_maximum(&q, &reference.log_probs(&transitions.next)?, coef)?)?
                 }
                 None => self.values.targets(&transitions)?,

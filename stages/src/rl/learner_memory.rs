@@ -2,7 +2,7 @@
 //!
 //! A world of U users and I items with vectors of D numbers; a gradient step on B states. Parameters stand beside their gradients and
 //! two moments of Adam. Up to [`TABLE_ITEMS`] items the similarity of all pairs is a table, and a batch has some ten tensors `[B, I]`.
-//! Beyond, log π is streamed in blocks of items, unless a learner needs the scores of all items at once.
+//! Beyond, heads are streamed in blocks of items, unless a learner needs the scores of all items at once, as `rl.c51` does.
 
 use pipeline::{MemoryNeed, Sizes};
 

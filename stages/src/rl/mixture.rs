@@ -26,7 +26,7 @@ use crate::artifact::{PolicyFile, RewardModel, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::value_loss;
 use crate::nn::mixture_policy::MixturePolicy;
-use crate::nn::{ActionLogProb, AdamW, action_log_prob, device, rng};
+use crate::nn::{ActionLogProb, AdamW, device, rng};
 
 learner_settings! {
     /// `rl.mixture`.
@@ -96,7 +96,7 @@ impl Stage for Mixture {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        LearnerTables::of_all_scores(&self.network, 3, states_of(self.episodes_per_update, inputs)).need(inputs)
+        LearnerTables::streamed(&self.network, 3, states_of(self.episodes_per_update, inputs)).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
@@ -143,19 +143,18 @@ impl PolicyLearner for Learner<'_> {
         let rewards = batch.finite(self.reward.of(&batch)?).with_context(place)?;
 
         let observed = states(&self.policy, &batch.observation)?;
-        let output = self.policy.learned.forward(&observed)?;
+        let (choice, values) = self.policy.evaluate_actions(&observed, &batch.actions)?;
         let unit = self.value_unit as f32;
-        let state_values: Vec<f32> = output.values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
+        let state_values: Vec<f32> = values.to_vec1::<f32>()?.into_iter().map(|v| v * unit).collect();
         let returns = n_step_returns(&rewards, &state_values, &batch.lengths, config.gamma, config.n_step);
         let advantages = normalised(returns.iter().zip(&state_values).map(|(r, v)| r - v).collect());
         let targets: Vec<f32> = returns.iter().map(|r| r / unit).collect();
 
-        let (steps, device) = (batch.steps(), output.values.device());
-        let log_probs = self.policy.log_probs(&observed, &output.logits)?;
-        let ActionLogProb { log_prob, entropy } = action_log_prob(&log_probs, &batch.actions)?;
+        let (steps, device) = (batch.steps(), values.device());
+        let ActionLogProb { log_prob, entropy } = choice;
         let actor = policy_gradient_loss(&log_prob, &Tensor::from_vec(advantages, steps, device)?)?;
         let entropy = entropy.mean_all()?;
-        let critic = value_loss(&output.values, &Tensor::from_vec(targets, steps, device)?)?;
+        let critic = value_loss(&values, &Tensor::from_vec(targets, steps, device)?)?;
         let loss = ((&actor - (&entropy * config.entropy_coef)?)? + (&critic * config.value_coef)?)?;
         self.adam.learning_rate = config.optimizer.rate(number, config.n_iterations);
         self.share_adam.learning_rate =

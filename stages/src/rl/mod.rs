@@ -32,6 +32,8 @@ mod ilrec_discriminator;
 pub mod inputs;
 mod iql;
 mod kl_config;
+#[cfg(test)]
+mod large_tests;
 pub mod learner;
 mod learner_memory;
 mod memory;

@@ -21,7 +21,7 @@ use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::{LearnerTables, states_of};
 use super::mixed_reward::MixedReward;
-use super::reference::{Reference, ReferenceMetrics, kl_divergence};
+use super::reference::{Reference, ReferenceMetrics, divergence_of};
 use super::settings::learner_settings;
 use super::shaping::{Shaper, shaped};
 use super::validation::{self, Validation};
@@ -30,7 +30,7 @@ use super::{BcDataset, EntropyBy, NetworkConfig, Outputs, PolicyLearner, Shaping
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::loss::{clipped_loss, value_loss};
-use crate::nn::{ActionLogProb, ActorCritic, AdamW, device, rng};
+use crate::nn::{ActionLogProb, ActorCritic, AdamW, ItemValues, device, rng};
 
 learner_settings! {
     /// `rl.ppo`.
@@ -193,7 +193,7 @@ struct Rollout {
     /// What the terms did that are off by default, by the name of their curve.
     terms: UpdateMetrics,
     /// Where the policy is held near a reference: λ, and log π₀ `[S, I]`.
-    held: Option<(f64, Tensor)>,
+    held: Option<(f64, ItemValues)>,
 }
 
 /// Sums over a round's gradient steps.
@@ -275,7 +275,7 @@ impl Learner<'_> {
         let mut held = None;
         if let Some(reference) = &self.reference {
             let log_probs = reference.log_probs(&batch.observation)?;
-            let divergences = kl_divergence(&self.network.logits(&observed)?, &log_probs)?;
+            let divergences = divergence_of(&self.network, &observed, &log_probs)?;
             let coef = config.kl.coef_at(number, config.n_iterations);
             terms.extend(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?.series());
             held = Some((coef, log_probs));
@@ -305,8 +305,7 @@ impl Learner<'_> {
             loss = (loss + (bc_loss * config.bc_coef)?)?;
         }
         if let Some((coef, log_probs)) = &rollout.held {
-            let rows = Tensor::from_iter(rows.iter().map(|&row| row as u32), &device)?;
-            let held = kl_divergence(&self.network.logits(&states)?, &log_probs.index_select(&rows, 0)?)?;
+            let held = divergence_of(&self.network, &states, &log_probs.rows(rows)?)?;
             loss = (loss + (held.mean_all()? * *coef)?)?;
         }
         sums.steps += 1.0;

@@ -17,7 +17,7 @@ use crate::artifact::{Array, World};
 use crate::env::{Observation, states};
 use crate::nn::actor_critic::ActorCriticOutput;
 use crate::nn::loss::{huber, log_prob};
-use crate::nn::{ActionAdvantages, ActorCritic, Params};
+use crate::nn::{ActionAdvantages, ActorCritic, ItemValues, Params};
 
 /// What the target's parameters are called in a checkpoint.
 const TARGET: &str = "target.";
@@ -106,6 +106,45 @@ impl QValues {
         self.values(&self.target, observation)
     }
 
+    /// Q of all items by the network that learns, as constants.
+    pub fn online_all(&self, observation: &Observation) -> Result<ItemValues> {
+        self.all(&self.network, observation)
+    }
+
+    /// Q̄ of all items by the target network.
+    pub fn target_all(&self, observation: &Observation) -> Result<ItemValues> {
+        self.all(&self.target, observation)
+    }
+
+    fn all(&self, network: &ActorCritic, observation: &Observation) -> Result<ItemValues> {
+        let states = states(network, observation)?;
+        Ok(match network.streamed_values(&states)? {
+            Some(advantages) => {
+                let values = (network.values(&states)? * self.unit)?.to_vec1::<f32>()?;
+                ItemValues::Streamed(advantages.dueling(&values)?)
+            }
+            None => ItemValues::Tensor(QOutput::of(&network.forward(&states)?, self.unit)?.q.detach()),
+        })
+    }
+
+    /// Of all items what orders them as the Q of the network that learns does.
+    pub fn online_order(&self, observation: &Observation) -> Result<ItemValues> {
+        if self.network.streams() {
+            return self.network.item_values(&states(&self.network, observation)?);
+        }
+        self.online_all(observation)
+    }
+
+    /// Q of what was done, `[N]`, and of all items as constants, by the network that learns.
+    pub fn online_with_all(&self, observation: &Observation, actions: &[u32]) -> Result<(Tensor, ItemValues)> {
+        if self.network.streams() {
+            return Ok((self.online_of(observation, actions)?, self.online_all(observation)?));
+        }
+        let q = self.online(observation)?.q;
+        let done = gather_q(&q, &Tensor::from_slice(actions, actions.len(), self.network.device())?)?;
+        Ok((done, ItemValues::Tensor(q.detach())))
+    }
+
     fn values(&self, network: &ActorCritic, observation: &Observation) -> Result<QOutput> {
         Ok(QOutput::of(&network.forward(&states(network, observation)?)?, self.unit)?)
     }
@@ -142,11 +181,6 @@ impl QOutput {
 /// Q of what was done: `q [N, I]`, `actions [N]` of u32 → `[N]`.
 pub fn gather_q(q: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
     q.gather(&actions.unsqueeze(1)?, 1)?.squeeze(1)
-}
-
-/// What a policy expects: Σ_b π(b|s)·Q(s, b): `q [N, I]`, `logits [N, I]` of π → `[N]`.
-pub fn expected_q(q: &Tensor, logits: &Tensor) -> candle_core::Result<Tensor> {
-    (candle_nn::ops::softmax(logits, D::Minus1)? * q)?.sum(D::Minus1)
 }
 
 /// ½·mean((Q(s, a) − y)²): `q [N]` of what was done, `targets [N]` → scalar; the target is a constant.
@@ -267,6 +301,11 @@ mod tests {
         close(&found.1, &wanted.1);
         found.2.iter().zip(&wanted.2).for_each(|(found, wanted)| close(found, wanted));
         close(&values.online_of(&now, &done).unwrap().to_vec1::<f32>().unwrap(), &wanted.0);
+        let streamed = values.online_all(&now).unwrap();
+        assert!(matches!(streamed, ItemValues::Streamed(_)));
+        let flat = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let shown = |all: Vec<f32>| -> Vec<f32> { all.into_iter().filter(|&q| q > -1e6).collect() };
+        close(&shown(flat(streamed.tensor(&Device::Cpu).unwrap())), &shown(flat(all.clone())));
         let best = values.online(&now).unwrap().best;
         let priced = gather_q(&values.target(&now).unwrap().q, &best).unwrap().to_vec1::<f32>().unwrap();
         let transitions = Transitions {

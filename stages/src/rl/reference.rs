@@ -5,6 +5,7 @@
 
 use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::advantage::true_advantages;
@@ -12,10 +13,10 @@ use super::batch::Batch;
 use super::correlation::correlation;
 use super::kl_config::KlConfig;
 use super::learner::UpdateMetrics;
-use super::q_values::expected_q;
 use crate::artifact::{PolicyFile, World};
 use crate::env::{Agent, Episodes, Observation, PolicyAgent, observe, states};
-use crate::nn::{ActorCritic, PolicyNetwork, action_log_prob, sample};
+use crate::nn::state_batch::StateBatch;
+use crate::nn::{ActorCritic, Expectation, ItemValues, PolicyNetwork, action_log_prob};
 
 /// A frozen policy.
 pub struct Reference {
@@ -78,8 +79,13 @@ impl Reference {
         let mut all = Vec::with_capacity(actions.len());
         for rows in rows.chunks(256) {
             let observation = observation.take(rows).shortened(self.network.config().window);
-            let scores = (self.network.logits(&states(self.network.as_ref(), &observation)?)? / self.temperature)?;
-            let own = action_log_prob(&scores, &actions[rows[0]..][..rows.len()])?.log_prob.to_vec1::<f32>()?;
+            let actions = &actions[rows[0]..][..rows.len()];
+            let own = match self.network.item_values(&states(self.network.as_ref(), &observation)?)? {
+                ItemValues::Tensor(scores) => {
+                    action_log_prob(&(scores / self.temperature)?, actions)?.log_prob.to_vec1::<f32>()?
+                }
+                ItemValues::Streamed(scores) => scores.log_softmax(self.temperature)?.of_actions(actions)?,
+            };
             for (row, own) in own.into_iter().enumerate() {
                 let uniform = 1.0 / (self.items - observation.masked(row).len()) as f64;
                 // Without a share of the uniform policy no exponential underflows.
@@ -92,14 +98,22 @@ impl Reference {
         Ok(all)
     }
 
-    /// log π₀ of every item in these states, `[N, I]`. Of a masked item it is that of the uniform share, which counts where π is 0.
-    pub fn log_probs(&self, observation: &Observation) -> Result<Tensor> {
+    /// log π₀ of every item in these states. Of a masked item it is that of the uniform share, which counts where π is 0.
+    pub fn log_probs(&self, observation: &Observation) -> Result<ItemValues> {
         let observation = observation.shortened(self.network.config().window);
-        let scores = self.network.logits(&states(self.network.as_ref(), &observation)?)?;
+        let scores = self.network.item_values(&states(self.network.as_ref(), &observation)?)?;
         let allowed = (0..observation.len()).map(|row| (self.items - observation.masked(row).len()) as f32);
-        let uniform = (Tensor::from_iter(allowed, &Device::Cpu)?.recip()? * self.floor)?.unsqueeze(1)?;
-        let own = (candle_nn::ops::softmax(&(scores / self.temperature)?, D::Minus1)? * (1.0 - self.floor))?;
-        Ok(own.broadcast_add(&uniform)?.log()?.detach().to_device(&self.device)?)
+        let uniform = (Tensor::from_iter(allowed, &Device::Cpu)?.recip()? * self.floor)?;
+        Ok(match scores {
+            ItemValues::Tensor(scores) => {
+                let own = (candle_nn::ops::softmax(&(scores / self.temperature)?, D::Minus1)? * (1.0 - self.floor))?;
+                let log = own.broadcast_add(&uniform.unsqueeze(1)?)?.log()?;
+                ItemValues::Tensor(log.detach().to_device(&self.device)?)
+            }
+            ItemValues::Streamed(scores) => {
+                ItemValues::Streamed(scores.log_softmax(self.temperature)?.floored(self.floor, uniform.to_vec1()?))
+            }
+        })
     }
 }
 
@@ -114,10 +128,10 @@ pub struct Guided<'a> {
 }
 
 impl Guided<'_> {
-    /// Q and log π of these states, each up to a constant of the state: `log_probs [N, I]` of π₀ → `[N, I]` both.
-    pub fn logits(&self, observation: &Observation, log_probs: &Tensor) -> Result<(Tensor, Tensor)> {
-        let advantages = self.network.logits(&states(self.network, observation)?)?;
-        let logits = ((&advantages / self.coef)? + log_probs)?;
+    /// Q and log π of these states, each up to a constant of the state: `log_probs` of π₀.
+    pub fn logits(&self, observation: &Observation, log_probs: &ItemValues) -> Result<(ItemValues, ItemValues)> {
+        let advantages = self.network.item_values(&states(self.network, observation)?)?;
+        let logits = advantages.divided(self.coef)?.plus(log_probs, 1.0)?;
         Ok((advantages, logits))
     }
 }
@@ -126,17 +140,14 @@ impl Agent for Guided<'_> {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
         let observation = observe(episodes, live, self.network.config().window);
         let (_, logits) = self.logits(&observation, &self.reference.log_probs(&observation)?)?;
-        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-        Ok(logits.chunks_exact(self.network.config().items).zip(draws).map(|(row, draw)| sample(row, draw)).collect())
+        let uniforms: Vec<f64> = draws.iter_mut().map(|draw| draw.random()).collect();
+        logits.choose(Some(&uniforms))
     }
 }
 
-/// max_π Σ_a π(a|s)·Q(s, a) − λ·KL(π‖π₀) = λ·log Σ_a π₀(a|s)·exp(Q(s, a)/λ): `q [N, I]`, `reference [N, I]` of log π₀, λ above 0 → `[N]`.
-pub fn soft_maximum(q: &Tensor, reference: &Tensor, coef: f64) -> candle_core::Result<Tensor> {
-    let scores = ((q / coef)? + reference)?;
-    let most = scores.max_keepdim(D::Minus1)?;
-    let sum = scores.broadcast_sub(&most)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    (sum + most)?.squeeze(D::Minus1)? * coef
+/// max_π Σ_a π(a|s)·Q(s, a) − λ·KL(π‖π₀) = λ·log Σ_a π₀(a|s)·exp(Q(s, a)/λ): `q` of N states, `reference` of log π₀, λ above 0 → `[N]`.
+pub fn soft_maximum(q: &ItemValues, reference: &ItemValues, coef: f64) -> Result<Tensor> {
+    Ok((q.divided(coef)?.plus(reference, 1.0)?.log_sum_exp()? * coef)?)
 }
 
 /// What the reference did in an update.
@@ -152,11 +163,11 @@ pub struct ReferenceMetrics {
 }
 
 impl ReferenceMetrics {
-    /// From log π₀ `[N, I]` of the states of the played episodes, and the divergences `[N]` there.
-    pub fn of(log_probs: &Tensor, coef: f64, divergences: &Tensor, batch: &Batch, gamma: f64) -> Result<Self> {
+    /// From log π₀ in the states of the played episodes, and the divergences `[N]` there.
+    pub fn of(log_probs: &ItemValues, coef: f64, divergences: &Tensor, batch: &Batch, gamma: f64) -> Result<Self> {
         let divergences = divergences.to_vec1::<f32>()?;
         let count = divergences.len().max(1) as f64;
-        let log_probs = log_prob_of(log_probs, &batch.actions)?;
+        let log_probs = log_probs.of_actions(&batch.actions)?;
         Ok(Self {
             coef,
             divergence: divergences.iter().map(|&kl| f64::from(kl)).sum::<f64>() / count,
@@ -177,17 +188,16 @@ impl ReferenceMetrics {
     }
 }
 
-/// KL(π‖π₀) of each state: `logits [N, I]` of π, `reference [N, I]` of log π₀ → `[N]`, nats.
-pub fn kl_divergence(logits: &Tensor, reference: &Tensor) -> candle_core::Result<Tensor> {
-    // The fused operator also returns log π of an item, which is not used here.
-    let entropy = action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy;
-    (expected_q(reference, logits)? + entropy)?.neg()
+/// KL(π‖π₀) of each state: `logits` of π, `reference` of log π₀ → `[N]`, nats.
+pub fn kl_divergence(logits: &ItemValues, reference: &ItemValues) -> Result<Tensor> {
+    let [expected, entropy] = logits.expectation(reference)?;
+    Ok((expected + entropy)?.neg()?)
 }
 
-/// log π₀ of what was done: `reference [N, I]` of log π₀ → N numbers.
-fn log_prob_of(reference: &Tensor, actions: &[u32]) -> Result<Vec<f32>> {
-    let actions = Tensor::from_slice(actions, (actions.len(), 1), reference.device())?;
-    Ok(reference.gather(&actions, 1)?.flatten_all()?.to_vec1()?)
+/// The same with the gradient of π, the network's.
+pub fn divergence_of(network: &ActorCritic, states: &StateBatch, reference: &ItemValues) -> Result<Tensor> {
+    let Expectation { choice, expected } = network.expectation(states, reference, &vec![0; states.rows()])?;
+    Ok((expected + choice.entropy)?.neg()?)
 }
 
 #[cfg(test)]
@@ -196,6 +206,7 @@ mod tests {
     use crate::artifact::Repeats;
     use crate::env::cluster_world;
     use crate::nn::Optimizer;
+    use crate::nn::expected;
     use crate::nn::gradient_check::assert_finite_differences;
     use crate::rl::conformance::{greedy_returns, small_network};
     use crate::rl::inputs::{OnlineWithDemos, OnlineWithReference};
@@ -223,7 +234,16 @@ mod tests {
             let reference = Reference::new(&policy, floor, temperature, world, 2, &Device::Cpu).unwrap();
             let mut observation = Observation::of(world, 2);
             observation.push(0, &[0], &[5.0], 4, 2);
-            reference.log_probs(&observation).unwrap().exp().unwrap().to_vec2::<f32>().unwrap().remove(0)
+            reference
+                .log_probs(&observation)
+                .unwrap()
+                .tensor(&Device::Cpu)
+                .unwrap()
+                .exp()
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap()
+                .remove(0)
         };
         let close = |found: Vec<f32>, wanted: [f32; 2]| {
             assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} is not {wanted:?}");
@@ -234,6 +254,16 @@ mod tests {
         close(of(&world, 0.2, 0.5), [0.18, 0.82]);
         world.rules.repeats = Repeats::Masked;
         close(of(&world, 0.2, 1.0), [0.2, 1.0]);
+    }
+
+    /// KL(π‖π₀) of tensors.
+    fn kl_divergence(logits: &Tensor, reference: &Tensor) -> candle_core::Result<Tensor> {
+        let [logits, reference] = [logits, reference].map(|tensor| ItemValues::Tensor(tensor.clone()));
+        super::kl_divergence(&logits, &reference).map_err(|error| candle_core::Error::Msg(error.to_string()))
+    }
+
+    fn soft_maximum(q: &Tensor, log: &Tensor, coef: f64) -> Result<Tensor> {
+        super::soft_maximum(&ItemValues::Tensor(q.clone()), &ItemValues::Tensor(log.clone()), coef)
     }
 
     #[test]
@@ -273,7 +303,7 @@ mod tests {
         let best = ((&q / 0.7).unwrap() + &log).unwrap();
         let value = |logits: &Tensor| {
             let kl = (kl_divergence(logits, &log).unwrap() * 0.7).unwrap();
-            (expected_q(&q, logits).unwrap() - kl).unwrap().to_vec1::<f64>().unwrap()
+            (expected(&q, logits).unwrap() - kl).unwrap().to_vec1::<f64>().unwrap()
         };
         close(&value(&best), [found[0], found[1]]);
         assert!(value(&log).iter().chain(&value(&(&best * 1.3).unwrap())).zip(found.repeat(2)).all(|(a, b)| *a < b));

@@ -26,7 +26,7 @@ use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
 use super::learner_memory::LearnerTables;
 use super::mixed_reward::MixedReward;
-use super::q_values::{QValues, bellman_loss, expected_q};
+use super::q_values::{QValues, bellman_loss};
 use super::reference::{Reference, ReferenceMetrics, kl_divergence};
 use super::replay_buffer::{ReplayBuffer, Transitions};
 use super::settings::learner_settings;
@@ -35,7 +35,7 @@ use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, TensorFile, World};
 use crate::env::{Observation, PolicyAgent, states};
-use crate::nn::{ActorCritic, AdamW, Params, action_log_prob, device, rng};
+use crate::nn::{ActorCritic, AdamW, ItemValues, Params, device, rng};
 
 learner_settings! {
     /// `rl.sac`.
@@ -107,7 +107,7 @@ impl Stage for Sac {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        LearnerTables::of_all_scores(&self.network, 5, self.batch_size as u64).need(inputs)
+        LearnerTables::streamed(&self.network, 5, self.batch_size as u64).need(inputs)
     }
 
     fn forbidden_sources(&self) -> Vec<ForbiddenSource> {
@@ -193,18 +193,15 @@ impl Learner<'_> {
             None => self.log_temperature.exp()?,
         };
         // Q − λ·(log π − log π₀) is (Q + λ·log π₀) − λ·log π: the reference is a part of the values.
-        let toward = |q: Tensor, observation: &Observation| -> Result<Tensor> {
-            Ok(match reference {
-                Some(reference) => (q + (reference.log_probs(observation)? * coef)?)?,
-                None => q,
-            })
+        let toward = |q: ItemValues, observation: &Observation| match reference {
+            Some(reference) => q.plus(&reference.log_probs(observation)?, coef),
+            None => Ok(q),
         };
-        let logits = |observation: &Observation| policy.logits(&states(policy, observation)?);
 
-        let target_q = critics[0].target(&transitions.next)?.q.minimum(&critics[1].target(&transitions.next)?.q)?;
+        let target_q = critics[0].target_all(&transitions.next)?.minimum(&critics[1].target_all(&transitions.next)?)?;
         let target_q = toward(target_q, &transitions.next)?;
-        let next_values = soft_value(&target_q, &logits(&transitions.next)?, &alpha)?;
-        let targets = transitions.td_target(&next_values)?;
+        let next = policy.item_values(&states(policy, &transitions.next)?)?;
+        let targets = transitions.td_target(&soft_value(next.expectation(&target_q)?, &alpha)?)?;
         let mut value_error = 0.0;
         for (critic, adam) in critics.iter().zip(&mut self.critic_adams) {
             let error = bellman_loss(&critic.online_of(&transitions.now, &transitions.actions)?, &targets)?;
@@ -212,19 +209,20 @@ impl Learner<'_> {
             value_error += number(&error)? / 2.0;
         }
 
-        let q = critics[0].online(&transitions.now)?.q.minimum(&critics[1].online(&transitions.now)?.q)?;
+        let q = critics[0].online_all(&transitions.now)?.minimum(&critics[1].online_all(&transitions.now)?)?;
         let q = toward(q, &transitions.now)?;
-        let now = logits(&transitions.now)?;
-        let loss = soft_value(&q.detach(), &now, &alpha.detach())?.mean_all()?.neg()?;
+        let now = policy.expectation(&states(policy, &transitions.now)?, &q, &transitions.actions)?;
+        let entropies = now.choice.entropy;
+        let loss = soft_value([now.expected, entropies.clone()], &alpha.detach())?.mean_all()?.neg()?;
         self.policy_adam.descend(policy.params(), &loss)?;
 
-        let entropies = entropy(&now)?.detach();
+        let entropies = entropies.detach();
         let step = Step { value_error, entropy: number(&entropies.mean_all()?)? };
         if self.reference.is_some() {
             return Ok(step);
         }
         let wanted = target_entropies(&transitions.now, self.world.items(), config.target_entropy_ratio)?;
-        let wanted = wanted.to_device(now.device())?;
+        let wanted = wanted.to_device(entropies.device())?;
         let loss = temperature_loss(&alpha, &entropies, &wanted)?;
         self.temperature_adam.descend(&self.temperature, &loss)?;
         Ok(step)
@@ -248,7 +246,7 @@ impl PolicyLearner for Learner<'_> {
         let coef = config.kl.coef_at(number, config.n_iterations);
         let mut held = None;
         if let Some(reference) = &self.reference {
-            let logits = self.policy.logits(&states(&self.policy, &batch.observation)?)?;
+            let logits = self.policy.item_values(&states(&self.policy, &batch.observation)?)?;
             let log_probs = reference.log_probs(&batch.observation)?;
             let divergences = kl_divergence(&logits, &log_probs)?;
             held = Some(ReferenceMetrics::of(&log_probs, coef, &divergences, &batch, config.gamma)?);
@@ -312,16 +310,9 @@ fn number(scalar: &Tensor) -> Result<f64> {
     Ok(f64::from(scalar.to_scalar::<f32>()?))
 }
 
-/// −Σ_a π log π: `logits [N, I]` → `[N]`, nats.
-fn entropy(logits: &Tensor) -> candle_core::Result<Tensor> {
-    // The fused operator also returns log π of an item, which is not used here.
-    Ok(action_log_prob(logits, &vec![0; logits.dim(0)?])?.entropy)
-}
-
-/// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)): `q [N, I]`, `logits [N, I]` of π, `temperature [1]` → `[N]`. What may not be shown
-/// has no share in it.
-fn soft_value(q: &Tensor, logits: &Tensor, temperature: &Tensor) -> candle_core::Result<Tensor> {
-    expected_q(q, logits)? + entropy(logits)?.broadcast_mul(temperature)?
+/// V = Σ_a π(a|s)·(Q(s, a) − α·log π(a|s)) of what π expects of Q, and of its entropy: `[N]` both, `temperature [1]` → `[N]`.
+fn soft_value([expected, entropy]: [Tensor; 2], temperature: &Tensor) -> candle_core::Result<Tensor> {
+    expected + entropy.broadcast_mul(temperature)?
 }
 
 /// c·log|A(s)| of each state, `[N]`, nats; `items` of which a state may mask some.
@@ -394,13 +385,20 @@ mod tests {
         Tensor::new(values, &Device::Cpu).unwrap()
     }
 
+    /// Of tensors of Q and of the logits of π; what may not be shown has no share in it.
+    fn soft_value_of(q: &Tensor, logits: &Tensor, temperature: &Tensor) -> candle_core::Result<Tensor> {
+        let [q, logits] = [q, logits].map(|tensor| ItemValues::Tensor(tensor.clone()));
+        let parts = logits.expectation(&q).map_err(|error| candle_core::Error::Msg(error.to_string()))?;
+        soft_value(parts, temperature)
+    }
+
     #[test]
     fn losses_agree_with_hand_computed_values() {
         // π is (¾, ¼): 3 + 2 of Q, and with α = 2 twice the entropy. Of the second state's three items one may not be shown.
         let forbidden = MASKED_LOGIT;
         let q = tensor(&[4.0, 8.0, forbidden, 1.0, forbidden, 3.0]).reshape((2, 3)).unwrap();
         let logits = tensor(&[3.0_f64.ln(), 0.0, forbidden, 0.0, forbidden, 0.0]).reshape((2, 3)).unwrap();
-        let found = soft_value(&q, &logits, &tensor(&[2.0])).unwrap().to_vec1::<f64>().unwrap();
+        let found = soft_value_of(&q, &logits, &tensor(&[2.0])).unwrap().to_vec1::<f64>().unwrap();
         let (uneven, even) = (-0.75 * 0.75_f64.ln() - 0.25 * 0.25_f64.ln(), 2.0_f64.ln());
         let wanted = [5.0 + 2.0 * uneven, 2.0 + 2.0 * even];
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {wanted:?}");
@@ -413,7 +411,7 @@ mod tests {
     fn gradients_agree_with_finite_differences() {
         let q = tensor(&[4.0, 8.0, 1.0, 3.0, -2.0, 0.5]).reshape((2, 3)).unwrap();
         let logits = tensor(&[0.3, -1.2, 0.4, 0.01, 1.0, 0.5]).reshape((2, 3)).unwrap();
-        assert_finite_differences(&logits, |z| soft_value(&q, z, &tensor(&[0.7]))?.mean_all()?.neg());
+        assert_finite_differences(&logits, |z| soft_value_of(&q, z, &tensor(&[0.7]))?.mean_all()?.neg());
         assert_finite_differences(&tensor(&[-0.5]), |log| {
             temperature_loss(&log.exp()?, &tensor(&[1.0, 0.2]), &tensor(&[0.5, 0.3]))
         });

@@ -88,7 +88,8 @@ impl ItemInputs {
     }
 
     /// How many items may be shown in the state at `row`.
-    pub(super) fn shown(&self, row: usize) -> usize {
+    #[must_use]
+    pub fn shown(&self, row: usize) -> usize {
         self.items - self.masked.get(row).map_or(0, Vec::len)
     }
 

@@ -15,6 +15,7 @@ mod float;
 mod gathered_log_softmax;
 mod gru;
 mod item_inputs;
+mod item_scores;
 mod layer_norm;
 mod linear;
 mod masked_mean;
@@ -23,6 +24,7 @@ mod matmul;
 mod output_layer;
 mod param_grads;
 pub mod reference;
+mod score_tiles;
 mod simd;
 mod softplus;
 mod streamed_choice;
@@ -35,15 +37,20 @@ pub use float::{Float, contiguous, with_slices};
 pub use gathered_log_softmax::{GatheredLogSoftmax, gathered_log_softmax, row_max};
 pub use gru::gru;
 pub use item_inputs::{ITEM_BLOCK, ItemInputs, SimilarItems, add_item_inputs};
+pub use item_scores::{
+    Floored, FrozenHead, Paired, Pairing, Rows, Shifted, counts_from, expectations, highest, log_sum_exp, picked,
+    shown_means,
+};
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, chain, linear};
 pub use masked_mean::masked_mean;
 pub use math::exp;
 pub use output_layer::{ActionScores, HeadInputs, output_layer, softmax_sums};
 pub use param_grads::{Gradient, collect_param_grads};
+pub use score_tiles::ItemScores;
 pub use simd::{LANES, PART, with_simd};
 pub use softplus::softplus;
-pub use streamed_choice::streamed_choice;
+pub use streamed_choice::{choice, streamed_choice};
 pub use streamed_head::{StreamedScores, Wanted, streamed_head};
 
 #[cfg(test)]

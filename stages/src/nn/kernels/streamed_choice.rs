@@ -7,7 +7,8 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::item_inputs::{ITEM_BLOCK, ItemInputs};
-use super::streamed_head::{Head, Sums, check};
+use super::score_tiles::{Head, ItemScores, Sums, blocks, each};
+use super::streamed_head::check;
 use super::{row_max, with_simd, with_slices};
 
 /// `[B]` of the scores of [`streamed_head`](super::streamed_head()): the first of the highest, or with `uniforms [B]` in [0, 1) drawn.
@@ -22,20 +23,23 @@ pub fn streamed_choice(
     uniforms: Option<&[f64]>,
 ) -> Result<Vec<u32>> {
     check(x, weight, rest, inputs)?;
-    if uniforms.is_some_and(|uniforms| uniforms.len() != inputs.rows()) {
-        candle_core::bail!("not one number for each of {} states", inputs.rows());
-    }
-    with_slices::<f32, _, 3>([x, weight, rest], |tensors| {
-        let head = Head::new(tensors, inputs);
-        match uniforms {
-            Some(uniforms) => drawn(&head, uniforms),
-            None => best(&head),
-        }
-    })?
+    with_slices::<f32, _, 3>([x, weight, rest], |tensors| choice(&Head::new(tensors, inputs), uniforms))?
 }
 
-fn best(head: &Head<f32>) -> Result<Vec<u32>> {
-    let parts = head.each(|_, block, z| {
+/// The same of any scores.
+///
+/// # Errors
+/// When there is not one number for each state.
+pub fn choice(scores: &dyn ItemScores, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+    match uniforms {
+        Some(uniforms) if uniforms.len() == scores.rows() => drawn(scores, uniforms),
+        Some(_) => candle_core::bail!("not one number for each of {} states", scores.rows()),
+        None => best(scores),
+    }
+}
+
+fn best(scores: &dyn ItemScores) -> Result<Vec<u32>> {
+    let parts = each(scores, |_, block, z| {
         let high = with_simd(
             #[inline(always)]
             || row_max(z),
@@ -43,14 +47,14 @@ fn best(head: &Head<f32>) -> Result<Vec<u32>> {
         (high, (block * ITEM_BLOCK + z.iter().position(|&z| z == high).unwrap_or(0)) as u32)
     })?;
     let first = |a: (f32, u32), b: (f32, u32)| if b.0 > a.0 { b } else { a };
-    let rows = parts.chunks_exact(head.blocks().max(1));
+    let rows = parts.chunks_exact(blocks(scores.items()).max(1));
     Ok(rows.map(|parts| parts.iter().copied().reduce(first).map_or(0, |(_, item)| item)).collect())
 }
 
-fn drawn(head: &Head<f32>, uniforms: &[f64]) -> Result<Vec<u32>> {
-    let parts = head.each(|_, _, z| Sums::of(z))?;
-    let rows = parts.par_chunks_exact(head.blocks().max(1)).zip(uniforms).enumerate();
-    let draw = |scores: &mut Vec<f32>, (row, (parts, uniform)): (usize, (&[Sums], &f64))| {
+fn drawn(scores: &dyn ItemScores, uniforms: &[f64]) -> Result<Vec<u32>> {
+    let parts = each(scores, |_, _, z| Sums::of(z))?;
+    let rows = parts.par_chunks_exact(blocks(scores.items()).max(1)).zip(uniforms).enumerate();
+    let draw = |tile: &mut Vec<f32>, (row, (parts, uniform)): (usize, (&[Sums], &f64))| {
         let high = parts.iter().map(|part| part.high).fold(f64::NEG_INFINITY, f64::max);
         let shares: Vec<f64> = parts.iter().map(|part| part.sum * (part.high - high).exp()).collect();
         let mut left = uniform * shares.iter().sum::<f64>();
@@ -63,9 +67,9 @@ fn drawn(head: &Head<f32>, uniforms: &[f64]) -> Result<Vec<u32>> {
             }
             left -= share;
         }
-        head.tile(row..row + 1, block, scores)?;
+        scores.tile(row..row + 1, block, tile)?;
         let mut last = 0;
-        for (offset, &z) in scores.iter().enumerate() {
+        for (offset, &z) in tile.iter().enumerate() {
             let share = (f64::from(z) - high).exp();
             left -= share;
             if share > 0.0 {

@@ -5,22 +5,18 @@
 //! Cross-Entropy does (Wijmans et al. 2024, arXiv 2411.09009; its filter of small gradients is left out). So B states take memory of
 //! B·I/1024 numbers instead of B·I, and every item has its exact share. Blocks are summed in their order, on any number of threads.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::gathered_log_softmax::{row_max, row_sum};
 use super::item_inputs::{ITEM_BLOCK, ItemInputs};
 use super::matmul::{Matrix, matmul_into};
-use super::output_layer::softmax_sums;
 use super::param_grads::route_grad;
+use super::score_tiles::{
+    Head, ItemScores, MASKED_BELOW, Sums, TILE_ROWS, blocks, each, each_tile, items_of, sum_of_shown,
+};
 use super::{Float, contiguous, with_simd, with_slices};
-use crate::nn::MASKED_LOGIT;
-
-/// States of a tile of scores, which stays in a core's cache.
-pub(super) const TILE_ROWS: usize = 64;
 
 /// Blocks of items whose gradients of the states are held at a time.
 const WAVE: usize = 32;
@@ -35,15 +31,23 @@ pub struct StreamedScores {
     pub entropy: Tensor,
     /// The mean of the logits of all items that may be shown, `[B]`.
     pub mean: Tensor,
+    /// The sum of the squares of the same logits, `[B]`.
+    pub squares: Tensor,
+    /// Σ π·v of the values v of all items, `[B]`.
+    pub expected: Tensor,
 }
 
 /// What is wanted of a pass beside the logits of the actions.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Wanted {
     /// log π and the entropy.
     pub softmax: bool,
     /// The mean of the logits.
     pub mean: bool,
+    /// The sum of their squares.
+    pub squares: bool,
+    /// The values of the items, constants, whose expectation under π is wanted; with it log π and the entropy.
+    pub values: Option<Arc<dyn ItemScores>>,
 }
 
 /// As [`output_layer`](super::output_layer()) with `inputs` in place of features and masks: scores = x·Wᵀ + b + inputs, of `x [B, K]`,
@@ -63,10 +67,20 @@ pub fn streamed_head(
     if items.len() != inputs.rows() || items.iter().any(|&item| item as usize >= inputs.items()) {
         candle_core::bail!("{} items for {} states of {}, or one beyond", items.len(), inputs.rows(), inputs.items());
     }
+    if wanted.values.as_ref().is_some_and(|v| v.rows() != inputs.rows() || v.items() != inputs.items()) {
+        candle_core::bail!("values of other states or items than {} of {}", inputs.rows(), inputs.items());
+    }
     let op = StreamedHead { inputs: inputs.clone(), actions: items.to_vec(), wanted };
     let all = x.contiguous()?.apply_op3(&weight.contiguous()?, &rest.contiguous()?, op)?;
     let part = |k: usize| all.narrow(0, k, 1)?.squeeze(0);
-    Ok(StreamedScores { logit: part(0)?, log_prob: part(1)?, entropy: part(2)?, mean: part(3)? })
+    Ok(StreamedScores {
+        logit: part(0)?,
+        log_prob: part(1)?,
+        entropy: part(2)?,
+        mean: part(3)?,
+        squares: part(4)?,
+        expected: part(5)?,
+    })
 }
 
 /// # Errors
@@ -80,119 +94,15 @@ pub(super) fn check(x: &Tensor, weight: &Tensor, rest: &Tensor, inputs: &ItemInp
     Ok(())
 }
 
-/// What scores are made of.
-pub(super) struct Head<'s, T> {
-    /// `[B, K]`.
-    x: &'s [T],
-    /// `[A, K]`.
-    weight: &'s [T],
-    /// `[A]`.
-    bias: &'s [T],
-    /// Of what was shown, and of what is similar.
-    of_inputs: [T; 2],
-    inputs: &'s ItemInputs,
-    inner: usize,
-}
-
-impl<'s, T: Float> Head<'s, T> {
-    /// From `[x, weight, rest]`.
-    pub fn new([x, weight, rest]: [&'s [T]; 3], inputs: &'s ItemInputs) -> Self {
-        let (bias, of_inputs) = rest.split_at(inputs.items());
-        let inner = weight.len() / inputs.items().max(1);
-        Self { x, weight, bias, of_inputs: [of_inputs[0], of_inputs[1]], inputs, inner }
-    }
-
-    /// How many blocks the items are.
-    pub fn blocks(&self) -> usize {
-        self.inputs.items().div_ceil(ITEM_BLOCK)
-    }
-
-    pub fn items(&self, block: usize) -> Range<usize> {
-        block * ITEM_BLOCK..((block + 1) * ITEM_BLOCK).min(self.inputs.items())
-    }
-
-    fn states(&self, rows: &Range<usize>) -> Result<Matrix<'s, T>> {
-        Matrix::new(&self.x[rows.start * self.inner..rows.end * self.inner], rows.len(), self.inner)
-    }
-
-    fn vectors(&self, items: &Range<usize>) -> Result<Matrix<'s, T>> {
-        Matrix::new(&self.weight[items.start * self.inner..items.end * self.inner], items.len(), self.inner)
-    }
-
-    /// The scores of `rows` and a block, in `out`.
-    pub fn tile(&self, rows: Range<usize>, block: usize, out: &mut Vec<T>) -> Result<()> {
-        let items = self.items(block);
-        out.resize(rows.len() * items.len(), T::zero());
-        matmul_into(self.states(&rows)?, self.vectors(&items)?.t(), out)?;
-        for (row, scores) in rows.zip(out.chunks_exact_mut(items.len())) {
-            with_simd(
-                #[inline(always)]
-                || scores.iter_mut().zip(&self.bias[items.clone()]).for_each(|(z, &b)| *z += b),
-            );
-            self.inputs.add(row, block, self.of_inputs, scores);
-        }
-        Ok(())
-    }
-
-    /// What `of_row(row, block, scores)` gives of each state and block, `[B, blocks]`; tiles are shared by the threads.
-    pub fn each<R: Send + Copy>(&self, of_row: impl Fn(usize, usize, &[T]) -> R + Sync) -> Result<Vec<R>> {
-        let (rows, blocks) = (self.inputs.rows(), self.blocks());
-        let tiles = rows.div_ceil(TILE_ROWS) * blocks;
-        let tile = |scores: &mut Vec<T>, at: usize| -> Result<Vec<R>> {
-            let (first, block) = (at / blocks * TILE_ROWS, at % blocks);
-            let rows = first..(first + TILE_ROWS).min(rows);
-            self.tile(rows.clone(), block, scores)?;
-            Ok(rows.zip(scores.chunks_exact(self.items(block).len())).map(|(row, z)| of_row(row, block, z)).collect())
-        };
-        let found: Vec<Vec<R>> = (0..tiles).into_par_iter().map_init(Vec::new, tile).collect::<Result<_>>()?;
-        let of = |row: usize, block: usize| found[row / TILE_ROWS * blocks + block][row % TILE_ROWS];
-        Ok((0..rows).flat_map(|row| (0..blocks).map(move |block| (row, block))).map(|(r, b)| of(r, b)).collect())
-    }
-}
-
-/// The largest score of a block or of several, Σ e^(z−m), Σ (z−m)·e^(z−m).
+/// Of a state and a block.
 #[derive(Clone, Copy)]
-pub(super) struct Sums {
-    pub high: f64,
-    pub sum: f64,
-    mean: f64,
-}
-
-/// A score below this is one of a masked item.
-const MASKED_BELOW: f64 = MASKED_LOGIT / 2.0;
-
-/// Σ z over the items that are not masked.
-fn sum_of_shown<T: Float>(z: &[T]) -> f64 {
-    let least = T::from_f64(MASKED_BELOW);
-    with_simd(
-        #[inline(always)]
-        || row_sum(z, |z| if z > least { z } else { T::zero() }),
-    )
-    .widen()
-}
-
-impl Sums {
-    pub fn of<T: Float>(z: &[T]) -> Self {
-        let (high, [sum, mean]) = with_simd(
-            #[inline(always)]
-            || {
-                let high = row_max(z);
-                (high, softmax_sums(z, high))
-            },
-        );
-        Self { high: high.widen(), sum: sum.widen(), mean: mean.widen() }
-    }
-
-    /// Of both: with d = m − m′, Σ (z−m′)·e^(z−m′) = e^d·(Σ (z−m)·e^(z−m) + d·Σ e^(z−m)).
-    pub fn with(self, other: Self) -> Self {
-        let high = self.high.max(other.high);
-        let to = |part: Self| {
-            let below = part.high - high;
-            [part.sum * below.exp(), (part.mean + below * part.sum) * below.exp()]
-        };
-        let ([a, b], [c, d]) = (to(self), to(other));
-        Self { high, sum: a + c, mean: b + d }
-    }
+struct Part<T> {
+    /// Of the action, where it lies there.
+    logit: T,
+    sums: Sums,
+    /// Of what may be shown.
+    sum: f64,
+    squares: f64,
 }
 
 struct StreamedHead {
@@ -206,7 +116,7 @@ impl CustomOp3 for StreamedHead {
         "streamed-head"
     }
 
-    /// → `[5, B]`: the logit, log π, H, the mean and log-sum-exp.
+    /// → `[7, B]`: the logit, log π, H, the mean, the sum of squares, Σ π·v and log-sum-exp.
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
@@ -221,7 +131,7 @@ impl CustomOp3 for StreamedHead {
             CpuStorage::F64(_) => self.forward::<f64>(storages, layouts)?,
             _ => self.forward::<f32>(storages, layouts)?,
         };
-        Ok((found, Shape::from((5, self.actions.len()))))
+        Ok((found, Shape::from((7, self.actions.len()))))
     }
 
     fn bwd(
@@ -244,24 +154,41 @@ impl StreamedHead {
     fn forward<T: Float>(&self, storages: [&CpuStorage; 3], layouts: [&Layout; 3]) -> Result<CpuStorage> {
         let of = |k: usize| contiguous::<T>(storages[k], layouts[k]);
         let head = Head::new([of(0)?, of(1)?, of(2)?], &self.inputs);
-        let parts = head.each(|row, block, z| {
+        let part = |row: usize, block: usize, z: &[T], sums: Sums| {
             let action = self.actions[row] as usize;
-            let logit = if action / ITEM_BLOCK == block { z[action % ITEM_BLOCK] } else { T::zero() };
-            let sums = if self.wanted.softmax { Sums::of(z) } else { Sums { high: 0.0, sum: 1.0, mean: 0.0 } };
-            (sums, if self.wanted.mean { sum_of_shown(z) } else { 0.0 }, logit)
-        })?;
-        let row = |(row, parts): (usize, &[(Sums, f64, T)])| {
-            let none = Sums { high: 0.0, sum: 1.0, mean: 0.0 };
-            let all = parts.iter().map(|part| part.0).reduce(Sums::with).unwrap_or(none);
-            let mean = parts.iter().map(|part| part.1).sum::<f64>() / self.inputs.shown(row) as f64;
-            let logit = parts[self.actions[row] as usize / ITEM_BLOCK].2.widen();
-            let log = all.sum.ln();
-            let softmax = [logit - all.high - log, log - all.mean / all.sum, all.high + log];
-            let [log_prob, entropy, all] = softmax.map(|x| if self.wanted.softmax { x } else { 0.0 });
-            [logit, log_prob, entropy, mean, all].map(T::from_f64)
+            Part {
+                logit: if action / ITEM_BLOCK == block { z[action % ITEM_BLOCK] } else { T::zero() },
+                sums,
+                sum: if self.wanted.mean { sum_of_shown(z, |z| z) } else { 0.0 },
+                squares: if self.wanted.squares { sum_of_shown(z, |z| z * z) } else { 0.0 },
+            }
         };
-        let rows: Vec<[T; 5]> = parts.chunks_exact(head.blocks().max(1)).enumerate().map(row).collect();
-        Ok(T::to_cpu_storage_owned((0..5).flat_map(|k| rows.iter().map(move |row| row[k])).collect()))
+        let parts = match &self.wanted.values {
+            Some(values) => each_tile(&head, |rows, block, z| {
+                let (mut of_items, width) = (vec![], items_of(block, self.inputs.items()).len());
+                values.tile(rows.clone(), block, &mut of_items)?;
+                let each = rows.zip(z.chunks_exact(width)).zip(of_items.chunks_exact(width));
+                Ok(each.map(|((row, z), v)| part(row, block, z, Sums::of_values(z, v))).collect())
+            })?,
+            None => each(&head, |row, block, z| {
+                part(row, block, z, if self.wanted.softmax { Sums::of(z) } else { Sums::NONE })
+            })?,
+        };
+        let row = |(row, parts): (usize, &[Part<T>])| {
+            let all = Sums::all(parts.iter().map(|part| part.sums));
+            let mean = parts.iter().map(|part| part.sum).sum::<f64>() / self.inputs.shown(row) as f64;
+            let squares = parts.iter().map(|part| part.squares).sum();
+            let logit = parts[self.actions[row] as usize / ITEM_BLOCK].logit.widen();
+            let softmax = [logit - all.high - all.sum.ln(), all.entropy(), all.log_sum_exp()];
+            let [log_prob, entropy, log] = softmax.map(|x| if self.wants_softmax() { x } else { 0.0 });
+            [logit, log_prob, entropy, mean, squares, all.expected(), log].map(T::from_f64)
+        };
+        let rows: Vec<[T; 7]> = parts.chunks_exact(blocks(self.inputs.items()).max(1)).enumerate().map(row).collect();
+        Ok(T::to_cpu_storage_owned((0..7).flat_map(|k| rows.iter().map(move |row| row[k])).collect()))
+    }
+
+    fn wants_softmax(&self) -> bool {
+        self.wanted.softmax || self.wanted.values.is_some()
     }
 
     /// The gradients of `[x, weight, rest]` from `[x, weight, rest, found, gradient]`.
@@ -309,16 +236,28 @@ impl StreamedHead {
         of_weight: &mut [T],
         of_bias: &mut [T],
     ) -> Result<(Vec<T>, [T; 2])> {
-        let (rows, inner, items) = (self.inputs.rows(), head.inner, head.items(block));
-        let (mut scores, mut more) = (vec![], vec![T::zero(); of_weight.len()]);
+        let (rows, inner, items) = (self.inputs.rows(), head.inner, items_of(block, self.inputs.items()));
+        let (mut scores, mut of_items, mut more) = (vec![], vec![], vec![T::zero(); of_weight.len()]);
         let (mut of_x, mut of_inputs) = (vec![T::zero(); rows * inner], [T::zero(); 2]);
         for first in (0..rows).step_by(TILE_ROWS) {
             let tile = first..(first + TILE_ROWS).min(rows);
             head.tile(tile.clone(), block, &mut scores)?;
+            if let Some(values) = &self.wanted.values {
+                values.tile(tile.clone(), block, &mut of_items)?;
+            }
             for (row, z) in tile.clone().zip(scores.chunks_exact_mut(items.len())) {
-                let [a, g, h, m] = [0, 1, 2, 3].map(|k| gradient[k * rows + row]);
+                let [a, g, h, m, q, e] = [0, 1, 2, 3, 4, 5].map(|k| gradient[k * rows + row]);
                 let share = if self.wanted.mean { m / T::from_f64(self.inputs.shown(row) as f64) } else { T::zero() };
-                through_softmax(z, [g, h, share], [found[2 * rows + row], found[4 * rows + row]]);
+                let [entropy, expected, all] = [2, 5, 6].map(|k| found[k * rows + row]);
+                let values = of_items.get((row - tile.start) * items.len()..(row - tile.start + 1) * items.len());
+                match (self.wanted.squares, values) {
+                    (false, None) => through_softmax(z, [g, h, share], [entropy, all]),
+                    (_, values) => {
+                        let q = if self.wanted.squares { q } else { T::zero() };
+                        let softmax = self.wants_softmax().then_some(([g, h, e], [entropy, expected, all]));
+                        through_all(z, values, softmax, [share, q]);
+                    }
+                }
                 let action = self.actions[row] as usize;
                 if action / ITEM_BLOCK == block {
                     z[action % ITEM_BLOCK] += a + g;
@@ -363,10 +302,36 @@ fn through_softmax<T: Float>(z: &mut [T], [g, h, share]: [T; 3], [entropy, all]:
     );
 }
 
+/// The same with e·π_i·(v_i − Σ π·v) of the `values`, and 2·`q`·z_i of the items that are not masked; `softmax` holds the gradients g, h and e,
+/// and H, Σ π·v and log-sum-exp.
+fn through_all<T: Float>(z: &mut [T], values: Option<&[f32]>, softmax: Option<([T; 3], [T; 3])>, [share, q]: [T; 2]) {
+    let (least, two) = (T::from_f64(MASKED_BELOW), T::from_f64(2.0));
+    let own = |z: T| if z > least { share + two * q * z } else { T::zero() };
+    with_simd(
+        #[inline(always)]
+        || match (softmax, values) {
+            (None, _) => z.iter_mut().for_each(|z| *z = own(*z)),
+            (Some(([g, h, _], [entropy, _, all])), None) => {
+                for z in z.iter_mut() {
+                    let log = *z - all;
+                    *z = own(*z) - log.exp() * (g + h * (log + entropy));
+                }
+            }
+            (Some(([g, h, e], [entropy, expected, all])), Some(values)) => {
+                for (z, &value) in z.iter_mut().zip(values) {
+                    let log = *z - all;
+                    let beyond = T::from_f64(f64::from(value)) - expected;
+                    *z = own(*z) - log.exp() * (g + h * (log + entropy) - e * beyond);
+                }
+            }
+        },
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::item_inputs::tests::{dense, inputs};
-    use super::super::{ActionScores, HeadInputs, output_layer};
+    use super::super::{ActionScores, FrozenHead, HeadInputs, output_layer};
     use super::*;
     use crate::nn::Init;
     use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
@@ -377,22 +342,43 @@ mod tests {
         Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap()
     }
 
-    const ALL: Wanted = Wanted { softmax: true, mean: true };
-
-    fn all(StreamedScores { logit, log_prob, entropy, mean }: StreamedScores) -> Result<Tensor> {
-        Tensor::stack(&[logit, log_prob, entropy, mean], 0)
+    /// All that can be wanted, with values of the states.
+    fn all_wanted(inputs: &Arc<ItemInputs>) -> Wanted {
+        let single = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap();
+        let rest = single((values(7, &[inputs.items() + 2]) * 0.1).unwrap());
+        let [x, weight] =
+            [(5, inputs.rows()), (6, inputs.items())].map(|(seed, rows)| single(values(seed, &[rows, 5])));
+        let values = FrozenHead::new(&x, &weight, &rest, inputs).unwrap();
+        Wanted { softmax: true, mean: true, squares: true, values: Some(Arc::new(values)) }
     }
 
-    /// The dense layer with the mean of the scores that are not masked.
-    fn dense_layer([x, weight, rest]: [&Tensor; 3], inputs: &ItemInputs) -> Result<Tensor> {
+    fn all(found: StreamedScores) -> Result<Tensor> {
+        let StreamedScores { logit, log_prob, entropy, mean, squares, expected } = found;
+        Tensor::stack(&[logit, log_prob, entropy, mean, squares, expected], 0)
+    }
+
+    /// The dense layer with the mean and the squares of the scores that are not masked, and the expectation of the values.
+    fn dense_layer([x, weight, rest]: [&Tensor; 3], inputs: &ItemInputs, values: &dyn ItemScores) -> Result<Tensor> {
         let (features, action_mask) = dense(inputs);
         let wide = HeadInputs { features: Some(&features), action_mask: Some(&action_mask) };
         let ActionScores { logit, log_prob, entropy } = output_layer(x, weight, rest, wide, &ITEMS)?;
         let scores = x.matmul(&weight.t()?)?.broadcast_add(&rest.narrow(0, 0, 2100)?)?;
         let weights = rest.narrow(0, 2100, 2)?.unsqueeze(1)?;
         let scores = (&scores + features.matmul(&weights)?.reshape(scores.shape())?)?;
-        let mean = ((scores * &action_mask)?.sum(1)? / action_mask.sum(1)?)?;
-        Tensor::stack(&[logit, log_prob, entropy, mean], 0)
+        let shown = (&scores * &action_mask)?;
+        let (mean, squares) = ((shown.sum(1)? / action_mask.sum(1)?)?, shown.sqr()?.sum(1)?);
+        let mut of_items = vec![vec![]; 3];
+        for (row, of_items) in of_items.iter_mut().enumerate() {
+            for block in 0..3 {
+                let mut tile = vec![];
+                values.tile(row..row + 1, block, &mut tile)?;
+                of_items.extend(tile);
+            }
+        }
+        let of_items = Tensor::new(of_items, x.device())?.to_dtype(DType::F64)?;
+        let masked = crate::nn::state_batch::mask_logits(&scores, &action_mask)?;
+        let expected = (candle_nn::ops::softmax(&masked, 1)? * of_items)?.sum(1)?;
+        Tensor::stack(&[logit, log_prob, entropy, mean, squares, expected], 0)
     }
 
     /// The weights of the inputs are small, so that no item has all of the probability.
@@ -404,15 +390,26 @@ mod tests {
     #[test]
     fn it_is_what_the_dense_layer_gives() {
         let inputs = Arc::new(inputs());
-        let kernel = |[x, w, r]: [&Tensor; 3]| all(streamed_head(x, w, r, &inputs, &ITEMS, ALL)?);
-        assert_same_gradients(&tensors(), kernel, |tensors| dense_layer(tensors, &inputs));
+        let wanted = all_wanted(&inputs);
+        let of_items = wanted.values.clone().unwrap();
+        let kernel = |[x, w, r]: [&Tensor; 3]| all(streamed_head(x, w, r, &inputs, &ITEMS, wanted.clone())?);
+        assert_same_gradients(&tensors(), kernel, |tensors| dense_layer(tensors, &inputs, &*of_items));
         // What is not wanted is 0, and the rest is the same.
-        for (softmax, mean, kept) in [(true, false, [0, 1, 2].as_slice()), (false, true, &[0, 3])] {
+        let part = |softmax, mean, squares, values: bool| {
+            let values = values.then(|| of_items.clone());
+            Wanted { softmax, mean, squares, values }
+        };
+        for (wanted, kept) in [
+            (part(true, false, false, false), [0, 1, 2].as_slice()),
+            (part(false, true, false, false), &[0, 3]),
+            (part(true, false, true, false), &[0, 1, 2, 4]),
+            (part(false, false, true, false), &[0, 4]),
+            (part(false, false, false, true), &[0, 1, 2, 5]),
+        ] {
             let of =
                 |all: Tensor| Tensor::cat(&kept.iter().map(|&k| all.narrow(0, k, 1)).collect::<Result<Vec<_>>>()?, 0);
-            let wanted = Wanted { softmax, mean };
-            let kernel = |[x, w, r]: [&Tensor; 3]| of(all(streamed_head(x, w, r, &inputs, &ITEMS, wanted)?)?);
-            assert_same_gradients(&tensors(), kernel, |tensors| of(dense_layer(tensors, &inputs)?));
+            let kernel = |[x, w, r]: [&Tensor; 3]| of(all(streamed_head(x, w, r, &inputs, &ITEMS, wanted.clone())?)?);
+            assert_same_gradients(&tensors(), kernel, |tensors| of(dense_layer(tensors, &inputs, &*of_items)?));
         }
     }
 
@@ -420,8 +417,12 @@ mod tests {
     fn gradients_agree_with_finite_differences() {
         let inputs = Arc::new(inputs());
         let [x, weight, rest] = tensors();
-        let loss =
-            |x: &Tensor, w: &Tensor, r: &Tensor| all(streamed_head(x, w, r, &inputs, &ITEMS, ALL)?)?.sqr()?.sum_all();
+        let wanted = all_wanted(&inputs);
+        // The sum of squares is thousands of times as large as the rest.
+        let sizes = Tensor::new(&[1.0, 1.0, 1.0, 1.0, 1e-4, 1.0], x.device()).unwrap().unsqueeze(1).unwrap();
+        let loss = |x: &Tensor, w: &Tensor, r: &Tensor| {
+            all(streamed_head(x, w, r, &inputs, &ITEMS, wanted.clone())?)?.broadcast_mul(&sizes)?.sqr()?.sum_all()
+        };
         assert_finite_differences(&x, |x| loss(x, &weight, &rest));
         // Of the items at the borders of blocks, and of the weights of the inputs.
         let part = rest.narrow(0, 2090, 12).unwrap();
@@ -438,11 +439,13 @@ mod tests {
         let [x, weight, rest] = tensors().map(|tensor| tensor.to_dtype(DType::F32).unwrap());
         let rest = candle_core::Var::from_tensor(&rest).unwrap();
         // In the first state items 0, 1024 and 2099 are masked.
-        let chosen = streamed_head(&x, &weight, rest.as_tensor(), &inputs, &[1024, 0, 0], ALL).unwrap();
+        let chosen = streamed_head(&x, &weight, rest.as_tensor(), &inputs, &[1024, 0, 0], all_wanted(&inputs)).unwrap();
         let loss = (chosen.log_prob.sum_all().unwrap() + chosen.entropy.sum_all().unwrap()).unwrap();
         let gradients = loss.backward().unwrap().get(rest.as_tensor()).unwrap().to_vec1::<f32>().unwrap();
         assert!(gradients.iter().all(|g| g.is_finite()), "{:?}", &gradients[2090..]);
-        let refused = |rest: &Tensor, items: &[u32]| streamed_head(&x, &weight, rest, &inputs, items, ALL).is_err();
+        let refused = |rest: &Tensor, items: &[u32]| {
+            streamed_head(&x, &weight, rest, &inputs, items, all_wanted(&inputs)).is_err()
+        };
         assert!(refused(rest.as_tensor(), &[0, 0]) && refused(rest.as_tensor(), &[0, 0, 2100]));
         assert!(refused(&rest.narrow(0, 0, 2100).unwrap(), &[0; 3]));
     }
@@ -456,11 +459,12 @@ mod tests {
         let single = |seed: u64, shape: &[usize]| Init::new(seed).normal(shape, 0.5).unwrap();
         let given = [single(1, &[rows, 2]), single(2, &[items, 2]), single(3, &[items + 2])];
         let actions: Vec<u32> = (0..rows as u32).map(|row| row * 400).collect();
+        let wanted = all_wanted(&inputs);
         let of = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let [x, w, r] = given.each_ref().map(|tensor| candle_core::Var::from_tensor(tensor).unwrap());
-                let found = all(streamed_head(&x, &w, &r, &inputs, &actions, ALL).unwrap()).unwrap();
+                let found = all(streamed_head(&x, &w, &r, &inputs, &actions, wanted.clone()).unwrap()).unwrap();
                 let gradients = found.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 let bits = |tensor: &Tensor| {
                     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()

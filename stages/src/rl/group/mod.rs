@@ -40,7 +40,7 @@ use super::batch::Batch;
 use super::correlation::correlation;
 use super::kl_config::KlConfig;
 use super::learner::{Modules, UpdateMetrics, train};
-use super::reference::{Reference, kl_divergence};
+use super::reference::{Reference, divergence_of};
 use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
@@ -376,7 +376,7 @@ impl Learner<'_> {
             loss = (loss - (&entropy * config.entropy_coef)?)?;
         }
         if let Some(reference) = &self.reference {
-            let kl = kl_divergence(&self.policy.logits(&observed)?, &reference.log_probs(&observation)?)?.mean_all()?;
+            let kl = divergence_of(&self.policy, &observed, &reference.log_probs(&observation)?)?.mean_all()?;
             *record.reference_kl.get_or_insert_default() += number_of(&kl)? * count;
             let coef = config.kl.coef_at(number, config.n_iterations);
             record.kl_coef = Some(coef);
