@@ -2,8 +2,6 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
 /// Of each row of `logits [B, I]` the [`best`], or with `uniforms [B]` in [0, 1) what they draw.
 pub(super) fn choose(logits: &Tensor, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
@@ -27,12 +25,7 @@ fn best(row: &[f32]) -> u32 {
     best as u32
 }
 
-/// An index drawn from softmax(row), by inversion, with one draw.
-pub fn sample(row: &[f32], draw: &mut ChaCha8Rng) -> u32 {
-    drawn(row, draw.random())
-}
-
-/// The index in softmax(row) at the share `uniform` of its sum.
+/// The index in softmax(row) at the share `uniform` of its sum: drawn by inversion, where that is a random number.
 fn drawn(row: &[f32], uniform: f64) -> u32 {
     let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = row.iter().map(|&x| f64::from((x - high).exp())).sum();
@@ -48,6 +41,8 @@ fn drawn(row: &[f32], uniform: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
+
     use super::*;
     use crate::nn::rng;
 
@@ -57,7 +52,7 @@ mod tests {
         let mut counts = [0; 3];
         let mut draw = rng(&[1]);
         for _ in 0..8000 {
-            counts[sample(&row, &mut draw) as usize] += 1;
+            counts[drawn(&row, draw.random()) as usize] += 1;
         }
         for (count, expected) in counts.iter().zip([1000.0, 2000.0, 5000.0]) {
             assert!((f64::from(*count) - expected).abs() < 150.0, "{counts:?}");

@@ -54,7 +54,6 @@ pub mod cuda_tests;
 pub mod gradient_check;
 
 pub use action_advantages::ActionAdvantages;
-pub use action_choice::sample;
 pub use action_log_prob::{ActionLogProb, action_log_prob};
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;
