@@ -98,28 +98,30 @@ impl SimilarityVectors {
         place.iter().map(|lanes| lanes[item as usize % LANES]).collect()
     }
 
-    /// The similarities of an item with `vector` to the 16 from `group`·16 on.
-    #[inline(always)]
-    fn of_group(&self, vector: &[f32], group: usize) -> [f32; LANES] {
-        let mut squares = [0.0; LANES];
-        for (lanes, z) in self.lanes[group * self.width..][..self.width].iter().zip(vector) {
-            squares.iter_mut().zip(lanes).for_each(|(sum, other)| *sum += (z - other) * (z - other));
-        }
-        squares
-    }
-
-    /// The similarity of two items.
+    /// The vectors of some items side by side, for [`SimilarityVectors::add_similarities`].
     #[must_use]
-    pub fn pair(&self, vector: &[f32], other: u32) -> f32 {
-        let place = &self.lanes[other as usize / LANES * self.width..][..self.width];
-        let differences = place.iter().zip(vector).map(|(lanes, z)| z - lanes[other as usize % LANES]);
-        similarity(differences.fold(0.0, |sum, difference| sum + difference * difference))
+    pub fn gathered(&self, items: &[u32]) -> Gathered {
+        let mut lanes = vec![[0.0; LANES]; items.len().div_ceil(LANES) * self.width];
+        for (at, &item) in items.iter().enumerate() {
+            let place = &mut lanes[at / LANES * self.width..][..self.width];
+            place.iter_mut().zip(self.vector(item)).for_each(|(lanes, z)| lanes[at % LANES] = z);
+        }
+        Gathered(lanes)
     }
 
     /// The similarities of `item` to each of `others`, added to `out` times `scale`.
-    pub fn add_pairs(&self, item: u32, others: &[u32], scale: f32, out: &mut [[f32; 2]]) {
+    pub fn add_similarities(&self, item: u32, others: &Gathered, scale: f32, out: &mut [[f32; 2]]) {
         let vector = self.vector(item);
-        out.iter_mut().zip(others).for_each(|(pair, &other)| pair[1] += scale * self.pair(&vector, other));
+        let groups = others.0.chunks_exact(self.width.max(1));
+        for (group, out) in groups.zip(out.chunks_mut(LANES)) {
+            let squares = with_simd(
+                #[inline(always)]
+                || squares(&vector, group),
+            );
+            if squares.iter().any(|&square| square < FARTHEST) {
+                out.iter_mut().zip(squares).for_each(|(pair, square)| pair[1] += scale * similarity(square));
+            }
+        }
     }
 
     /// The items that are similar to each of `items`; a list is computed once while it is kept.
@@ -159,7 +161,7 @@ impl SimilarityVectors {
             for group in block / LANES..(block + ITEM_BLOCK).min(self.items).div_ceil(LANES) {
                 let squares = with_simd(
                     #[inline(always)]
-                    || self.of_group(&vector, group),
+                    || squares(&vector, &self.lanes[group * self.width..][..self.width]),
                 );
                 if squares.iter().all(|&square| square >= FARTHEST) {
                     continue;
@@ -175,6 +177,19 @@ impl SimilarityVectors {
         }
         list
     }
+}
+
+/// Vectors z of C items, `[⌈C/16⌉, D, 16]`.
+pub struct Gathered(Vec<[f32; LANES]>);
+
+/// (δ/σ)² of an item with `vector [D]` to the 16 of a group `[D, 16]`.
+#[inline(always)]
+fn squares(vector: &[f32], group: &[[f32; LANES]]) -> [f32; LANES] {
+    let mut squares = [0.0; LANES];
+    for (lanes, z) in group.iter().zip(vector) {
+        squares.iter_mut().zip(lanes).for_each(|(sum, other)| *sum += (z - other) * (z - other));
+    }
+    squares
 }
 
 impl Kept {
@@ -260,7 +275,7 @@ mod tests {
                 }
                 let others: Vec<u32> = (0..2100).collect();
                 let mut pairs = vec![[0.0; 2]; 2100];
-                vectors.add_pairs(item, &others, 1.0, &mut pairs);
+                vectors.add_similarities(item, &vectors.gathered(&others), 1.0, &mut pairs);
                 assert!(pairs.iter().zip(&row).all(|(pair, listed)| pair[1] == *listed));
                 assert_eq!(row[item as usize], 1.0);
                 for (found, wanted) in row.iter().zip(&table[item as usize * 2100..]) {
@@ -286,7 +301,9 @@ mod tests {
         let vectors = SimilarityVectors::new(&users, &items, 0.5, Some(0.25)).unwrap();
         for (i, j) in [(0, 1), (5, 299), (17, 17), (100, 31)] {
             let exact = (-(square(i, j) / 0.25).powi(4)).exp();
-            let found = f64::from(vectors.pair(&vectors.vector(i as u32), j as u32));
+            let mut found = [[0.0; 2]];
+            vectors.add_similarities(i as u32, &vectors.gathered(&[j as u32]), 1.0, &mut found);
+            let found = f64::from(found[0][1]);
             assert!((found - exact).abs() < 1e-5, "{found} for {exact}");
         }
     }

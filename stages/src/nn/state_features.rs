@@ -35,10 +35,10 @@ impl ActorCritic {
                 Ok(OfItems::Lists(Arc::new(self.item_inputs(vectors, recent)?)))
             }
             ItemSimilarity::Vectors(vectors) => {
-                let all: Vec<u32> = (0..items as u32).collect();
+                let all = vectors.gathered(&(0..items as u32).collect::<Vec<_>>());
                 self.dense_features(recent, items, |item, row| {
                     row[item as usize][0] += FEATURE_SCALE;
-                    vectors.add_pairs(item, &all, FEATURE_SCALE, row);
+                    vectors.add_similarities(item, &all, FEATURE_SCALE, row);
                 })
             }
         })
@@ -56,22 +56,27 @@ impl ActorCritic {
     ) -> Result<StateBatch> {
         let items = self.config().items;
         check_ids("candidate", candidates, items)?;
-        let add = |item: u32, row: &mut [[f32; 2]]| {
+        let count = |item: u32, row: &mut [[f32; 2]]| {
             for (pair, &candidate) in row.iter_mut().zip(candidates) {
                 pair[0] += if candidate == item { FEATURE_SCALE } else { 0.0 };
             }
-            match self.similarity() {
-                ItemSimilarity::Table(table) => {
-                    let similarities = &table[item as usize * items..][..items];
-                    for (pair, &candidate) in row.iter_mut().zip(candidates) {
-                        pair[1] += FEATURE_SCALE * similarities[candidate as usize];
-                    }
-                }
-                ItemSimilarity::Vectors(vectors) => vectors.add_pairs(item, candidates, FEATURE_SCALE, row),
-            }
         };
-        let mut states =
-            self.build_states(user, recent, rewards, progress, || self.dense_features(recent, candidates.len(), add))?;
+        let mut states = self.build_states(user, recent, rewards, progress, || match self.similarity() {
+            ItemSimilarity::Table(table) => self.dense_features(recent, candidates.len(), |item, row| {
+                count(item, row);
+                let similarities = &table[item as usize * items..][..items];
+                for (pair, &candidate) in row.iter_mut().zip(candidates) {
+                    pair[1] += FEATURE_SCALE * similarities[candidate as usize];
+                }
+            }),
+            ItemSimilarity::Vectors(vectors) => {
+                let gathered = vectors.gathered(candidates);
+                self.dense_features(recent, candidates.len(), |item, row| {
+                    count(item, row);
+                    vectors.add_similarities(item, &gathered, FEATURE_SCALE, row);
+                })
+            }
+        })?;
         if let OfItems::Dense { action_mask, .. } = &mut states.of_items {
             *action_mask = Some(allowed.to_device(self.device())?);
         }
