@@ -56,7 +56,7 @@ impl PolicyNetwork for BcqPolicy {
     }
     fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
         let [values, behaviour] = [&self.values, &self.behaviour].map(|network| network.item_values(states));
-        Ok(Likely::new(&behaviour?, self.threshold)?.among(&values?)?)
+        Ok(Likely::new(&behaviour?, self.threshold)?.restrict(&values?)?)
     }
     fn streams(&self) -> bool {
         self.values.streams()
@@ -90,7 +90,7 @@ impl Likely {
     ///
     /// # Errors
     /// When they are of other states or items.
-    pub fn among(&self, values: &ItemValues) -> Result<ItemValues> {
+    pub fn restrict(&self, values: &ItemValues) -> Result<ItemValues> {
         Ok(match (self, values) {
             (Self::Streamed(logits, least), ItemValues::Streamed(values)) => {
                 let by = Pairing::Likely(least.clone());

@@ -11,8 +11,8 @@ use candle_core::{D, Device, Tensor};
 use super::action_choice::choose;
 use super::actor_critic::check_size;
 use super::kernels::{
-    Floored, ITEM_BLOCK, ItemScores, Paired, Pairing, Rows, Shifted, Wanted, choice, expectations, log_sum_exp, picked,
-    shown_means,
+    Floored, ITEM_BLOCK, ItemScores, Paired, Pairing, Shifted, StateRows, Wanted, expectations, item_choice,
+    log_sum_exp, picked, shown_means,
 };
 use super::state_batch::{OfItems, StateBatch};
 use super::{ActionLogProb, ActorCritic, action_log_prob};
@@ -100,7 +100,7 @@ impl ItemValues {
     pub fn choose(&self, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
         match self {
             Self::Tensor(tensor) => choose(tensor, uniforms),
-            Self::Streamed(scores) => Ok(choice(scores.0.as_ref(), uniforms)?),
+            Self::Streamed(scores) => Ok(item_choice(scores.0.as_ref(), uniforms)?),
         }
     }
 
@@ -143,7 +143,7 @@ impl ItemValues {
                 let rows = Tensor::from_iter(rows.iter().map(|&row| row as u32), tensor.device())?;
                 Self::Tensor(tensor.index_select(&rows, 0)?)
             }
-            Self::Streamed(of) => Self::streamed(Rows::new(of.0.clone(), rows.to_vec())?),
+            Self::Streamed(of) => Self::streamed(StateRows::new(of.0.clone(), rows.to_vec())?),
         })
     }
 

@@ -28,8 +28,8 @@ learner_settings! {
         pub batch_size: usize = 128,
         /// Items over which log π is normalised in the loss. The trained policy ranks the whole catalogue in either case.
         pub softmax: Softmax = Softmax::default(),
-        /// Share of the users whose demonstrated steps are only predicted, after each pass, in [0, 1]; 0 learns from all. At least one
-        /// user is learned from. What is predicted is log π over the whole catalogue, whatever `softmax` is.
+        /// Share of the users whose demonstrated steps are only predicted, after each pass, in [0, 1]; by default 0, which learns from all.
+        /// At least one user is learned from. What is predicted is log π over the whole catalogue, whatever `softmax` is.
         #[serde(skip_serializing_if = "is_zero")]
         pub holdout_fraction: f64 = 0.0,
     }
@@ -62,8 +62,8 @@ pub enum Softmax {
 pub struct Sampled {
     /// Items drawn for each update, from 1; ours: 1,000.
     pub n_negatives: usize,
-    /// Whether each score is corrected by the logarithm of how likely its item is to be drawn. Without it the scores learn how much more
-    /// often an item was demonstrated than it is drawn, so that frequent items are recommended too rarely.
+    /// Whether each score is corrected by the logarithm of how likely its item is to be drawn, as by default. Without it the scores learn
+    /// how much more often an item was demonstrated than it is drawn, so that frequent items are recommended too rarely.
     #[serde(skip_serializing_if = "is_true")]
     pub log_q_correction: bool,
 }

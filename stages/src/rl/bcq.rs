@@ -145,7 +145,7 @@ impl PolicyLearner for Learner<'_> {
             let usual = self.behaviour.item_values(&states(&self.behaviour, &transitions.next)?)?;
             Likely::new(&usual, config.action_threshold)?
         };
-        let best = likely.among(&self.values.online_order(&transitions.next)?)?.choose(None)?;
+        let best = likely.restrict(&self.values.online_order(&transitions.next)?)?.choose(None)?;
         let targets = transitions.td_target(&self.values.target_of(&transitions.next, &best)?)?;
         let q = self.values.online_of(&transitions.now, &transitions.actions)?;
         let error = huber_loss(&q, &targets, self.values.unit)?;

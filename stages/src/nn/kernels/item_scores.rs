@@ -86,12 +86,12 @@ impl ItemScores for Shifted {
 }
 
 /// The scores of some states alone.
-pub struct Rows {
+pub struct StateRows {
     of: Arc<dyn ItemScores>,
     rows: Vec<usize>,
 }
 
-impl Rows {
+impl StateRows {
     /// Of the states at `rows`, in this order.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Rows {
     }
 }
 
-impl ItemScores for Rows {
+impl ItemScores for StateRows {
     fn rows(&self) -> usize {
         self.rows.len()
     }
@@ -316,12 +316,12 @@ mod tests {
 
     use super::super::item_inputs::add_item_inputs;
     use super::super::item_inputs::tests::inputs;
-    use super::super::streamed_choice::choice;
+    use super::super::streamed_choice::item_choice;
     use super::*;
     use crate::nn::Init;
 
     /// Three states over 2,100 items, and the same as a tensor.
-    fn head(seed: u64) -> (Arc<dyn ItemScores>, Tensor) {
+    fn frozen(seed: u64) -> (Arc<dyn ItemScores>, Tensor) {
         let normal = |seed: u64, shape: &[usize]| Init::new(seed).normal(shape, 1.0).unwrap();
         let weights = Tensor::new(&[0.01_f32, -0.02], &Device::Cpu).unwrap();
         let (x, weight, bias) = (normal(seed, &[3, 5]), normal(seed + 1, &[2100, 5]), normal(seed + 2, &[2100]));
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn scores_of_scores_are_the_composed_ones() {
-        let ((a, dense_a), (b, dense_b)) = (head(1), head(10));
+        let ((a, dense_a), (b, dense_b)) = (frozen(1), frozen(10));
         same(&*a, &dense_a);
         let shifted = Shifted { of: a.clone(), scale: 0.5, offsets: vec![1.0, -2.0, 0.0] };
         let offsets = Tensor::new(&[[1.0_f32], [-2.0], [0.0]], &Device::Cpu).unwrap();
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_is_likely_is_what_the_tensors_say() {
-        let ((values, dense), (behaviour, logits)) = (head(1), head(10));
+        let ((values, dense), (behaviour, logits)) = (frozen(1), frozen(10));
         for threshold in [0.3_f64, 0.01] {
             let least: Vec<f32> =
                 highest(&*behaviour).unwrap().into_iter().map(|high| high + threshold.ln() as f32).collect();
@@ -391,7 +391,7 @@ mod tests {
             let allowed = crate::nn::bcq_policy::likely_actions(&logits, threshold).unwrap();
             let wanted = crate::nn::state_batch::mask_logits(&dense, &allowed).unwrap();
             let best = wanted.argmax(1).unwrap().to_vec1::<u32>().unwrap();
-            assert_eq!(choice(&likely, None).unwrap(), best);
+            assert_eq!(item_choice(&likely, None).unwrap(), best);
             close(counts.iter().map(|&count| count as f32), allowed.sum(1).unwrap().to_vec1::<f32>().unwrap());
             assert!(counts.iter().all(|&count| count > 0 && count < 2100), "{counts:?}");
         }
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn statistics_are_those_of_the_tensors() {
-        let ((a, dense_a), (b, dense_b)) = (head(1), head(10));
+        let ((a, dense_a), (b, dense_b)) = (frozen(1), frozen(10));
         let softmax = candle_nn::ops::softmax(&dense_a, D::Minus1).unwrap();
         let expected = (&softmax * &dense_b).unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap();
         let entropy = crate::nn::action_log_prob(&dense_a, &[0; 3]).unwrap().entropy.to_vec1::<f32>().unwrap();
@@ -418,9 +418,9 @@ mod tests {
         }
         let log = Shifted::log_softmax(a.clone(), 1.0).unwrap();
         assert!(log_sum_exp(&log).unwrap().iter().all(|log| log.abs() < 1e-5));
-        let some = Rows::new(a.clone(), vec![2, 0, 2]).unwrap();
+        let some = StateRows::new(a.clone(), vec![2, 0, 2]).unwrap();
         assert_eq!(all(&some), [all(&*a)[2].clone(), all(&*a)[0].clone(), all(&*a)[2].clone()]);
-        assert!(Rows::new(a.clone(), vec![3]).is_err());
+        assert!(StateRows::new(a.clone(), vec![3]).is_err());
         assert!(picked(&*a, &[0, 0]).is_err() && picked(&*a, &[0, 0, 2100]).is_err());
     }
 }

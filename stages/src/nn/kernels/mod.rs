@@ -38,7 +38,7 @@ pub use gathered_log_softmax::{GatheredLogSoftmax, gathered_log_softmax, row_max
 pub use gru::gru;
 pub use item_inputs::{ITEM_BLOCK, ItemInputs, SimilarItems, add_item_inputs};
 pub use item_scores::{
-    Floored, FrozenHead, Paired, Pairing, Rows, Shifted, counts_from, expectations, highest, log_sum_exp, picked,
+    Floored, FrozenHead, Paired, Pairing, Shifted, StateRows, counts_from, expectations, highest, log_sum_exp, picked,
     shown_means,
 };
 pub use layer_norm::layer_norm;
@@ -50,7 +50,7 @@ pub use param_grads::{Gradient, collect_param_grads};
 pub use score_tiles::ItemScores;
 pub use simd::{LANES, PART, with_simd};
 pub use softplus::softplus;
-pub use streamed_choice::{choice, streamed_choice};
+pub use streamed_choice::{item_choice, streamed_choice};
 pub use streamed_head::{StreamedScores, Wanted, streamed_head};
 
 #[cfg(test)]

@@ -23,14 +23,14 @@ pub fn streamed_choice(
     uniforms: Option<&[f64]>,
 ) -> Result<Vec<u32>> {
     check(x, weight, rest, inputs)?;
-    with_slices::<f32, _, 3>([x, weight, rest], |tensors| choice(&Head::new(tensors, inputs), uniforms))?
+    with_slices::<f32, _, 3>([x, weight, rest], |tensors| item_choice(&Head::new(tensors, inputs), uniforms))?
 }
 
 /// The same of any scores.
 ///
 /// # Errors
 /// When there is not one number for each state.
-pub fn choice(scores: &dyn ItemScores, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
+pub fn item_choice(scores: &dyn ItemScores, uniforms: Option<&[f64]>) -> Result<Vec<u32>> {
     match uniforms {
         Some(uniforms) if uniforms.len() == scores.rows() => drawn(scores, uniforms),
         Some(_) => candle_core::bail!("not one number for each of {} states", scores.rows()),
