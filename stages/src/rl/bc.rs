@@ -275,7 +275,7 @@ mod tests {
             };
             (series("imitation_loss"), series("heldout_loss"))
         };
-        assert_eq!(run(0.0).1, vec![]);
+        assert!(run(0.0).1.is_empty());
         let (learned, predicted) = run(0.5);
         // All users do the same, of whom this world says nothing: it is predicted as it is learned.
         assert!(predicted.len() == 100 && predicted[0] > 0.5 && predicted[99] < 0.1, "{predicted:?}");

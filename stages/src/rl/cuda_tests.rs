@@ -43,7 +43,7 @@ fn bc_matches_the_cpu() {
 
 #[test]
 fn bc_over_a_sample_matches_the_cpu() {
-    let softmax = bc::Softmax::Sampled(bc::Sampled { n_negatives: 4 });
+    let softmax = bc::Softmax::Sampled(bc::Sampled { n_negatives: 4, log_q_correction: true });
     let network = small_network();
     let stage = BehaviourCloning { n_epochs: 3, batch_size: 8, softmax, network, ..BehaviourCloning::default() };
     assert_same_on_gpu(&stage, bc::Inputs::new);
