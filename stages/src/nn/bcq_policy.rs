@@ -56,7 +56,7 @@ impl PolicyNetwork for BcqPolicy {
     }
     fn item_values(&self, states: &StateBatch) -> Result<ItemValues> {
         let [values, behaviour] = [&self.values, &self.behaviour].map(|network| network.item_values(states));
-        Ok(Likely::new(&behaviour?, self.threshold)?.restrict(&values?)?)
+        Likely::new(&behaviour?, self.threshold)?.restrict(&values?)
     }
     fn streams(&self) -> bool {
         self.values.streams()
