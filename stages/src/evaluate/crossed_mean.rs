@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn sixteen_users_are_not_many() {
         // 2.1 standard errors: p 0.036 by the normal distribution, 0.053 by t with 15 degrees of freedom.
-        let spread = |k: u32| if k % 2 == 0 { 1.0 } else { -1.0 };
+        let spread = |k: u32| if k.is_multiple_of(2) { 1.0 } else { -1.0 };
         let mean = 2.1 / 15.0_f64.sqrt();
         let found = CrossedMean::of(&vec![(0..16).map(|k| mean + spread(k)).collect()]);
         assert!((found.p() - 0.053).abs() < 5e-4, "{}", found.p());

@@ -145,7 +145,7 @@ fn a_system_is_compared_with_the_best_baseline_over_the_same_users() {
     assert_eq!((&*oracle.best_baseline, oracle.difference), ("good", Some(1.0 / 3.0)));
     // Differences 0, 0, 1 over and over: mean 1/3, standard error √(1/3·2/3·12/11/12).
     let error = (2.0 / 9.0 / 11.0_f64).sqrt();
-    let t = 2.200_985_160_091_640; // 11 degrees of freedom
+    let t = 2.200_985_160_091_64; // 11 degrees of freedom
     assert!((oracle.difference_low.unwrap() - (1.0 / 3.0 - t * error)).abs() < 1e-9, "{:?}", oracle.difference_low);
     assert!(oracle.p.unwrap() > 0.03 && oracle.p.unwrap() < 0.2, "of four differences, corrected: {:?}", oracle.p);
     let good = find(&found, "good", "recall", 2);
