@@ -43,5 +43,6 @@ mod transcripts;
 mod versions;
 mod warm_start;
 mod wire_format;
+mod world_forms;
 mod worlds;
 mod worth;

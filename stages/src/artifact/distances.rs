@@ -65,6 +65,22 @@ impl Distances {
         }
     }
 
+    /// Which items are less than `threshold` away from `item`, as bits by their numbers, `[⌈I/64⌉]`.
+    pub(super) fn below(&self, own: &Rewards, item: u32, threshold: f32) -> Vec<u64> {
+        match self {
+            Self::Columns(columns) => columns.below(own, item, threshold),
+            _ => bits(self.items(own), |other| self.between(own, item, other) < threshold),
+        }
+    }
+
+    /// Whether it costs little to ask for those of an item to all others.
+    pub(super) fn rows_are_cheap(&self, own: &Rewards) -> bool {
+        match self {
+            Self::Columns(columns) => columns.are_kept(own),
+            Self::Table(_) | Self::Sets(_) | Self::Vectors(_) => true,
+        }
+    }
+
     /// Of each of `items` to those before it, on all threads.
     #[must_use]
     pub fn among(&self, own: &Rewards, items: &[u32]) -> Vec<f32> {
@@ -84,10 +100,36 @@ impl Distances {
         }
     }
 
+    /// Of each item of an episode to those before it; what is shown again is computed once.
+    #[must_use]
+    pub fn of_episode(&self, own: &Rewards, items: &[u32]) -> Vec<f32> {
+        let pairs = items.iter().enumerate().flat_map(|(k, item)| items[..k].iter().map(move |other| (item, other)));
+        if let Self::Table(table) = self {
+            return pairs.map(|(&item, &other)| table.row(item as usize)[other as usize]).collect();
+        }
+        let mut different = items.to_vec();
+        different.sort_unstable();
+        different.dedup();
+        let among = self.among(own, &different);
+        let place = |item: &u32| different.partition_point(|known| known < item);
+        let of = |(item, other): (&u32, &u32)| match (place(item).max(place(other)), place(item).min(place(other))) {
+            (later, earlier) if later > earlier => among[later * (later - 1) / 2 + earlier],
+            _ => 0.0,
+        };
+        pairs.map(of).collect()
+    }
+
     /// Makes them what they are in a world with other rewards; `own` gives those that they are of.
     pub(super) fn keep(&mut self, own: impl FnOnce() -> Rewards) {
         if let Self::Columns(columns) = self {
             columns.keep(own);
         }
     }
+}
+
+/// The numbers below `count` for which `is` holds, as bits.
+fn bits(count: usize, is: impl Fn(u32) -> bool) -> Vec<u64> {
+    let mut bits = vec![0; count.div_ceil(64)];
+    (0..count as u32).filter(|&k| is(k)).for_each(|k| bits[k as usize / 64] |= 1 << (k % 64));
+    bits
 }

@@ -1,17 +1,23 @@
-//! Rewards that are computed when they are asked for: the mean of models that are products of short vectors.
+//! Rewards that are computed when they are asked for: the mean of models that are products of short vectors, with a network or without.
 
 use serde::{Deserialize, Serialize};
 
 use super::array_hash;
+use super::pair_network::PairNetwork;
 use super::tensors::Array;
 
-/// One model: x_u · y_i. Biases are two of the W numbers, beside which the other side has a 1.
+/// Pairs that all models are asked about at a time.
+const BLOCK: usize = 1024;
+
+/// One model: x_u · y_i + n(u, i). Biases are two of the W numbers, beside which the other side has a 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factors {
     /// x, `[U, W]`.
     pub users: Array,
     /// y, `[I, W]`.
     pub items: Array,
+    /// n, of a model that is more than a product.
+    pub network: Option<PairNetwork>,
 }
 
 /// What is taken from a mean because it may be off: max(floor, r̂ − λ·σ − c), where σ is how far the models are apart.
@@ -26,8 +32,8 @@ pub struct Penalty {
     pub floor: Option<f32>,
 }
 
-/// r̂(u, i) = Σ_k clamp(x_ku · y_ki) / K, each of K models clamped to the range of the ratings, less a penalty where there is one.
-/// Nothing `[U, I]` is stored; a reward takes K·W multiplications.
+/// r̂(u, i) = Σ_k clamp(x_ku · y_ki + n_k(u, i)) / K, each of K models clamped to the range of the ratings, less a penalty where there is
+/// one. Nothing `[U, I]` is stored; a reward takes K·W multiplications, and those of the networks where there are some.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factored {
     /// The models, at least one.
@@ -36,6 +42,24 @@ pub struct Factored {
     pub range: (f32, f32),
     /// Pessimism.
     pub penalty: Option<Penalty>,
+}
+
+impl Factors {
+    /// A model that is a product of vectors `[U, W]` and `[I, W]` and no more.
+    #[must_use]
+    pub fn of_product(users: Array, items: Array) -> Self {
+        Self { users, items, network: None }
+    }
+
+    /// What it says of these pairs, in their order.
+    fn of_pairs(&self, pairs: &[(u32, u32)]) -> Vec<f32> {
+        let product = |&(user, item): &(u32, u32)| dot(self.users.row(user as usize), self.items.row(item as usize));
+        let mut values: Vec<f32> = pairs.iter().map(product).collect();
+        if let Some(network) = &self.network {
+            network.add(pairs, &mut values);
+        }
+        values
+    }
 }
 
 impl Factored {
@@ -51,36 +75,93 @@ impl Factored {
         self.members[0].items.shape[0]
     }
 
+    /// Whether any model is more than a product of vectors.
+    #[must_use]
+    pub fn has_networks(&self) -> bool {
+        self.members.iter().any(|member| member.network.is_some())
+    }
+
     /// The reward of one user and item.
     #[must_use]
     pub fn of(&self, user: u32, item: u32) -> f32 {
         let mean = self.mean(user, item);
-        let Some(Penalty { uncertainty_coef, constant, floor }) = &self.penalty else { return mean };
-        let std = if *uncertainty_coef == 0.0 { 0.0 } else { self.std(user, item) };
-        let lowered = mean - (uncertainty_coef * std + constant);
-        floor.map_or(lowered, |floor| lowered.max(floor))
+        self.lowered(mean, || self.std(user, item))
     }
 
-    /// What one model says of one user and item.
+    /// The rewards of these pairs, in their order.
     #[must_use]
-    pub fn of_member(&self, member: usize, user: u32, item: u32) -> f32 {
-        let Factors { users, items } = &self.members[member];
-        dot(users.row(user as usize), items.row(item as usize)).clamp(self.range.0, self.range.1)
+    pub fn of_pairs(&self, pairs: impl Iterator<Item = (u32, u32)>) -> Vec<f32> {
+        if !self.has_networks() {
+            return pairs.map(|(user, item)| self.of(user, item)).collect();
+        }
+        let mut rewards = Vec::with_capacity(pairs.size_hint().0);
+        let (mut pairs, mut block) = (pairs, Vec::new());
+        loop {
+            block.clear();
+            block.extend(pairs.by_ref().take(BLOCK));
+            if block.is_empty() {
+                return rewards;
+            }
+            let members: Vec<Vec<f32>> = (0..self.members.len()).map(|k| self.of_member(k, &block)).collect();
+            rewards.extend((0..block.len()).map(|pair| {
+                let said = || members.iter().map(move |member| member[pair]);
+                let mean = self.mean_of(said());
+                self.lowered(mean, || self.std_of(mean, said()))
+            }));
+        }
+    }
+
+    /// What one model says of these pairs.
+    #[must_use]
+    pub fn of_member(&self, member: usize, pairs: &[(u32, u32)]) -> Vec<f32> {
+        let mut values = self.members[member].of_pairs(pairs);
+        values.iter_mut().for_each(|value| *value = value.clamp(self.range.0, self.range.1));
+        values
     }
 
     /// The mean of what the models say of one user and item.
     #[must_use]
     pub fn mean(&self, user: u32, item: u32) -> f32 {
-        let count = self.members.len();
-        (0..count).fold(0.0, |sum, member| sum + self.of_member(member, user, item) / count as f32)
+        self.mean_of(self.said(user, item))
     }
 
     /// How far the models are apart, √(Σ_k (r_k − r̄)² / K).
     #[must_use]
     pub fn std(&self, user: u32, item: u32) -> f32 {
-        let (mean, count) = (self.mean(user, item), self.members.len());
-        let squares = (0..count).map(|member| f64::from(self.of_member(member, user, item) - mean).powi(2));
-        (squares.sum::<f64>() / count as f64).sqrt() as f32
+        let said: Vec<f32> = self.said(user, item).collect();
+        self.std_of(self.mean_of(said.iter().copied()), said.into_iter())
+    }
+
+    /// The mean of what the models say of a pair.
+    #[must_use]
+    pub fn mean_of(&self, said: impl Iterator<Item = f32>) -> f32 {
+        let count = self.members.len() as f32;
+        said.fold(0.0, |sum, value| sum + value / count)
+    }
+
+    /// How far apart is what the models say of a pair, of this mean.
+    #[must_use]
+    pub fn std_of(&self, mean: f32, said: impl Iterator<Item = f32>) -> f32 {
+        let squares = said.map(|value| f64::from(value - mean).powi(2));
+        (squares.sum::<f64>() / self.members.len() as f64).sqrt() as f32
+    }
+
+    /// What each model says of one user and item.
+    fn said(&self, user: u32, item: u32) -> impl Iterator<Item = f32> {
+        let (low, high) = self.range;
+        self.members.iter().map(move |Factors { users, items, network }| {
+            let mut value = [dot(users.row(user as usize), items.row(item as usize))];
+            network.iter().for_each(|network| network.add(&[(user, item)], &mut value));
+            value[0].clamp(low, high)
+        })
+    }
+
+    /// A mean less the penalty.
+    fn lowered(&self, mean: f32, std: impl FnOnce() -> f32) -> f32 {
+        let Some(Penalty { uncertainty_coef, constant, floor }) = &self.penalty else { return mean };
+        let std = if *uncertainty_coef == 0.0 { 0.0 } else { std() };
+        let lowered = mean - (uncertainty_coef * std + constant);
+        floor.map_or(lowered, |floor| lowered.max(floor))
     }
 
     /// What no reward is below, and what none is above.
@@ -96,13 +177,16 @@ impl Factored {
 
     pub(super) fn is_finite(&self) -> bool {
         let arrays = self.members.iter().flat_map(|member| [&member.users, &member.items]);
+        let networks = self.members.iter().flat_map(|member| &member.network);
         arrays.flat_map(|array| &array.data).chain([&self.range.0, &self.range.1]).all(|x| x.is_finite())
+            && networks.into_iter().all(PairNetwork::is_finite)
     }
 
     pub(super) fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        for Factors { users, items } in &self.members {
+        for Factors { users, items, network } in &self.members {
             array_hash::update(hasher, users);
             array_hash::update(hasher, items);
+            network.iter().for_each(|network| network.hash_into(hasher));
         }
         let mut rest = vec![self.range.0, self.range.1];
         if let Some(Penalty { uncertainty_coef, constant, floor }) = &self.penalty {

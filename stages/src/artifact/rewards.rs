@@ -17,7 +17,7 @@ const SAMPLE: usize = 2048;
 pub enum Rewards {
     /// Each number is stored, `[U, I]`.
     Dense(Array),
-    /// The mean of models that are products of vectors; nothing `[U, I]` is stored.
+    /// The mean of models that are products of vectors, with networks or without; nothing `[U, I]` is stored.
     Factored(Factored),
     /// 1 for what pays `low` or more in these, and 0 for what pays less.
     AtLeast {
@@ -94,7 +94,7 @@ impl Rewards {
     pub fn part(&self, user: u32, items: Range<usize>) -> Cow<'_, [f32]> {
         match self {
             Self::Dense(stored) => Cow::Borrowed(&stored.row(user as usize)[items]),
-            _ => Cow::Owned(items.map(|item| self.of(user, item as u32)).collect()),
+            _ => Cow::Owned(self.of_pairs(items.map(|item| (user, item as u32)))),
         }
     }
 
@@ -102,8 +102,21 @@ impl Rewards {
     #[must_use]
     pub fn column(&self, item: u32, users: Option<&[u32]>) -> Vec<f32> {
         match users {
-            None => (0..self.users() as u32).map(|user| self.of(user, item)).collect(),
-            Some(users) => users.iter().map(|&user| self.of(user, item)).collect(),
+            None => self.of_pairs((0..self.users() as u32).map(|user| (user, item))),
+            Some(users) => self.of_pairs(users.iter().map(|&user| (user, item))),
+        }
+    }
+
+    /// Of these users and items, in their order.
+    #[must_use]
+    pub fn of_pairs(&self, pairs: impl Iterator<Item = (u32, u32)>) -> Vec<f32> {
+        match self {
+            Self::Factored(factored) => factored.of_pairs(pairs),
+            Self::AtLeast { of, low } => {
+                let pairs: Vec<(u32, u32)> = pairs.collect();
+                of.of_pairs(pairs.into_iter()).into_iter().map(|reward| at_least(reward, *low)).collect()
+            }
+            Self::Dense(_) | Self::Constant { .. } => pairs.map(|(user, item)| self.of(user, item)).collect(),
         }
     }
 
@@ -136,7 +149,7 @@ impl Rewards {
     /// The mean of what `of` says of up to 2,048 users and as many items, evenly spaced.
     #[must_use]
     pub fn mean_of_sample(&self, of: impl Fn(u32, u32) -> f64 + Sync) -> f64 {
-        let (users, items) = (spaced(self.users()), spaced(self.items()));
+        let (users, items) = (spaced(self.users(), SAMPLE), spaced(self.items(), SAMPLE));
         let of_user = |&user: &u32| items.iter().map(|&item| of(user, item)).sum::<f64>();
         let sums: Vec<f64> = users.par_iter().map(of_user).collect();
         sums.iter().sum::<f64>() / (users.len() * items.len()) as f64
@@ -195,8 +208,8 @@ fn at_least(reward: f32, low: f32) -> f32 {
     f32::from(u8::from(reward >= low))
 }
 
-/// Up to [`SAMPLE`] of `count` row numbers, evenly spaced, in their order.
-fn spaced(count: usize) -> Vec<u32> {
-    let taken = count.min(SAMPLE);
+/// Up to `most` of `count` row numbers, evenly spaced, rising.
+pub(crate) fn spaced(count: usize, most: usize) -> Vec<u32> {
+    let taken = count.min(most);
     (0..taken).map(|k| (k * count / taken) as u32).collect()
 }

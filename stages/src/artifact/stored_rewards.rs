@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::factored::{Factored, Factors, Penalty};
+use super::pair_network::PairNetwork;
 use super::rewards::Rewards;
 use super::tensors::{Array, TensorFile};
 
@@ -17,9 +18,12 @@ pub(super) enum StoredRewards {
     /// The array `reward`.
     #[default]
     Dense,
-    /// Arrays `factors.K.users [U, W]` and `factors.K.items [I, W]` for each K from 0 on.
+    /// Arrays `factors.K.users [U, W]` and `factors.K.items [I, W]` for each K from 0 on. With networks also
+    /// `factors.K.network.users [U, H]`, `factors.K.network.items [I, H]`, and `factors.K.network.L.weight` and `.bias` of so many layers.
     Factored {
         members: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network_layers: Option<usize>,
         range: (f32, f32),
         #[serde(default, skip_serializing_if = "Option::is_none")]
         penalty: Option<Penalty>,
@@ -49,11 +53,19 @@ impl StoredRewards {
                 Self::Dense
             }
             Rewards::Factored(Factored { members, range, penalty }) => {
-                for (k, Factors { users, items }) in members.iter().enumerate() {
+                for (k, Factors { users, items, network }) in members.iter().enumerate() {
                     arrays.push((name(prefix, k, "users"), users));
                     arrays.push((name(prefix, k, "items"), items));
+                    let Some(PairNetwork { users, items, layers }) = network else { continue };
+                    arrays.push((name(prefix, k, "network.users"), users));
+                    arrays.push((name(prefix, k, "network.items"), items));
+                    for (l, [weight, bias]) in layers.iter().enumerate() {
+                        arrays.push((name(prefix, k, &format!("network.{l}.weight")), weight));
+                        arrays.push((name(prefix, k, &format!("network.{l}.bias")), bias));
+                    }
                 }
-                Self::Factored { members: members.len(), range: *range, penalty: penalty.clone() }
+                let network_layers = members[0].network.as_ref().map(|network| network.layers.len());
+                Self::Factored { members: members.len(), network_layers, range: *range, penalty: penalty.clone() }
             }
             Rewards::AtLeast { of, low } => Self::AtLeast { of: Box::new(Self::of(of, prefix, arrays)), low: *low },
             Rewards::Constant { value, users, items } => Self::Constant { value: *value, users: *users, items: *items },
@@ -71,16 +83,24 @@ impl StoredRewards {
                 ensure!(stored.shape.len() == 2, "`{REWARD}` is {:?}, wanted users × items", stored.shape);
                 Rewards::Dense(stored)
             }
-            Self::Factored { members, range, penalty } => {
+            Self::Factored { members, network_layers, range, penalty } => {
                 ensure!(members > 0, "the rewards are the mean of no model");
                 let mut read = Vec::new();
                 for k in 0..members {
-                    let factors = Factors {
-                        users: file.take(&name(prefix, k, "users"))?,
-                        items: file.take(&name(prefix, k, "items"))?,
-                    };
+                    let mut take = |side: &str| file.take(&name(prefix, k, side));
+                    let (users, items) = (take("users")?, take("items")?);
+                    let mut network = None;
+                    if let Some(layers) = network_layers {
+                        let layer = |l: usize, take: &mut dyn FnMut(&str) -> Result<Array>| -> Result<[Array; 2]> {
+                            Ok([take(&format!("network.{l}.weight"))?, take(&format!("network.{l}.bias"))?])
+                        };
+                        let (users, items) = (take("network.users")?, take("network.items")?);
+                        let layers = (0..layers).map(|l| layer(l, &mut take)).collect::<Result<_>>()?;
+                        network = Some(PairNetwork { users, items, layers });
+                    }
+                    let factors = Factors { users, items, network };
                     let fits = |shape: &[usize], first: &[usize]| shape.len() == 2 && shape[0] == first[0];
-                    let Factors { users, items } = read.first().unwrap_or(&factors);
+                    let Factors { users, items, .. } = read.first().unwrap_or(&factors);
                     ensure!(
                         fits(&factors.users.shape, &users.shape)
                             && fits(&factors.items.shape, &items.shape)
@@ -88,6 +108,12 @@ impl StoredRewards {
                         "the factors of model {k} are {:?} and {:?}, which do not fit",
                         factors.users.shape,
                         factors.items.shape
+                    );
+                    ensure!(
+                        factors.network.as_ref().is_none_or(|network| network.fits(users.shape[0], items.shape[0])),
+                        "the network of model {k} does not fit {} users and {} items",
+                        users.shape[0],
+                        items.shape[0]
                     );
                     read.push(factors);
                 }

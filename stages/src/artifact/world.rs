@@ -13,8 +13,12 @@ use super::cached::Cached;
 use super::distances::Distances;
 use super::diversity_penalty::DiversityPenalty;
 use super::rewards::Rewards;
+use super::similar_items::SimilarItems;
 use super::tensors::Array;
 use super::{Ids, array_hash};
+
+/// The largest catalogue whose items are all asked at a turn.
+const LISTED: usize = 16_384;
 
 /// Where a world's item distances come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,7 @@ pub struct World {
     /// Distance of item × item.
     distance: Distances,
     distances_digest: Cached<String>,
+    similar_items: SimilarItems,
     /// One vector a user, `[U, D]`.
     pub user_vectors: Array,
     /// One vector an item, `[I, D]`.
@@ -88,6 +93,7 @@ impl World {
             rewards_hash: Cached::default(),
             distance: distance.into(),
             distances_digest: Cached::default(),
+            similar_items: SimilarItems::default(),
             user_vectors,
             item_vectors,
             ensemble_std: None,
@@ -207,6 +213,29 @@ impl World {
     pub fn too_similar(&self, item: u32, recent: &[u32]) -> bool {
         let Some(threshold) = self.rules.distance_threshold else { return false };
         self.distance.any_below(&self.rewards, item, recent, threshold)
+    }
+    /// Whether the items at which a user does not quit are listed at each turn by those who ask for all of them. Of large catalogues, and
+    /// where every distance takes a while, they are looked for instead.
+    #[must_use]
+    pub fn lists_free_items(&self) -> bool {
+        let cheap = self.rules.distance_threshold.is_none() || self.distance.rows_are_cheap(&self.rewards);
+        self.items() <= LISTED && cheap
+    }
+    /// The items that are too similar to any of `recent` under the `similar` rule, as bits by their numbers, `[⌈I/64⌉]`; none without the
+    /// rule, where distances are stored, and where rows of them are not computed.
+    #[must_use]
+    pub fn similar_to_any(&self, recent: &[u32]) -> Option<Vec<u64>> {
+        let threshold = self.rules.distance_threshold?;
+        if self.distance.table().is_some() || !self.lists_free_items() {
+            return None;
+        }
+        let items = self.items();
+        let mut bits = vec![0; items.div_ceil(64)];
+        for &item in recent {
+            let row = || self.distance.below(&self.rewards, item, threshold);
+            self.similar_items.add(&mut bits, item, items, threshold, row);
+        }
+        Some(bits)
     }
     /// Whether a category of `item` occurs too often in `recent` under the `category` rule.
     #[must_use]

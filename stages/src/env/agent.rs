@@ -33,18 +33,22 @@ pub trait Agent: Sync {
 
 /// An agent that needs nothing but the episode at hand. Each thread plays its episodes to the end, one after the other.
 pub trait EpisodeAgent: Sync {
-    /// The next item of `episode`; `draw` is the episode's own generator.
-    fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32>;
+    /// What it computes once an episode and reads at each turn. It changes no answer: from a fresh one the same items follow.
+    type Notes: Default;
+
+    /// The next item of `episode`; `notes` are the episode's own, and so is its generator `draw`.
+    fn decide(&self, episode: &Episode, notes: &mut Self::Notes, draw: &mut ChaCha8Rng) -> Result<u32>;
 }
 
 impl<D: EpisodeAgent> Agent for D {
     fn act(&self, episodes: &Episodes, live: &[usize], draws: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
-        let pick = |(&e, draw): (&usize, &mut ChaCha8Rng)| self.decide(&episodes.episode(e), draw);
+        let pick =
+            |(&e, draw): (&usize, &mut ChaCha8Rng)| self.decide(&episodes.episode(e), &mut D::Notes::default(), draw);
         live.par_iter().zip(draws.par_iter_mut()).map(pick).collect()
     }
 
     fn play_out(&self, episodes: &mut Episodes, seed: u64) -> Result<()> {
-        episodes.play_alone(|e| generator(seed, e), |episode, draw| self.decide(episode, draw))
+        episodes.play_alone(|e| generator(seed, e), |episode, notes, draw| self.decide(episode, notes, draw))
     }
 }
 

@@ -5,13 +5,11 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::best_first::BestFirst;
 use super::{Agent, Episode, EpisodeAgent, Episodes, next_candidates};
 use crate::artifact::Candidates;
 
-/// Catalogues above this are not searched for what is free at each turn.
-const LISTED: usize = 16_384;
-
-/// Items that are drawn from such a catalogue until one is free, before it is searched all the same.
+/// Items that are drawn from a catalogue that is not listed at each turn until one is free, before it is searched all the same.
 const TRIES: usize = 256;
 
 /// Uniform over the catalogue, or (quit-aware) over the items at which the user does not quit, which reads the distances of the
@@ -22,19 +20,20 @@ pub struct Random {
 }
 
 impl EpisodeAgent for Random {
-    fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
+    type Notes = ();
+
+    fn decide(&self, episode: &Episode, (): &mut (), draw: &mut ChaCha8Rng) -> Result<u32> {
         if !self.quit_aware {
             return Ok(episode.random_allowed(draw));
         }
-        let items = 0..episode.world().items() as u32;
-        if items.len() > LISTED {
+        if !episode.world().lists_free_items() {
             // The first free one of those that are drawn is as good as one drawn from all that are free.
             let free = (0..TRIES).map(|_| episode.random_allowed(draw)).find(|&item| !episode.user_quits_at(item));
             if let Some(item) = free {
                 return Ok(item);
             }
         }
-        let free: Vec<u32> = items.filter(|&item| episode.allowed(item) && !episode.user_quits_at(item)).collect();
+        let free = episode.free_items();
         // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
         Ok(if free.is_empty() { episode.random_allowed(draw) } else { free[draw.random_range(0..free.len())] })
     }
@@ -47,7 +46,9 @@ pub struct Popular {
 }
 
 impl EpisodeAgent for Popular {
-    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
+    type Notes = ();
+
+    fn decide(&self, episode: &Episode, (): &mut (), _: &mut ChaCha8Rng) -> Result<u32> {
         let allowed = || self.order.iter().copied().filter(|&item| episode.allowed(item));
         let free = allowed().find(|&item| !episode.user_quits_at(item)).or_else(|| allowed().next());
         free.context("a popularity order without an item that may be recommended")
@@ -59,21 +60,13 @@ impl EpisodeAgent for Popular {
 pub struct GreedyOracle;
 
 impl EpisodeAgent for GreedyOracle {
-    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
-        let rewards = episode.world().rewards_of(episode.user);
-        let best = |free: &dyn Fn(u32) -> bool| {
-            let mut best: Option<u32> = None;
-            for item in 0..rewards.len() as u32 {
-                let better = best.is_none_or(|b| rewards[item as usize] > rewards[b as usize]);
-                if better && free(item) {
-                    best = Some(item);
-                }
-            }
-            best
-        };
-        let found = best(&|item| episode.allowed(item) && !episode.user_quits_at(item));
+    type Notes = Option<BestFirst>;
+
+    fn decide(&self, episode: &Episode, notes: &mut Self::Notes, _: &mut ChaCha8Rng) -> Result<u32> {
+        let best = notes.get_or_insert_with(|| BestFirst::of(&episode.world().rewards_of(episode.user)));
+        let found = best.find(|item| episode.allowed(item) && !episode.user_quits_at(item));
         // Where everything conflicts the user leaves in any case, but what is shown last is still paid for.
-        found.or_else(|| best(&|item| episode.allowed(item))).context("no item may be recommended")
+        found.or_else(|| best.find(|item| episode.allowed(item))).context("no item may be recommended")
     }
 }
 

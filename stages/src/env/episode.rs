@@ -42,6 +42,17 @@ impl<'a> Episode<'a> {
     pub fn user_quits_at(&self, item: u32) -> bool {
         self.quit_reason(item).is_some()
     }
+    /// The items that may be recommended and at which the user does not quit, rising.
+    #[must_use]
+    pub fn free_items(&self) -> Vec<u32> {
+        let allowed = (0..self.world.items() as u32).filter(|&item| self.allowed(item));
+        let listed = self.similarity_mask.is_none() && !self.cannot_quit();
+        let Some(similar) = listed.then(|| self.world.similar_to_any(self.quit_window())).flatten() else {
+            return allowed.filter(|&item| !self.user_quits_at(item)).collect();
+        };
+        let dissimilar = allowed.filter(|&item| similar[item as usize / 64] >> (item % 64) & 1 == 0);
+        dissimilar.filter(|&item| !self.world.too_much_of_a_category(item, self.quit_window())).collect()
+    }
     /// An item drawn evenly from those that may be recommended, the lowest where none may (which `step` refuses).
     #[must_use]
     pub fn random_allowed(&self, draw: &mut ChaCha8Rng) -> u32 {

@@ -112,22 +112,23 @@ impl<'w> Episodes<'w> {
         Ok(())
     }
 
-    /// Plays every episode to its end by itself, in its own place of the arrays: nothing is allocated or gathered a step.
-    pub(super) fn play_alone(
+    /// Plays every episode to its end by itself, in its own place of the arrays: nothing is allocated or gathered a step. `decide` is
+    /// given notes that are fresh at the beginning of an episode.
+    pub(super) fn play_alone<N: Default>(
         &mut self,
         generator: impl Fn(usize) -> ChaCha8Rng + Sync,
-        decide: impl Fn(&Episode, &mut ChaCha8Rng) -> Result<u32> + Sync,
+        decide: impl Fn(&Episode, &mut N, &mut ChaCha8Rng) -> Result<u32> + Sync,
     ) -> Result<()> {
         let (world, similarity_mask, horizon) = (self.world, self.similarity_mask.as_ref(), self.world.rules.horizon);
         let places = (self.items.par_chunks_mut(horizon), self.rewards.par_chunks_mut(horizon));
         let states = (&self.users, &mut self.lengths, &mut self.ends).into_par_iter();
         let one = |(e, ((items, rewards), (&user, length, end))): (usize, Place)| -> Result<()> {
-            let mut draw = generator(e);
+            let (mut draw, mut notes) = (generator(e), N::default());
             while end.is_none() {
                 let turn = *length as usize;
                 let episode =
                     Episode { world, similarity_mask, user, items: &items[..turn], rewards: &rewards[..turn] };
-                let item = decide(&episode, &mut draw)?;
+                let item = decide(&episode, &mut notes, &mut draw)?;
                 let (reward, why) = episode.answer(item)?;
                 (items[turn], rewards[turn], *end) = (item, reward, why);
                 *length += 1;

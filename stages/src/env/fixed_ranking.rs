@@ -23,7 +23,9 @@ impl FixedRanking<'_> {
 }
 
 impl EpisodeAgent for FixedRanking<'_> {
-    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
+    type Notes = ();
+
+    fn decide(&self, episode: &Episode, (): &mut (), _: &mut ChaCha8Rng) -> Result<u32> {
         let ranking = match self.rankings {
             [one] => one,
             each => &each[episode.user as usize],

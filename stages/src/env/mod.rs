@@ -2,6 +2,7 @@
 
 mod agent;
 mod baselines;
+mod best_first;
 mod episode;
 mod episodes;
 mod fixed_ranking;

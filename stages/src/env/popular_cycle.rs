@@ -44,7 +44,9 @@ impl PopularCycle {
 }
 
 impl EpisodeAgent for PopularCycle {
-    fn decide(&self, episode: &Episode, _: &mut ChaCha8Rng) -> Result<u32> {
+    type Notes = ();
+
+    fn decide(&self, episode: &Episode, (): &mut (), _: &mut ChaCha8Rng) -> Result<u32> {
         let next = self.order[episode.items.len() % self.length];
         let others = || self.order.iter().copied().find(|&item| episode.allowed(item));
         Ok(if episode.allowed(next) { next } else { others().unwrap_or(next) })

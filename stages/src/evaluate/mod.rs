@@ -17,6 +17,7 @@ mod agreement;
 mod bootstrap;
 mod crossed_mean;
 mod eval_users;
+mod evaluation_memory;
 mod importance_sampling;
 mod latency;
 mod leakage;
@@ -42,7 +43,7 @@ mod tuning;
 mod value_based;
 
 use anyhow::{Result, ensure};
-use pipeline::{Context, ForbiddenSource, Many, NoLeakage, Requirement, Stage};
+use pipeline::{Context, ForbiddenSource, Many, MemoryNeed, NoLeakage, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -289,6 +290,10 @@ impl Stage for Evaluate {
             help: "connect such a world, or sweep no checkpoints",
         });
         requirement.into_iter().collect()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.tables(inputs)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -18,7 +18,7 @@ mod fitted_q;
 mod trajectories;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Artifact as _, Context, Many, Named, NoLeakage, Requirement, Stage};
+use pipeline::{Artifact as _, Context, Many, MemoryNeed, Named, NoLeakage, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +204,11 @@ impl Stage for OffPolicy {
                 vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
             }
         }
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let items = inputs.get("items")?;
+        Self::tables(inputs, items.saturating_mul(BATCH as u64).min(items.max(SCORES as u64)))
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -132,9 +132,9 @@ impl Episode {
 /// Mean 1 − 1/(1 + Δ) over pairs of steps; 0 where there is one.
 fn diversity(world: &World, items: &[u32]) -> f64 {
     let mut sum = 0.0;
-    for (k, &item) in items.iter().enumerate() {
-        let distances = items[..k].iter().map(|&other| f64::from(world.distance(item, other)));
-        sum += distances.map(|distance| 1.0 - 1.0 / (1.0 + distance)).sum::<f64>();
+    let mut distances = world.item_distances().of_episode(world.rewards(), items).into_iter().map(f64::from);
+    for k in 0..items.len() {
+        sum += distances.by_ref().take(k).map(|distance| 1.0 - 1.0 / (1.0 + distance)).sum::<f64>();
     }
     let pairs = items.len() * items.len().saturating_sub(1) / 2;
     sum / pairs.max(1) as f64

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use pipeline::{Context, Stage as _};
+use pipeline::{Context, MemoryNeed, Sizes, Stage};
 use rand::RngExt;
 
 use super::demo_advantage::advantages;
@@ -104,6 +104,16 @@ impl AdversarialTrainer<'_> {
             return wrong("policy.shaping", "the generator has no memory");
         }
         Ok(())
+    }
+
+    /// What the generator's tables take and the steps that the discriminator reads, from the replay buffer and once more in a batch.
+    pub fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let need = Stage::memory(self.policy, inputs)?;
+        let steps = inputs.get("horizon").unwrap_or(30).saturating_mul(self.policy.episodes_per_update as u64);
+        let dimension = inputs.get("embedding_dim").unwrap_or(16) + self.discriminator.text_embedding_dim as u64;
+        let features = (self.policy.network.window as u64 + 3).saturating_mul(dimension);
+        let rounds = self.discriminator.buffer_rounds as u64 + 1;
+        Some(need.table("steps as the discriminator reads them", &[rounds, steps, features], 8))
     }
 
     /// The generator's seed: a hash of both seeds. (Their exclusive or would be 0 for every pair of equal seeds.)

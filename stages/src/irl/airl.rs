@@ -11,7 +11,7 @@
 //! advantages by their deviation, so with `f` a nat of entropy is not exactly worth its reward: `f − log π` is the default).
 
 use anyhow::Result;
-use pipeline::{Context, Stage};
+use pipeline::{Context, MemoryNeed, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,10 @@ impl Stage for Airl {
             return wrong("normalize_reward", "f is in nats, like the entropy bonus, and cannot be normalised");
         }
         Ok(())
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.trainer().memory(inputs)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

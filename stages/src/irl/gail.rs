@@ -10,7 +10,7 @@
 //! `policy.bc_coef`, as in IL-Rec; with `omega: 1` and `policy.bc_coef: 0` it is GAIL itself). Left out: gradient penalties.
 
 use anyhow::Result;
-use pipeline::{Context, Stage};
+use pipeline::{Context, MemoryNeed, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,10 @@ impl Stage for Gail {
             return wrong("reward", "`f` is the reward of irl.airl; GAIL's logit is `log_d_minus_log_one_minus_d`");
         }
         self.trainer().check()
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        self.trainer().memory(inputs)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

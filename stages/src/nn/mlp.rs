@@ -42,6 +42,14 @@ impl Mlp {
         output_layer(&self.through(x, last)?, &weight, bias, HeadInputs::default(), items)
     }
 
+    /// The effective weight `[O, I]` and bias `[O]` of each layer.
+    ///
+    /// # Errors
+    /// Only those of candle.
+    pub fn layers(&self) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
+        (0..self.layers.len()).map(|k| self.layer(k).map(|(weight, bias)| (weight, bias.clone()))).collect()
+    }
+
     /// The first `count` layers, with tanh after each but the network's last.
     fn through(&self, x: &Tensor, count: usize) -> candle_core::Result<Tensor> {
         let layer = |k: usize| {

@@ -48,7 +48,7 @@ impl Split {
     /// Any rows of the log.
     fn of_whole_log(&self, log: &Interactions) -> Vec<bool> {
         let mut held = vec![false; log.len()];
-        for row in log.sample_order(self.seed).into_iter().take(self.share(log.len())) {
+        for row in log.sample_rows(self.share(log.len()), self.seed) {
             held[row] = true;
         }
         held

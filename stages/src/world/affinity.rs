@@ -61,10 +61,10 @@ impl Affinity {
             Ok(Array::new(rows.dims(), rows.flatten_all()?.to_vec1()?))
         };
         let bias = (bias.unsqueeze(1)? * self.slope)?;
-        let factors = Factors {
-            users: array([towers.user.clone(), constants.clone(), constants.ones_like()?])?,
-            items: array([(vectors * self.slope)?, bias.ones_like()?, bias])?,
-        };
+        let factors = Factors::of_product(
+            array([towers.user.clone(), constants.clone(), constants.ones_like()?])?,
+            array([(vectors * self.slope)?, bias.ones_like()?, bias])?,
+        );
         Ok(Factored { members: vec![factors], range: (self.low as f32, self.high as f32), penalty: None })
     }
 

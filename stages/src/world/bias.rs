@@ -92,7 +92,7 @@ impl Stage for Bias {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        self.ensemble().memory(inputs)
+        self.ensemble().memory(inputs, 2)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -138,7 +138,7 @@ impl Stage for Bias {
 impl Bias {
     fn ensemble(&self) -> Ensemble<'_> {
         let Self { ips, form, simulator, .. } = self;
-        Ensemble { members: 1, seed: 0, negatives: false, ips, form: *form, has_factors: true, simulator }
+        Ensemble { members: 1, seed: 0, negatives: false, ips, form: *form, simulator }
     }
 
     fn range_without_ratings(&self) -> [f64; 2] {
@@ -168,7 +168,7 @@ impl Fitted for Biases {
         let users = self.user.iter().flat_map(|bias| [(self.mean + bias) as f32, 1.0]).collect();
         let items = self.item.iter().flat_map(|&bias| [1.0, bias as f32]).collect();
         let array = |rows: usize, data| Array::new(&[rows, 2], data);
-        Ok(Some(Factors { users: array(self.user.len(), users), items: array(self.item.len(), items) }))
+        Ok(Some(Factors::of_product(array(self.user.len(), users), array(self.item.len(), items))))
     }
     fn on_cpu(&self) -> bool {
         true

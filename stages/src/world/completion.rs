@@ -23,7 +23,7 @@ pub(super) trait Fitted: Send + Sync {
     fn rows(&self, users: Range<usize>, items: usize) -> Result<Said>;
     /// Whether it states a variance.
     fn states_variance(&self) -> Result<bool>;
-    /// The model as vectors of users and items whose products its ratings are, where it is such a one.
+    /// The model as vectors of users and items whose products its ratings are, with a network or without, where it is such a one.
     fn factors(&self) -> Result<Option<Factors>>;
     /// Whether it may be asked from several threads at once, and gains by it.
     fn on_cpu(&self) -> bool;
@@ -168,24 +168,27 @@ pub(super) fn stored(
 /// The mean of `members`, each clamped to `range`, as their factors.
 ///
 /// # Errors
-/// When one of them is no product of vectors.
+/// When one of them has none.
 pub(super) fn factored(members: &[Box<dyn Fitted>], range: (f32, f32), logs: &[&Interactions]) -> Result<Completed> {
-    let factors = |member: &dyn Fitted| {
-        member.factors()?.context("a model that is no product of vectors cannot be stored as factors")
-    };
+    let factors = |member: &dyn Fitted| member.factors()?.context("a model without factors cannot be stored as such");
     let mean = Factored {
         members: members.iter().map(|member| factors(&**member)).collect::<Result<_>>()?,
         range,
         penalty: None,
     };
     let of_log = |log: &&Interactions| {
-        let of_all = |of: &(dyn Fn(u32, u32) -> f32 + Sync)| -> Vec<f32> {
-            log.user.par_iter().zip(&log.item).map(|(&user, &item)| of(user, item)).collect()
+        let pairs: Vec<(u32, u32)> = log.user.iter().copied().zip(log.item.iter().copied()).collect();
+        let of_member = |k: usize| -> Vec<f32> {
+            pairs.par_chunks(PAIRS / 16).flat_map_iter(|pairs| mean.of_member(k, pairs)).collect()
         };
+        let said: Vec<Vec<f32>> = (0..members.len()).map(of_member).collect();
+        let of_pair = |pair: usize| said.iter().map(move |member| member[pair]);
+        let means: Vec<f32> = (0..pairs.len()).into_par_iter().map(|pair| mean.mean_of(of_pair(pair))).collect();
+        let std = |(pair, &of): (usize, &f32)| mean.std_of(of, of_pair(pair));
         Answers {
-            mean: of_all(&|user, item| mean.of(user, item)),
-            std: (members.len() > 1).then(|| of_all(&|user, item| mean.std(user, item))),
-            members: (0..members.len()).map(|k| of_all(&|user, item| mean.of_member(k, user, item))).collect(),
+            std: (members.len() > 1).then(|| means.par_iter().enumerate().map(std).collect()),
+            mean: means,
+            members: said,
             variances: Vec::new(),
         }
     };

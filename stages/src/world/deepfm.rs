@@ -5,22 +5,22 @@
 //! (`item_vectors`, mapped linearly). With `predict_variance`, the network's second
 //! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use candle_nn::Module;
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::deepfm_factors::factors;
 use super::dense_field::{DenseField, item_vectors};
 use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
+use super::fields::Fields;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
 use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm, heteroscedastic};
-use crate::artifact::{Array, Items, Users};
+use crate::artifact::{Array, Factors};
 use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.deepfm`.
@@ -58,7 +58,7 @@ pub struct DeepFm {
     pub sample_negatives: bool,
     /// Inverse propensity weighting; only with the input `propensities`.
     pub ips: Ips,
-    /// The world stores a reward for each user and item: `auto` refuses what takes more than 100 million, `dense` stores as many as there are.
+    /// Whether the world stores a reward for each user and item, or holds the factors of its models and their networks.
     #[serde(skip_serializing_if = "WorldForm::is_auto")]
     pub form: WorldForm,
     /// How simulated users behave in the completed world.
@@ -127,7 +127,8 @@ impl Stage for DeepFm {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        self.ensemble().memory(inputs)
+        // A row of the table, and what is stored of it for the network's first layer.
+        self.ensemble().memory(inputs, 3 + self.embedding + self.hidden.first().unwrap_or(&1) / 4)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -142,7 +143,7 @@ impl DeepFm {
     fn ensemble(&self) -> Ensemble<'_> {
         let Self { ensemble_size, seed, sample_negatives, ips, form, simulator, .. } = self;
         let (members, seed, negatives) = (*ensemble_size, *seed, *sample_negatives);
-        Ensemble { members, seed, negatives, ips, form: *form, has_factors: false, simulator }
+        Ensemble { members, seed, negatives, ips, form: *form, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -151,85 +152,16 @@ impl DeepFm {
     }
 }
 
-/// Which row of one shared embedding table each field of a user or item takes.
-struct Fields {
-    /// `[U, F_u]` and `[I, F_i]` of u32.
-    user: Tensor,
-    item: Tensor,
-    /// `[I, G]`, rows sum to 1 where the item has a genre.
-    genres: Tensor,
-    /// Rows of the table.
-    rows: usize,
-}
-
-impl Fields {
-    fn new(users: &Users, items: &Items, max_cardinality: usize) -> Result<Self> {
-        let mut rows = 0_u32;
-        let mut user_fields: Vec<Vec<u32>> = vec![(0..users.len() as u32).collect()];
-        rows += users.len() as u32;
-        let few = |values: &&Vec<String>| values.iter().collect::<BTreeSet<_>>().len() <= max_cardinality;
-        for values in users.features.values().filter(few) {
-            user_fields.push(number(values.iter().map(String::as_str), &mut rows));
-        }
-        let mut item_fields: Vec<Vec<u32>> = vec![(rows..rows + items.len() as u32).collect()];
-        rows += items.len() as u32;
-        let decades: Vec<String> =
-            items.year.iter().map(|year| year.map_or(String::new(), |y| (y.div_euclid(10) * 10).to_string())).collect();
-        item_fields.push(number(decades.iter().map(String::as_str), &mut rows));
-        for values in items.features.values().filter(few) {
-            item_fields.push(number(values.iter().map(String::as_str), &mut rows));
-        }
-        let names: BTreeSet<&str> = items.genres.iter().flatten().map(String::as_str).collect();
-        let place: BTreeMap<&str, usize> = names.iter().enumerate().map(|(k, name)| (*name, k)).collect();
-        let width = names.len().max(1);
-        let mut genres = vec![0.0_f32; items.len() * width];
-        for (item, list) in items.genres.iter().enumerate() {
-            for genre in list {
-                genres[item * width + place[genre.as_str()]] += 1.0 / list.len() as f32;
-            }
-        }
-        Ok(Self {
-            user: interleave(&user_fields)?,
-            item: interleave(&item_fields)?,
-            genres: Tensor::from_vec(genres, (items.len(), width), &Device::Cpu)?,
-            rows: rows as usize,
-        })
-    }
-}
-
-impl Fields {
-    /// The same on that device.
-    fn on(&self, device: &Device) -> Result<Self> {
-        let there = |x: &Tensor| x.to_device(device);
-        Ok(Self { user: there(&self.user)?, item: there(&self.item)?, genres: there(&self.genres)?, rows: self.rows })
-    }
-}
-
-/// Numbers the distinct values from `rows` on, in their order.
-fn number<'a>(values: impl Iterator<Item = &'a str> + Clone, rows: &mut u32) -> Vec<u32> {
-    let distinct: BTreeSet<&str> = values.clone().collect();
-    let place: BTreeMap<&str, u32> = distinct.into_iter().zip(*rows..).collect();
-    *rows += place.len() as u32;
-    values.map(|value| place[value]).collect()
-}
-
-/// Columns → a `[rows, fields]` tensor.
-fn interleave(columns: &[Vec<u32>]) -> Result<Tensor> {
-    let rows = columns[0].len();
-    let data: Vec<u32> = (0..rows).flat_map(|row| columns.iter().map(move |column| column[row])).collect();
-    Ok(Tensor::from_vec(data, (rows, columns.len()), &Device::Cpu)?)
-}
-
-struct Model {
-    fields: Fields,
-    mean: f64,
+pub(super) struct Model {
+    pub fields: Fields,
+    pub mean: f64,
     /// `[rows, 1 + K]`: each row's linear weight, then its embedding.
-    table: Tensor,
+    pub table: Tensor,
     /// `[G, 1 + K]`.
-    genre_table: Tensor,
+    pub genre_table: Tensor,
     /// To 1 + K numbers, as a row of the table.
-    vectors: Option<DenseField>,
-    network: Mlp,
+    pub vectors: Option<DenseField>,
+    pub network: Mlp,
     embedding: usize,
 }
 
@@ -310,6 +242,10 @@ impl RatingModel for Model {
         self.ratings(&rows, item, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
     }
 
+    fn factors(&self) -> Result<Option<Factors>> {
+        factors(self).map(Some)
+    }
+
     fn size(&self) -> Result<Tensor> {
         let tables = (self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?;
         Ok(match &self.vectors {
@@ -340,8 +276,12 @@ impl RatingModel for Model {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use candle_core::Device;
+
     use super::*;
-    use crate::artifact::Interactions;
+    use crate::artifact::{Interactions, Items, Users};
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
     use crate::world::fit::Ratings;
@@ -403,6 +343,8 @@ mod tests {
         let simulator = UserSimulator { embedding_dim: 2, ..UserSimulator::default() };
         let stage = DeepFm { n_epochs: 3, batch_size: 5, ensemble_size: 2, simulator, ..DeepFm::default() };
         assert_resumes_exactly(&stage, small_log, |outputs| (outputs.world, outputs.curves), 6);
+        let factored = DeepFm { form: WorldForm::Factored, ..stage.clone() };
+        assert_resumes_exactly(&factored, small_log, |outputs| (outputs.world, outputs.curves), 6);
         let stating = DeepFm { n_epochs: 2, predict_variance: true, sample_negatives: true, ..stage };
         let compared = |outputs: Outputs| (outputs.world, outputs.curves, outputs.calibration);
         assert_resumes_exactly(&stating, || weighted(small_log()), compared, 4);

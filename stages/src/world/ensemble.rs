@@ -15,7 +15,7 @@ use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
 use super::threshold::report_similar_pairs;
-use super::world_memory::of_stored;
+use super::world_memory::{of_fit, with_stored};
 use super::{Inputs, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Calibration, Curves, Interactions, Rewards};
 use crate::nn::{Params, device};
@@ -38,8 +38,6 @@ pub(super) struct Ensemble<'a> {
     pub ips: &'a Ips,
     /// How the world holds its rewards.
     pub form: WorldForm,
-    /// Whether a model of this family is a product of vectors.
-    pub has_factors: bool,
     /// How simulated users behave.
     pub simulator: &'a UserSimulator,
 }
@@ -58,9 +56,6 @@ impl Ensemble<'_> {
         if self.members == 0 {
             return Err(("ensemble_size".into(), "an ensemble has at least one member".into()));
         }
-        if !self.has_factors {
-            self.form.check_without_factors()?;
-        }
         self.ips.check()?;
         self.simulator.check()
     }
@@ -78,7 +73,6 @@ impl Ensemble<'_> {
         ensure!(!log.is_empty(), "no interaction to fit a world on");
         inputs.check(self.negatives, NO_TASTE)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        self.is_factored([users, items])?;
         let weights = self.weights(inputs)?;
         let negatives = self.negatives.then(|| NegativeSampler::new(log, users, items));
         let ratings = Ratings {
@@ -97,7 +91,9 @@ impl Ensemble<'_> {
         let device = device::of(cx)?;
         let member_fit = |k: u64| fit(format!("member{k}"), self.seed.wrapping_add(k));
         // Members are fitted side by side: one bar for all of them, for two of one name would overwrite each other.
-        let fitting = cx.bar("fit", Some((0..self.members).map(|k| member_fit(k).n_epochs).sum()), "epochs");
+        let progress = |k: u64| member_fit(k).progress(log.len(), [users, items]);
+        let steps = (0..self.members).map(|k| member_fit(k).n_epochs * progress(k).1).sum();
+        let fitting = cx.bar("fit", Some(steps), progress(0).0);
         let member = |k: u64| -> Result<Member> {
             let fit = member_fit(k);
             let mut params = Params::on(&device);
@@ -112,23 +108,20 @@ impl Ensemble<'_> {
         self.complete(members, range, inputs, cx)
     }
 
-    /// What its largest tables take: nothing `[U, I]` where the world holds factors.
-    pub(super) fn memory(&self, sizes: &Sizes) -> Option<MemoryNeed> {
+    /// What its largest tables take, of models with `width` numbers for a user and as many for an item; nothing `[U, I]` where the world
+    /// holds factors.
+    pub(super) fn memory(&self, sizes: &Sizes, width: usize) -> Option<MemoryNeed> {
         let [users, items] = [sizes.get("users")?, sizes.get("items")?];
-        if self.is_factored([users as usize, items as usize]).unwrap_or(false) {
-            return None;
-        }
-        let help = match self.has_factors {
-            true => "set `form: factored`, or keep fewer users and items by `filter.kcore`",
-            false => "take `world.mf` with `form: factored`, or keep fewer users and items by `filter.kcore`",
+        let help = match self.members {
+            1 => "set `form: factored`, or keep fewer users and items by `filter.kcore`",
+            _ => "set `form: factored`, lower `ensemble_size`, or keep fewer users and items by `filter.kcore`",
         };
+        let need = of_fit(help, sizes, self.members, width as u64)?;
         let stored = if self.members > 1 { 8 } else { 4 };
-        Some(of_stored(help, [users, items], stored, self.simulator))
-    }
-
-    /// Whether the world holds factors; an error where it would be too large and its family has none.
-    fn is_factored(&self, size: [usize; 2]) -> Result<bool> {
-        self.form.is_factored(size, self.has_factors, if self.members > 1 { 2 } else { 1 })
+        Some(match self.form.is_factored([users as usize, items as usize]) {
+            true => need,
+            false => with_stored(need, [users, items], stored, self.simulator),
+        })
     }
 
     /// Completes the mean of fitted models, clamped to `range`, to a world and reports the calibration on the hold-out.
@@ -153,7 +146,7 @@ impl Ensemble<'_> {
         let mut calibration = Calibration::default();
         let holdout = inputs.holdout.as_ref().filter(|holdout| !holdout.is_empty());
         let logs: Vec<&Interactions> = [Some(log), holdout].into_iter().flatten().collect();
-        let Completed { rewards, ensemble_std, predicted_std, answers } = if self.is_factored(size)? {
+        let Completed { rewards, ensemble_std, predicted_std, answers } = if self.form.is_factored(size) {
             factored(&models, range, &logs)?
         } else {
             stored(&models, size, range, &logs, cx)?
@@ -410,7 +403,7 @@ mod tests {
             let cx = Context::detached(folder.path());
             let (ips, form) = (&Ips::default(), WorldForm::Auto);
             let simulator = &simulator;
-            let ensemble = Ensemble { members: 2, seed: 0, negatives: false, ips, form, has_factors: false, simulator };
+            let ensemble = Ensemble { members: 2, seed: 0, negatives: false, ips, form, simulator };
             ensemble.complete(vec![of(2.0), of(3.0)], (0.0, 5.0), &inputs, &cx).unwrap()
         };
         assert!(outputs(false).calibration.0.is_empty());

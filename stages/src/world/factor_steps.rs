@@ -140,6 +140,7 @@ impl FactorSteps {
         for number in 0..batches.len() {
             let (stepped, ()) = rayon::join(|| self.step(&now, adam), || next.fill(batches, number + 1));
             squares += stepped?;
+            batches.stepped(number);
             std::mem::swap(&mut now, &mut next);
         }
         self.write(params, adam)?;

@@ -3,7 +3,7 @@
 use pipeline::{Artifact, Context, Stage};
 
 use super::pessimistic::{By, Dorl, Inputs as ToLower, Mopo, Pessimistic};
-use super::{Bias, Inputs, MatrixFactorisation, Outputs, UserSimulator, WorldForm, small_log, weighted};
+use super::{Bias, DeepFm, Inputs, MatrixFactorisation, Outputs, UserSimulator, WorldForm, small_log, weighted};
 use crate::artifact::{ItemScores, ItemVectors, Items, Rewards, World};
 use crate::env::{GreedyOracle, Random, play};
 
@@ -21,6 +21,20 @@ fn mf(form: WorldForm) -> MatrixFactorisation {
         batch_size: 8,
         ensemble_size: 3,
         n_factors: 9,
+        form,
+        simulator,
+        ..Default::default()
+    }
+}
+
+fn deepfm(form: WorldForm) -> DeepFm {
+    let simulator = simulator();
+    DeepFm {
+        n_epochs: 6,
+        batch_size: 8,
+        ensemble_size: 2,
+        embedding: 3,
+        hidden: vec![5, 4],
         form,
         simulator,
         ..Default::default()
@@ -115,6 +129,31 @@ fn factors_say_what_is_stored() {
 }
 
 #[test]
+fn factors_and_a_network_say_what_is_stored() {
+    for hidden in [vec![5, 4], vec![6], vec![]] {
+        let stage = |form| DeepFm { hidden: hidden.clone(), ..deepfm(form) };
+        let (dense, factored) =
+            (run(&stage(WorldForm::Auto), with_all()), run(&stage(WorldForm::Factored), with_all()));
+        compare(&dense, &factored);
+        let Rewards::Factored(factors) = factored.world.rewards() else { panic!("no factors") };
+        assert!(factors.has_networks());
+        // Of all users and items the vectors are the best that there are, in either form.
+        let product = |world: &World, user: usize, item: usize| -> f32 {
+            world.user_vectors.row(user).iter().zip(world.item_vectors.row(item)).map(|(a, b)| a * b).sum()
+        };
+        for (user, item) in (0..6).flat_map(|user| (0..8).map(move |item| (user, item))) {
+            let [one, other] = [&dense.world, &factored.world].map(|world| product(world, user, item));
+            assert!((one - other).abs() < 1e-3, "{hidden:?} ({user}, {item}): {one} {other}");
+        }
+    }
+    // What its models state of themselves is not kept.
+    let stating = |form| DeepFm { predict_variance: true, ensemble_size: 1, ..deepfm(form) };
+    let [dense, factored] = [WorldForm::Dense, WorldForm::Factored].map(|form| run(&stating(form), small_log()).world);
+    assert_close(&factored, &dense);
+    assert!(dense.predicted_std.is_some() && factored.predicted_std.is_none());
+}
+
+#[test]
 fn pessimism_keeps_the_factors() {
     let folder = tempfile::tempdir().unwrap();
     let lowered = |by: &By, world: World| {
@@ -135,6 +174,9 @@ fn pessimism_keeps_the_factors() {
         let error = lowered(&by, factored).unwrap_err().to_string();
         assert!(error.starts_with("the world's rewards are lowered already\nhelp: "), "{error}");
     }
+    let by = By::Mopo(Mopo { uncertainty_coef: 1.5 });
+    let [dense, factored] = [WorldForm::Dense, WorldForm::Factored].map(|form| run(&deepfm(form), with_all()).world);
+    assert_close(&lowered(&by, factored).unwrap(), &lowered(&by, dense).unwrap());
     let alone = MatrixFactorisation { ensemble_size: 1, ..mf(WorldForm::Factored) };
     let error = lowered(&By::default(), run(&alone, small_log()).world).unwrap_err().to_string();
     assert!(error.starts_with("the world has no standard deviation of its models\nhelp: "), "{error}");
@@ -153,6 +195,11 @@ fn threads_change_no_byte() {
         let one = written(form, 1);
         assert!([2, 16].into_iter().all(|threads| written(form, threads) == one), "{form:?}");
     }
+    let networks = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(&deepfm(WorldForm::Factored), with_all()).world)
+    };
+    assert!(networks(1) == networks(2) && networks(1) == networks(16));
 }
 
 #[test]

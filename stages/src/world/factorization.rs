@@ -4,11 +4,13 @@ use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
 
+use super::landmarks::of_sample;
 use crate::artifact::{Array, Factored, Factors, Rewards};
 use crate::nn::subspace;
 
 /// `reward [U, I]` less its mean ≈ `user [U, D] · item [I, D]ᵀ`, the best such product; both factors are scaled to the same root mean
-/// square. Of stored rewards by orthogonal (subspace) iteration; of factors from these, as if nothing were clamped and before any penalty.
+/// square. Of stored rewards by orthogonal (subspace) iteration; of factors from these, as if nothing were clamped and before any penalty;
+/// of factors with networks from a sample of the rewards.
 pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result<(Array, Array)> {
     let (users, items) = (rewards.users(), rewards.items());
     ensure!(
@@ -23,6 +25,10 @@ pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result
                 (Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)? - mean)?;
             let basis = subspace::largest(&matrix, width, || bar.inc(1))?;
             balanced(&matrix.matmul(&basis)?, &basis, width)
+        }
+        Rewards::Factored(factored) if factored.has_networks() => {
+            let (scores, directions) = of_sample(rewards, width, cx, &bar)?;
+            balanced(&scores, &directions, width)
         }
         Rewards::Factored(factored) => {
             let (user, item) = sides(factored);
@@ -54,7 +60,7 @@ fn balanced(scores: &Tensor, basis: &Tensor, width: usize) -> Result<(Array, Arr
 fn sides(factored: &Factored) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let (mut user, mut item) = (Vec::new(), Vec::new());
     let mut total = 0.0;
-    for Factors { users, items } in &factored.members {
+    for Factors { users, items, .. } in &factored.members {
         let share = 1.0 / factored.members.len() as f64;
         for column in 0..users.shape[1] {
             let of = |array: &Array, by: f64| -> Vec<f64> {
@@ -123,7 +129,7 @@ mod tests {
     /// Of two models of rank 2 each, in four dimensions all of it and in two the best part of it; in more than there are the rest is zero.
     #[test]
     fn vectors_of_factors_are_those_of_the_stored_matrix() {
-        let member = |seed: u64| Factors { users: array(&[30, 2], seed), items: array(&[20, 2], seed + 1) };
+        let member = |seed: u64| Factors::of_product(array(&[30, 2], seed), array(&[20, 2], seed + 1));
         let members = vec![member(1), member(3)];
         let factored = Factored { members, range: (-1e9, 1e9), penalty: None };
         let rows = (0..30_u32).flat_map(|user| (0..20_u32).map(move |item| (user, item)));
@@ -141,7 +147,7 @@ mod tests {
         // Biases alone: one direction, the difference to the mean has two at most.
         let users = Array::new(&[3, 2], vec![1.0, 1.0, 2.0, 1.0, 3.0, 1.0]);
         let items = Array::new(&[4, 2], vec![1.0, 0.0, 1.0, 0.5, 1.0, -0.5, 1.0, 0.0]);
-        let biases = Factored { members: vec![Factors { users, items }], range: (0.0, 9.0), penalty: None };
+        let biases = Factored { members: vec![Factors::of_product(users, items)], range: (0.0, 9.0), penalty: None };
         let found = factorize(&biases.clone().into(), 3, &cx()).unwrap();
         for (cell, value) in product(&found).into_iter().enumerate() {
             let wanted = f64::from(biases.of(cell as u32 / 4, cell as u32 % 4)) - 2.0;

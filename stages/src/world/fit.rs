@@ -30,7 +30,8 @@ pub(super) struct Predicted {
 pub(super) trait RatingModel: Send + Sync {
     /// The ratings of these pairs.
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted>;
-    /// The same ratings as products of vectors of users and items; `None` of a model that is no such product.
+    /// The same ratings as products of vectors of users and items, with what a network adds where there is one.
+    /// `None` of a model that has none.
     fn factors(&self) -> Result<Option<Factors>> {
         Ok(None)
     }
@@ -104,9 +105,15 @@ impl Fit {
         Ok(())
     }
 
+    /// What a bar of such a fit counts, and how many of it an epoch of so many ratings is: one epoch of a log of many users and items
+    /// takes minutes.
+    pub(super) fn progress(&self, ratings: usize, shape: [usize; 2]) -> (&'static str, u64) {
+        if self.embedding_updates.are_lazy(shape) { ("ratings", ratings as u64) } else { ("epochs", 1) }
+    }
+
     /// Minimises mean(w·loss) + l2·|θ|²/N, where the loss of a rating is (r̂ − r)², or [`heteroscedastic::loss`] where the model states
-    /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted. Each epoch moves
-    /// `bar` by one.
+    /// its variance; scores the hold-out each epoch. `rmse.train` is of the ratings themselves, unweighted. It moves
+    /// `bar` as [`progress`](Self::progress) says.
     pub(super) fn run(
         &self,
         params: &Params,
@@ -129,13 +136,14 @@ impl Fit {
             state(params, &mut adam, &mut curves).restore(&bytes)?;
             done = number;
         }
-        bar.inc(done);
+        let (_, of_epoch) = self.progress(log.len(), ratings.shape);
+        bar.inc(done * of_epoch);
         let mut lazy = lazy.then(|| LazyFit::new(self, model, ratings, (params, &adam), done)).transpose()?;
         for epoch in done..self.n_epochs {
             adam.learning_rate = self.optimizer.rate(epoch, self.n_epochs);
             let squares = match &mut lazy {
                 None => self.dense_epoch(params, &mut adam, model, ratings, epoch)?,
-                Some(lazy) => lazy.epoch(ratings, epoch, (params, &mut adam))?,
+                Some(lazy) => lazy.epoch(ratings, epoch, (params, &mut adam), bar)?,
             };
             let train = (squares / log.len() as f64).sqrt();
             curves.push("rmse.train", epoch + 1, train);
@@ -148,7 +156,8 @@ impl Fit {
                     curves.push("nll.holdout", epoch + 1, likelihood);
                 }
             }
-            bar.inc_with(1, &message);
+            // Lazy steps have moved it.
+            bar.inc_with(if lazy.is_some() { 0 } else { of_epoch }, &message);
             training.after_unit(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)

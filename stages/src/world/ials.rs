@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::threshold::report_similar_pairs;
+use super::world_memory::with_stored;
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factored, Factors, Interactions, ItemVectors, Items, Rewards, Users, World};
 use crate::ratings::{AlternatingLeastSquares, ImplicitFactors, ImplicitFeedback};
@@ -158,13 +159,9 @@ impl Stage for Ials {
             MemoryNeed::new("set `form: factored`, lower `n_factors`, or keep fewer users and items by `filter.kcore`")
                 .table("factors", &[users + items, self.n_factors as u64], 36)
                 .table("interactions by user and by item", &[inputs.get("interactions")?], 44);
-        Some(match self.form.is_factored([users as usize, items as usize], true, 1) {
-            Ok(false) => need.table("rewards, users × items", &[users, items], 4).table(
-                "their factorisation, users × items",
-                &[users, items],
-                24,
-            ),
-            _ => need,
+        Some(match self.form.is_factored([users as usize, items as usize]) {
+            false => with_stored(need, [users, items], 4, &self.simulator),
+            true => need,
         })
     }
 
@@ -221,9 +218,9 @@ impl Ials {
         let array = |numbers: &[f64], rows: usize| {
             Array::new(&[rows, self.n_factors], numbers.iter().map(|&number| number as f32).collect())
         };
-        let factors = Factors { users: array(&factors.users, users), items: array(&factors.items, items) };
+        let factors = Factors::of_product(array(&factors.users, users), array(&factors.items, items));
         let factored = Factored { members: vec![factors], range: (0.0, 1.0), penalty: None };
-        if self.form.is_factored([users, items], true, 1)? {
+        if self.form.is_factored([users, items]) {
             return Ok(factored.into());
         }
         let mut stored = zeros::<f32>("rewards, users × items", users * items)?;

@@ -5,6 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
+use pipeline::progress::Bar;
 
 use super::factor_steps::FactorSteps;
 use super::fit::{Fit, RatingModel, Ratings, losses};
@@ -46,10 +47,17 @@ impl<'m> LazyFit<'m> {
     }
 
     /// One pass over the log, and Σ of the ratings' squared errors, each before its step.
-    pub fn epoch(&mut self, ratings: &Ratings<'_>, epoch: u64, (params, adam): (&Params, &mut AdamW)) -> Result<f64> {
+    /// Each batch moves `bar` by its ratings.
+    pub fn epoch(
+        &mut self,
+        ratings: &Ratings<'_>,
+        epoch: u64,
+        (params, adam): (&Params, &mut AdamW),
+        bar: &Bar,
+    ) -> Result<f64> {
         let path = [self.seed, epoch];
         self.log.shuffle(ratings, path);
-        let batches = Batches { samples: self.log.batches(self.batch_size).collect(), ratings, path };
+        let batches = Batches { samples: self.log.batches(self.batch_size).collect(), ratings, path, bar };
         let squares = match &mut self.steps {
             Steps::Graph(steps) => steps.epoch(&batches, (params, adam)),
             Steps::Factors(steps) => steps.epoch(&batches, (params, adam)),
@@ -63,6 +71,7 @@ pub(super) struct Batches<'a> {
     samples: Vec<&'a [Sample]>,
     ratings: &'a Ratings<'a>,
     path: [u64; 2],
+    bar: &'a Bar,
 }
 
 impl Batches<'_> {
@@ -80,6 +89,11 @@ impl Batches<'_> {
     pub fn fill(&self, number: usize, batch: &mut Batch) {
         let [seed, epoch] = self.path;
         batch.fill(self.samples[number], self.ratings, [seed, epoch, number as u64]);
+    }
+
+    /// Tells that the step of that number is done.
+    pub fn stepped(&self, number: usize) {
+        self.bar.inc(self.samples[number].len() as u64);
     }
 }
 
@@ -116,6 +130,7 @@ impl<'m> GraphSteps<'m> {
             let (loss, squared) = self.loss(&batch, batches.weighted(), params)?;
             squares += f64::from(squared.narrow(0, 0, batch.ratings)?.sum_all()?.to_scalar::<f32>()?);
             adam.descend(params, &loss)?;
+            batches.stepped(number);
         }
         Ok(squares)
     }

@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{AssetName, Context, Requirement, Stage};
+use pipeline::{AssetName, Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::UserSimulator;
 use super::threshold::report_similar_pairs;
+use super::world_memory::with_stored;
 use crate::artifact::{ItemVectors, Items, Users, World, check_asset_path, read_matrix};
 
 /// `world.matrix`.
@@ -69,6 +70,16 @@ impl Stage for Matrix {
 
     fn requirements(&self) -> Vec<Requirement> {
         self.simulator.requirements(false)
+    }
+
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        self.simulator.sizes(inputs)
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        let size = [inputs.get("users")?, inputs.get("items")?];
+        let help = "a matrix is stored whole: keep fewer users and items in the file and in the log, or fit a world to the ratings (`world.mf`)";
+        Some(with_stored(MemoryNeed::new(help), size, 4, &self.simulator))
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -107,7 +107,7 @@ impl Stage for MatrixFactorisation {
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
-        self.ensemble().memory(inputs)
+        self.ensemble().memory(inputs, 2 + self.n_factors)
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
@@ -123,7 +123,7 @@ impl MatrixFactorisation {
     fn ensemble(&self) -> Ensemble<'_> {
         let Self { ensemble_size, seed, sample_negatives, ips, form, simulator, .. } = self;
         let (members, seed, negatives) = (*ensemble_size, *seed, *sample_negatives);
-        Ensemble { members, seed, negatives, ips, form: *form, has_factors: true, simulator }
+        Ensemble { members, seed, negatives, ips, form: *form, simulator }
     }
 
     fn fit(&self, name: String, seed: u64) -> Fit {
@@ -222,10 +222,8 @@ impl RatingModel for Model {
             let rows = Tensor::cat(&parts, 1)?;
             Ok(Array::new(rows.dims(), rows.flatten_all()?.to_vec1()?))
         };
-        Ok(Some(Factors {
-            users: array([&self.user, &user_bias, &user_bias.ones_like()?])?,
-            items: array([&factors, &bias.ones_like()?, &bias])?,
-        }))
+        let users = array([&self.user, &user_bias, &user_bias.ones_like()?])?;
+        Ok(Some(Factors::of_product(users, array([&factors, &bias.ones_like()?, &bias])?)))
     }
 
     fn size(&self) -> Result<Tensor> {

@@ -297,7 +297,8 @@ fn least(fitted: &Factored, cx: &Context) -> Result<f32> {
     let of_user = |user: u32| {
         check_cancelled()?;
         bar.inc(1);
-        Ok((0..fitted.items() as u32).map(|item| fitted.of(user, item)).fold(f32::INFINITY, f32::min))
+        let rewards = fitted.of_pairs((0..fitted.items() as u32).map(|item| (user, item)));
+        Ok(rewards.into_iter().fold(f32::INFINITY, f32::min))
     };
     (0..fitted.users() as u32).into_par_iter().map(of_user).try_reduce(|| f32::INFINITY, |a, b| Ok(a.min(b)))
 }

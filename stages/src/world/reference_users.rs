@@ -21,12 +21,14 @@
 //! of the new rewards. The stage holds users × users numbers.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use pipeline::{Context, Requirement, Stage};
+use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::factorization::factorize;
+use super::reference_averages::{References, averages, mean};
 use super::user_similarity::{Similarity, of_log};
+use super::world_memory::of_compared_users;
 use crate::artifact::{Array, Interactions, Rewards, World};
 
 /// `world.reference_users`.
@@ -147,12 +149,6 @@ pipeline::ports! {
     }
 }
 
-/// The reference users of one user with what each counts for, and their mean similarity.
-struct References {
-    users: Vec<(usize, f64)>,
-    similarity: f64,
-}
-
 impl Stage for ReferenceUsers {
     const KIND: &'static str = "world.reference_users";
     /// 1: first.
@@ -195,6 +191,10 @@ impl Stage for ReferenceUsers {
         requirement.into_iter().collect()
     }
 
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        of_compared_users(inputs)
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let mut world = inputs.world;
         let (users, n_users) = (world.users(), self.n_users());
@@ -218,8 +218,10 @@ impl Stage for ReferenceUsers {
             By::Selected(Selected { rounds, .. }) => rounds,
         };
         let Rewards::Dense(fitted) = world.rewards().clone() else {
+            let gigabytes = 4e-9 * users as f64 * world.items() as f64;
             bail!(
-                "the rewards are averaged where they are stored, and this world holds factors\nhelp: set `form: dense` in the world that is read"
+                "the rewards are averaged where they are stored ({gigabytes:.1} GB), and this world holds factors\nhelp: set `form: dense` \
+                 in the world that is read, and keep fewer users and items by `filter.kcore` where that is too much"
             )
         };
         let (mut before, mut after) = (fitted.clone(), fitted.clone());
@@ -299,30 +301,8 @@ impl Uncertainty {
     }
 }
 
-/// Σ_v w_v·r(v, i), `[U, I]`.
-fn averages(reward: &Array, references: &[References]) -> Array {
-    let items = reward.shape[1];
-    let row = |references: &References| {
-        let mut sums = vec![0.0; items];
-        for &(user, weight) in &references.users {
-            sums.iter_mut().zip(reward.row(user)).for_each(|(sum, &r)| *sum += weight * f64::from(r));
-        }
-        sums.into_iter().map(|sum| sum as f32).collect::<Vec<_>>()
-    };
-    Array::new(&reward.shape, references.iter().map(row).collect::<Vec<_>>().concat())
-}
-
 fn pairs<'a>(one: &'a Array, other: &'a Array) -> impl Iterator<Item = (f64, f64)> + 'a {
     one.data.iter().zip(&other.data).map(|(&x, &y)| (f64::from(x), f64::from(y)))
-}
-
-fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
-    let (mut sum, mut count) = (0.0, 0);
-    for x in numbers {
-        sum += x;
-        count += 1;
-    }
-    sum / f64::from(count.max(1))
 }
 
 #[cfg(test)]

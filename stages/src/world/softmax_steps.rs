@@ -80,8 +80,9 @@ impl<'a> SoftmaxFit<'a> {
         }
         let weights = PenaltyWeights::new(&self.tables, self.log.log.len() as f64, params.device())?;
         let held_out = HeldOut::new(holdout, self.log.log);
-        let bar = cx.bar("fit", Some(config.n_epochs), "epochs");
-        bar.inc(done);
+        let rows = self.log.log.len() as u64;
+        let bar = cx.bar("fit", Some(config.n_epochs * rows), "interactions");
+        bar.inc(done * rows);
         let mut log = ShuffledLog::default();
         for epoch in done..config.n_epochs {
             log.shuffle(&self.log, [config.seed, epoch]);
@@ -92,6 +93,7 @@ impl<'a> SoftmaxFit<'a> {
                 let (loss, penalty) = self.loss(towers, samples, &mut draw, &weights)?;
                 sum += f64::from(loss.to_scalar::<f32>()?) * samples.len() as f64;
                 adam.descend(params, &(loss + penalty)?).with_context(|| format!("epoch {epoch}"))?;
+                bar.inc(samples.len() as u64);
             }
             let loss = sum / self.log.log.len() as f64;
             curves.push("softmax_loss.train", epoch + 1, loss);
@@ -101,7 +103,7 @@ impl<'a> SoftmaxFit<'a> {
                 curves.push("recall_at_20.holdout", epoch + 1, recall);
                 message += &format!(", held out {nll:.4}");
             }
-            bar.inc_with(1, &message);
+            bar.inc_with(0, &message);
             training.after_unit(epoch + 1, || state(params, &mut adam, &mut curves).save())?;
         }
         Ok(curves)

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::affinity::Affinity;
 use super::dense_field::{DenseField, item_vectors};
 use super::softmax_steps::SoftmaxFit;
+use super::world_memory::{of_fit, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Interactions, ItemVectors, Items, Rewards, Users, World};
 use crate::nn::loss::gathered_log_softmax;
@@ -157,18 +158,11 @@ impl Stage for TwoTower {
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let (users, items) = (inputs.get("users")?, inputs.get("items")?);
-        let width = 1 + self.embedding as u64;
-        // Values and both moments, and once more in a checkpoint.
-        let need =
-            MemoryNeed::new("set `form: factored`, lower `embedding`, or keep fewer users and items by `filter.kcore`");
-        let need = need.table("towers", &[users + items, width], 24);
-        Some(match self.form.is_factored([users as usize, items as usize], true, 1) {
-            Ok(false) => need.table("rewards, users × items", &[users, items], 4).table(
-                "their factorisation, users × items",
-                &[users, items],
-                24,
-            ),
-            _ => need,
+        let help = "set `form: factored`, lower `embedding`, or keep fewer users and items by `filter.kcore`";
+        let need = of_fit(help, inputs, 1, 1 + self.embedding as u64)?;
+        Some(match self.form.is_factored([users as usize, items as usize]) {
+            false => with_stored(need, [users, items], 4, &self.simulator),
+            true => need,
         })
     }
 
@@ -185,7 +179,7 @@ impl Stage for TwoTower {
         let towers = Towers::new(&mut params, self, [users, items], vectors.as_ref())?;
         let curves = SoftmaxFit::new(self, &positives, [users, items]).run(&params, &towers, &holdout, cx)?;
         let affinity = Affinity::new(self.reward_range, [users, items]);
-        let rewards: Rewards = match self.form.is_factored([users, items], true, 1)? {
+        let rewards: Rewards = match self.form.is_factored([users, items]) {
             true => affinity.factored(&towers, cx)?.into(),
             false => affinity.stored(&towers, cx)?.into(),
         };
@@ -438,8 +432,8 @@ mod tests {
             let sizes = Sizes::of("users", users).and(Sizes::of("items", 1000));
             TwoTower { form, ..stage() }.memory(&sizes).unwrap().total()
         };
-        assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 24 + 28_000_000);
-        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 24);
+        assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 16 + 28_000_000 + 4_000_000);
+        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 16);
     }
 
     #[test]

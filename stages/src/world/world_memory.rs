@@ -4,10 +4,22 @@ use pipeline::{MemoryNeed, Sizes};
 
 use super::UserSimulator;
 
-/// What the largest tables of a world with stored rewards need, `bytes` for each pair of a user and an item; `help` says what lowers
-/// it.
-pub(super) fn of_stored(help: &str, [users, items]: [u64; 2], bytes: u64, simulator: &UserSimulator) -> MemoryNeed {
-    let need = MemoryNeed::new(help).table("rewards, users × items", &[users, items], bytes);
+/// What the tables of a fit need: the log and, for each of so many models that are fitted side by side, its order in an epoch, and
+/// `width` numbers for each user and each item with their moments, and once more in a checkpoint.
+pub(super) fn of_fit(help: &str, inputs: &Sizes, models: u64, width: u64) -> Option<MemoryNeed> {
+    let (users, items) = (inputs.get("users")?, inputs.get("items")?);
+    let need = MemoryNeed::new(help).table("models, users + items", &[models, users + items, width], 16);
+    Some(need.table("interactions", &[inputs.get("interactions").unwrap_or(0)], 20 + 16 * models))
+}
+
+/// And of a world with stored rewards, `bytes` for each pair of a user and an item.
+pub(super) fn with_stored(
+    need: MemoryNeed,
+    [users, items]: [u64; 2],
+    bytes: u64,
+    simulator: &UserSimulator,
+) -> MemoryNeed {
+    let need = need.table("rewards, users × items", &[users, items], bytes);
     // Numbers of 8 bytes: the matrix, the same less its mean, and its transpose.
     let need = need.table("their factorisation, users × items", &[users, items], 24);
     match simulator.distance_form.is_table(usize::try_from(items).unwrap_or(usize::MAX)) {
@@ -20,6 +32,17 @@ pub(super) fn of_stored(help: &str, [users, items]: [u64; 2], bytes: u64, simula
 pub(super) fn of_changed_world(inputs: &Sizes) -> Option<MemoryNeed> {
     let need = MemoryNeed::new("take a smaller world: `filter.kcore` keeps fewer users and items");
     Some(need.table("the worlds before and after", &[inputs.get("world_bytes")?], 2))
+}
+
+/// What a world needs whose stored rewards are averaged over users who are compared with each other.
+pub(super) fn of_compared_users(inputs: &Sizes) -> Option<MemoryNeed> {
+    let (users, items) = (inputs.get("users")?, inputs.get("items")?);
+    let need = MemoryNeed::new("take a smaller world: `filter.kcore` keeps fewer users and items");
+    let need = need.table("the world", &[inputs.get("world_bytes").unwrap_or(0)], 1);
+    // As they were fitted, before a round, after it, and the averages as they are made.
+    let need = need.table("rewards, users × items", &[users, items], 16);
+    let need = need.table("their factorisation, users × items", &[users, items], 24);
+    Some(need.table("similarities, users × users", &[users, users], 8))
 }
 
 impl UserSimulator {
@@ -39,12 +62,17 @@ mod tests {
     fn stored_worlds_hold_a_number_a_pair_and_distances_in_a_table_where_they_are_few() {
         let need = |items: u64, distance_form| {
             let simulator = UserSimulator { distance_form, ..UserSimulator::default() };
-            of_stored("", [1_000, items], 8, &simulator).total()
+            with_stored(MemoryNeed::new(""), [1_000, items], 8, &simulator).total()
         };
         assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000);
         assert_eq!(need(2_000, DistanceForm::OnDemand), 32 * 1_000 * 2_000);
         assert_eq!(need(20_000, DistanceForm::Auto), 32 * 1_000 * 20_000);
+        let log = Sizes::of("users", 30).and(Sizes::of("items", 20)).and(Sizes::of("interactions", 100));
+        assert_eq!(of_fit("", &log, 3, 5).unwrap().total(), 3 * 50 * 5 * 16 + 100 * (20 + 48));
+        assert_eq!(of_fit("", &Sizes::of("users", 30), 3, 5), None);
         assert_eq!(of_changed_world(&Sizes::of("world_bytes", 7)).unwrap().total(), 14);
+        let world = Sizes::of("world_bytes", 7).and(Sizes::of("users", 30)).and(Sizes::of("items", 20));
+        assert_eq!(of_compared_users(&world).unwrap().total(), 7 + 40 * 30 * 20 + 8 * 30 * 30);
         let sizes = UserSimulator::default().sizes(&Sizes::of("users", 3));
         assert_eq!(["users", "horizon", "embedding_dim"].map(|of| sizes.get(of)), [Some(3), Some(30), Some(16)]);
     }

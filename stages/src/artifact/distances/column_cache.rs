@@ -1,7 +1,8 @@
-//! Columns that were asked for lately: the items of the windows of many episodes, and what is popular.
+//! Columns that were asked for: all of them where they fit, else those that were asked for lately, such as the items of the windows of
+//! many episodes and what is popular.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes that columns may take.
 const BYTES: usize = 128 << 20;
@@ -13,7 +14,14 @@ const PARTS: usize = 16;
 const LEAST: usize = 4;
 
 /// A cache of columns by item. What it holds changes no answer, so two of them are always equal, and a copy begins empty.
-pub(super) struct ColumnCache(Vec<Mutex<Part>>);
+#[derive(Default)]
+pub(super) struct ColumnCache(OnceLock<Kept>);
+
+enum Kept {
+    /// A place for each item: nothing is ever forgotten, and no thread waits to read.
+    All(Vec<OnceLock<Arc<[f32]>>>),
+    Lately(Vec<Mutex<Part>>),
+}
 
 /// The columns that were asked for since the last change of generations, and those of the one before.
 #[derive(Default)]
@@ -23,9 +31,22 @@ struct Part {
 }
 
 impl ColumnCache {
-    /// The column of an item; `compute` makes it where it is not there.
-    pub fn get(&self, item: u32, compute: impl FnOnce() -> Vec<f32>) -> Arc<[f32]> {
-        let part = || self.0[item as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether it keeps all columns of so many items and users.
+    pub fn keeps_all([users, items]: [usize; 2]) -> bool {
+        users.saturating_mul(items) <= BYTES / size_of::<f32>()
+    }
+
+    /// The column of an item, of so many users and items; `compute` makes it where it is not there.
+    pub fn get(&self, item: u32, size: [usize; 2], compute: impl FnOnce() -> Vec<f32>) -> Arc<[f32]> {
+        let kept = self.0.get_or_init(|| match Self::keeps_all(size) {
+            true => Kept::All((0..size[1]).map(|_| OnceLock::new()).collect()),
+            false => Kept::Lately((0..PARTS).map(|_| Mutex::default()).collect()),
+        });
+        let parts = match kept {
+            Kept::All(columns) => return columns[item as usize].get_or_init(|| compute().into()).clone(),
+            Kept::Lately(parts) => parts,
+        };
+        let part = || parts[item as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(column) = part().find(item) {
             return column;
         }
@@ -55,12 +76,6 @@ impl Part {
     }
 }
 
-impl Default for ColumnCache {
-    fn default() -> Self {
-        Self((0..PARTS).map(|_| Mutex::default()).collect())
-    }
-}
-
 impl Clone for ColumnCache {
     fn clone(&self) -> Self {
         Self::default()
@@ -87,11 +102,13 @@ mod tests {
     fn a_column_is_computed_once_while_it_is_asked_for() {
         let cache = ColumnCache::default();
         let width = BYTES / PARTS / 2 / 4 / LEAST;
+        let size = [width, (5 * LEAST + 1) * PARTS];
+        assert!(!ColumnCache::keeps_all(size));
         let mut computed = Vec::new();
         // Item 0 is asked for again and again, beside more columns of its part than two generations hold.
         for k in 1..=5 * LEAST as u32 {
             for item in [0, k * PARTS as u32] {
-                let column = cache.get(item, || {
+                let column = cache.get(item, size, || {
                     computed.push(item);
                     vec![item as f32; width]
                 });
@@ -99,10 +116,28 @@ mod tests {
             }
         }
         assert_eq!(computed.len(), 1 + 5 * LEAST, "{computed:?}");
-        cache.get(PARTS as u32, || {
+        cache.get(PARTS as u32, size, || {
             computed.push(PARTS as u32);
             vec![]
         });
         assert_eq!(computed.last(), Some(&(PARTS as u32)), "what was not asked for is forgotten");
+    }
+
+    #[test]
+    fn columns_that_all_fit_are_computed_once() {
+        let (cache, size) = (ColumnCache::default(), [2, 300]);
+        assert!(ColumnCache::keeps_all(size));
+        let mut computed = 0;
+        for _ in 0..3 {
+            for item in 0..300 {
+                let column = cache.get(item, size, || {
+                    computed += 1;
+                    vec![item as f32; 2]
+                });
+                assert_eq!(*column, [item as f32; 2]);
+            }
+        }
+        assert_eq!(computed, 300);
+        assert_eq!(*cache.clone().get(0, size, || vec![5.0]), [5.0], "a copy begins empty");
     }
 }

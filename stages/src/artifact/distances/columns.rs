@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::bits;
 use super::column_cache::ColumnCache;
 use crate::artifact::rewards::Rewards;
 
@@ -11,7 +12,7 @@ use crate::artifact::rewards::Rewards;
 const LANES: usize = 8;
 
 /// Users after which a sum is compared with the threshold, a multiple of [`LANES`].
-const PART: usize = 512;
+const PART: usize = 64;
 
 /// d(i, j) = √(Σ_u (r_ui − r_uj)² / n) over n users, in units of the rating: exact differences of the rewards as they are paid (within
 /// the range of the ratings), squared and summed in f64, in one order for every question. (A shorter way by the factors of the rewards
@@ -79,8 +80,29 @@ impl ColumnDistances {
         (0..items.len()).into_par_iter().flat_map_iter(to_those_before).collect()
     }
 
+    /// Which items are less than `threshold` away from `item`, as bits by their numbers, `[⌈I/64⌉]`.
+    pub(super) fn below(&self, own: &Rewards, item: u32, threshold: f32) -> Vec<u64> {
+        let column = self.column(own, item);
+        let is_below = |other: u32| match other == item {
+            true => 0.0 < threshold,
+            false => is_below(&column, &self.column(own, other), threshold),
+        };
+        bits(self.rewards(own).items(), is_below)
+    }
+
+    /// Whether all columns are kept, once they were asked for.
+    pub(super) fn are_kept(&self, own: &Rewards) -> bool {
+        ColumnCache::keeps_all(self.size(own))
+    }
+
     fn column(&self, own: &Rewards, item: u32) -> Arc<[f32]> {
-        self.cache.get(item, || self.rewards(own).column(item, self.users()))
+        self.cache.get(item, self.size(own), || self.rewards(own).column(item, self.users()))
+    }
+
+    /// How many numbers a column has, and how many columns there are.
+    fn size(&self, own: &Rewards) -> [usize; 2] {
+        let rewards = self.rewards(own);
+        [self.users().map_or_else(|| rewards.users(), <[u32]>::len), rewards.items()]
     }
 }
 
@@ -109,13 +131,14 @@ fn root_mean(sums: &[f64; LANES], count: usize) -> f32 {
     (sums.iter().sum::<f64>() / count.max(1) as f64).sqrt() as f32
 }
 
-/// Whether the distance is below `threshold`. Sums of squares only grow, and so does what is rounded from them: what a part of the users
-/// says against it, all of them say.
+/// Whether the distance is below `threshold`. Sums of squares only grow: where those of a part of the users exceed by more than any
+/// rounding what the threshold allows for all, all of them do.
 fn is_below(a: &[f32], b: &[f32], threshold: f32) -> bool {
+    let most = f64::from(threshold).powi(2) * a.len() as f64 * (1.0 + 1e-6);
     let mut sums = [0.0; LANES];
     for (some, others) in a.chunks(PART).zip(b.chunks(PART)) {
         add_squares(some, others, &mut sums);
-        if root_mean(&sums, a.len()) >= threshold {
+        if sums.iter().sum::<f64>() > most {
             return false;
         }
     }

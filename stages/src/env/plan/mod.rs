@@ -130,8 +130,10 @@ impl PlanAgent {
 }
 
 impl EpisodeAgent for PlanAgent {
+    type Notes = ();
+
     /// Where a user stays beyond the plan's end it begins anew, and goes on with the next item that may be shown.
-    fn decide(&self, episode: &Episode, draw: &mut ChaCha8Rng) -> Result<u32> {
+    fn decide(&self, episode: &Episode, (): &mut (), draw: &mut ChaCha8Rng) -> Result<u32> {
         let plan = &self.plans[episode.user as usize];
         let turn = episode.items.len();
         let next = (0..plan.len()).map(|k| plan[(turn + k) % plan.len()]).find(|&item| episode.allowed(item));

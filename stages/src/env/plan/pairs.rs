@@ -44,9 +44,16 @@ impl<'a> CompatiblePairs<'a> {
         self.rows[item as usize].get_or_init(|| {
             let mut row = vec![0; self.items.len().div_ceil(64)];
             let own = self.items[item as usize];
+            // Where the plan is made of all items, their places are their numbers.
+            let all = self.items.len() == self.world.items();
+            let similar = all.then(|| self.world.similar_to_any(&[own])).flatten();
+            let compatible = |other: u32| match &similar {
+                Some(similar) => !has(similar, other) && !self.world.too_much_of_a_category(own, &[other]),
+                None => self.compatible(own, other),
+            };
             for (place, &other) in self.items.iter().enumerate() {
                 let again = other == own && self.world.rules.repeats != Repeats::Allowed;
-                row[place / 64] |= u64::from(!again && self.compatible(own, other)) << (place % 64);
+                row[place / 64] |= u64::from(!again && compatible(other)) << (place % 64);
             }
             row
         })

@@ -19,7 +19,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
-use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
+use pipeline::{Artifact as _, AssetName, Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -255,6 +255,10 @@ impl Stage for EvaluatePrompts {
         let work = Workload { choices, prompt_tokens, ..Workload::default() };
         let words = self.llm.estimate(&work);
         Ok(words.map(|words| format!("{words} (an estimate; stored answers cost nothing)")))
+    }
+
+    fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
+        Self::tables(inputs)
     }
 
     fn run(&self, inputs: PromptInputs, cx: &Context) -> Result<PromptOutputs> {

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, Tensor, WithDType};
 
-use super::math;
+use crate::artifact::math;
 
 /// A number type of the kernels.
 pub trait Float: WithDType + std::ops::Neg<Output = Self> {

@@ -19,7 +19,6 @@ mod item_scores;
 mod layer_norm;
 mod linear;
 mod masked_mean;
-mod math;
 mod matmul;
 mod output_layer;
 mod param_grads;
@@ -30,6 +29,7 @@ mod softplus;
 mod streamed_choice;
 mod streamed_head;
 
+pub use crate::artifact::math::exp;
 pub use adam::{Moments, Rates, Step, along as adam_along, sum_of_squares};
 pub use embedding::{embedding, gather_two};
 pub use expected_returns::{Atoms, expected_returns};
@@ -44,7 +44,6 @@ pub use item_scores::{
 pub use layer_norm::layer_norm;
 pub use linear::{Activation, chain, linear};
 pub use masked_mean::masked_mean;
-pub use math::exp;
 pub use output_layer::{ActionScores, HeadInputs, output_layer, softmax_sums};
 pub use param_grads::{Gradient, collect_param_grads};
 pub use score_tiles::ItemScores;
