@@ -11,6 +11,7 @@ mod vectors;
 
 use std::sync::Arc;
 
+pub use column_cache::KEPT as KEPT_IN_COLUMNS;
 pub use columns::ColumnDistances;
 pub(super) use definition::DistanceDefinition;
 pub use sets::{SetDistances, SetMeasure};

@@ -74,7 +74,7 @@ pub(crate) use catch_panics::catch_panics;
 pub use comparisons::{Comparison, Comparisons};
 pub use curves::{Curves, Point};
 pub use demonstrations::{Call, Calls, Demonstrations, Failure, Step, Termination, Trajectory};
-pub use distances::{ColumnDistances, Distances, SetDistances, SetMeasure, VectorDistances};
+pub use distances::{ColumnDistances, Distances, KEPT_IN_COLUMNS, SetDistances, SetMeasure, VectorDistances};
 pub use diversity_penalty::DiversityPenalty;
 pub use estimates::{Estimate, Estimates};
 pub use factored::{Factored, Factors, Penalty};

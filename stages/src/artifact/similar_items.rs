@@ -1,5 +1,4 @@
-//! Which items are similar to an item, for worlds whose distances are computed when they are asked for: computed once an item, 1 bit a
-//! pair.
+//! Which items are similar to an item, as bits: found out once an item, and read by everybody who asks about all items.
 
 use std::sync::{Arc, OnceLock};
 

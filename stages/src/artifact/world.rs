@@ -222,11 +222,11 @@ impl World {
         self.items() <= LISTED && cheap
     }
     /// The items that are too similar to any of `recent` under the `similar` rule, as bits by their numbers, `[⌈I/64⌉]`; none without the
-    /// rule, where distances are stored, and where rows of them are not computed.
+    /// rule, and where rows of distances are not computed.
     #[must_use]
     pub fn similar_to_any(&self, recent: &[u32]) -> Option<Vec<u64>> {
         let threshold = self.rules.distance_threshold?;
-        if self.distance.table().is_some() || !self.lists_free_items() {
+        if !self.lists_free_items() {
             return None;
         }
         let items = self.items();
@@ -266,6 +266,7 @@ impl World {
     /// The stored distances, `[I, I]`.
     pub(crate) fn distances_mut(&mut self) -> &mut Array {
         self.distances_digest = Cached::default();
+        self.similar_items = SimilarItems::default();
         let Distances::Table(table) = &mut self.distance else { unreachable!("it stores its distances") };
         std::sync::Arc::make_mut(table)
     }

@@ -46,8 +46,10 @@ impl<'a> Episode<'a> {
     #[must_use]
     pub fn free_items(&self) -> Vec<u32> {
         let allowed = (0..self.world.items() as u32).filter(|&item| self.allowed(item));
-        let listed = self.similarity_mask.is_none() && !self.cannot_quit();
-        let Some(similar) = listed.then(|| self.world.similar_to_any(self.quit_window())).flatten() else {
+        if self.cannot_quit() {
+            return allowed.collect();
+        }
+        let Some(similar) = self.world.similar_to_any(self.quit_window()) else {
             return allowed.filter(|&item| !self.user_quits_at(item)).collect();
         };
         let dissimilar = allowed.filter(|&item| similar[item as usize / 64] >> (item % 64) & 1 == 0);

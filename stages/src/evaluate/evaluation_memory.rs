@@ -8,7 +8,7 @@ use super::{Evaluate, EvaluatePrompts, OffPolicy};
 const ROWS: u64 = 5;
 /// What is kept of a step until the files are written: item and reward, as the table and as the file have them, with the names of the
 /// row and of its seed.
-const OF_STEP: u64 = 64;
+const OF_STEP: u64 = 48;
 /// The same of an episode.
 const OF_EPISODE: u64 = 700;
 /// Where a world does not say it: the horizon that worlds have by default.
@@ -68,8 +68,8 @@ mod tests {
         let sizes = sizes.and(Sizes::of("horizon", 10)).and(Sizes::of("interactions", 100));
         let need = |users| Evaluate { users, ..Evaluate::default() }.tables(&sizes).unwrap().total();
         let rest = 2 * 7 + 100 * 20 + (1 << 22) * 4;
-        assert_eq!(need(None), 15 * 1000 * (10 * 64 + 700) + rest);
-        assert_eq!((need(Some(2000)), need(Some(10))), (need(None), 15 * 10 * (10 * 64 + 700) + rest));
+        assert_eq!(need(None), 15 * 1000 * (10 * 48 + 700) + rest);
+        assert_eq!((need(Some(2000)), need(Some(10))), (need(None), 15 * 10 * (10 * 48 + 700) + rest));
         assert!(Evaluate::default().tables(&Sizes::of("users", 3)).is_none());
         assert_eq!(EvaluatePrompts::tables(&sizes).unwrap().total(), 100 * 60 + 50 * 400);
         assert_eq!(OffPolicy::tables(&sizes, 500).unwrap().total(), 7 + 100 * 96 + 500 * 24);

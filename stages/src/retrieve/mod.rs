@@ -138,7 +138,7 @@ impl Stage for Retrieve {
                 let need = need.table("likes", &[interactions], 8);
                 match self.n_neighbors {
                     Some(n_neighbors) => need.table("similarities", &[items, items.min(n_neighbors as u64)], 12),
-                    None => need.table("similarities", &[items, items.min(ROOM as u64 / items.max(1))], 20),
+                    None => need.table("similarities", &[items, items.min(ROOM as u64 / items.max(1))], 12),
                 }
             }
             By::Als => need.table("ratings by user and by item", &[interactions], 24).table(

@@ -15,7 +15,7 @@ use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
 use super::threshold::report_similar_pairs;
-use super::world_memory::{of_fit, with_stored};
+use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{Inputs, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Calibration, Curves, Interactions, Rewards};
 use crate::nn::{Params, device};
@@ -119,7 +119,7 @@ impl Ensemble<'_> {
         let need = of_fit(help, sizes, self.members, width as u64)?;
         let stored = if self.members > 1 { 8 } else { 4 };
         Some(match self.form.is_factored([users as usize, items as usize]) {
-            true => need,
+            true => with_distances(need, [users, items], self.simulator),
             false => with_stored(need, [users, items], stored, self.simulator),
         })
     }

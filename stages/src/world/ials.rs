@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::threshold::report_similar_pairs;
-use super::world_memory::with_stored;
+use super::world_memory::{with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factored, Factors, Interactions, ItemVectors, Items, Rewards, Users, World};
 use crate::ratings::{AlternatingLeastSquares, ImplicitFactors, ImplicitFeedback};
@@ -161,7 +161,7 @@ impl Stage for Ials {
                 .table("interactions by user and by item", &[inputs.get("interactions")?], 44);
         Some(match self.form.is_factored([users as usize, items as usize]) {
             false => with_stored(need, [users, items], 4, &self.simulator),
-            true => need,
+            true => with_distances(need, [users, items], &self.simulator),
         })
     }
 

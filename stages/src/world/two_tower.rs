@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::affinity::Affinity;
 use super::dense_field::{DenseField, item_vectors};
 use super::softmax_steps::SoftmaxFit;
-use super::world_memory::{of_fit, with_stored};
+use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Interactions, ItemVectors, Items, Rewards, Users, World};
 use crate::nn::loss::gathered_log_softmax;
@@ -162,7 +162,7 @@ impl Stage for TwoTower {
         let need = of_fit(help, inputs, 1, 1 + self.embedding as u64)?;
         Some(match self.form.is_factored([users as usize, items as usize]) {
             false => with_stored(need, [users, items], 4, &self.simulator),
-            true => need,
+            true => with_distances(need, [users, items], &self.simulator),
         })
     }
 
@@ -433,7 +433,7 @@ mod tests {
             TwoTower { form, ..stage() }.memory(&sizes).unwrap().total()
         };
         assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 16 + 28_000_000 + 4_000_000);
-        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 16);
+        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 16 + 4_000_000);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use pipeline::{MemoryNeed, Sizes};
 
 use super::UserSimulator;
+use super::distance::DistanceBy;
+use crate::artifact::KEPT_IN_COLUMNS;
 
 /// What the tables of a fit need: the log and, for each of so many models that are fitted side by side, its order in an epoch, and
 /// `width` numbers for each user and each item with their moments, and once more in a checkpoint.
@@ -22,8 +24,17 @@ pub(super) fn with_stored(
     let need = need.table("rewards, users × items", &[users, items], bytes);
     // Numbers of 8 bytes: the matrix, the same less its mean, and its transpose.
     let need = need.table("their factorisation, users × items", &[users, items], 24);
+    with_distances(need, [users, items], simulator)
+}
+
+/// And of its item distances: a table, or the columns of rewards that they are computed from.
+pub(super) fn with_distances(need: MemoryNeed, [users, items]: [u64; 2], simulator: &UserSimulator) -> MemoryNeed {
     match simulator.distance_form.is_table(usize::try_from(items).unwrap_or(usize::MAX)) {
         true => need.table("distances, items × items", &[items, items], 4),
+        false if simulator.distance == DistanceBy::RatingColumns => {
+            let users = simulator.distance_users.map_or(users, |some| users.min(some as u64));
+            need.table("columns of rewards", &[users.saturating_mul(items).min(KEPT_IN_COLUMNS as u64)], 4)
+        }
         false => need,
     }
 }
@@ -39,10 +50,14 @@ pub(super) fn of_compared_users(inputs: &Sizes) -> Option<MemoryNeed> {
     let (users, items) = (inputs.get("users")?, inputs.get("items")?);
     let need = MemoryNeed::new("take a smaller world: `filter.kcore` keeps fewer users and items");
     let need = need.table("the world", &[inputs.get("world_bytes").unwrap_or(0)], 1);
-    // As they were fitted, before a round, after it, and the averages as they are made.
-    let need = need.table("rewards, users × items", &[users, items], 16);
-    let need = need.table("their factorisation, users × items", &[users, items], 24);
-    Some(need.table("similarities, users × users", &[users, users], 8))
+    // As they were fitted, before a round, and after it.
+    let need = need.table("rewards, users × items", &[users, items], 12);
+    // One after the other, so the larger counts.
+    let (similarities, factorisation) = (users.saturating_mul(users), users.saturating_mul(items).saturating_mul(3));
+    Some(match similarities > factorisation {
+        true => need.table("similarities, users × users", &[similarities], 8),
+        false => need.table("their factorisation, users × items", &[factorisation], 8),
+    })
 }
 
 impl UserSimulator {
@@ -65,14 +80,21 @@ mod tests {
             with_stored(MemoryNeed::new(""), [1_000, items], 8, &simulator).total()
         };
         assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000);
-        assert_eq!(need(2_000, DistanceForm::OnDemand), 32 * 1_000 * 2_000);
-        assert_eq!(need(20_000, DistanceForm::Auto), 32 * 1_000 * 20_000);
+        assert_eq!(need(2_000, DistanceForm::OnDemand), 36 * 1_000 * 2_000);
+        assert_eq!(need(20_000, DistanceForm::Auto), 36 * 1_000 * 20_000);
+        assert_eq!(need(60_000, DistanceForm::Auto), 32 * 1_000 * 60_000 + 4 * KEPT_IN_COLUMNS as u64);
+        let some = UserSimulator { distance_users: Some(10), ..UserSimulator::default() };
+        assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &some).total(), 4 * 10 * 20_000);
+        let genres = UserSimulator { distance: DistanceBy::Genres, ..UserSimulator::default() };
+        assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &genres).total(), 0);
         let log = Sizes::of("users", 30).and(Sizes::of("items", 20)).and(Sizes::of("interactions", 100));
         assert_eq!(of_fit("", &log, 3, 5).unwrap().total(), 3 * 50 * 5 * 16 + 100 * (20 + 48));
         assert_eq!(of_fit("", &Sizes::of("users", 30), 3, 5), None);
         assert_eq!(of_changed_world(&Sizes::of("world_bytes", 7)).unwrap().total(), 14);
         let world = Sizes::of("world_bytes", 7).and(Sizes::of("users", 30)).and(Sizes::of("items", 20));
-        assert_eq!(of_compared_users(&world).unwrap().total(), 7 + 40 * 30 * 20 + 8 * 30 * 30);
+        assert_eq!(of_compared_users(&world).unwrap().total(), 7 + 36 * 30 * 20);
+        let many = world.and(Sizes::of("users", 100));
+        assert_eq!(of_compared_users(&many).unwrap().total(), 7 + 12 * 100 * 20 + 8 * 100 * 100);
         let sizes = UserSimulator::default().sizes(&Sizes::of("users", 3));
         assert_eq!(["users", "horizon", "embedding_dim"].map(|of| sizes.get(of)), [Some(3), Some(30), Some(16)]);
     }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Bytes that columns may take.
-const BYTES: usize = 128 << 20;
+/// Numbers of all columns that are kept, at most: 128 MiB.
+pub const KEPT: usize = 1 << 25;
+const BYTES: usize = KEPT * size_of::<f32>();
 
 /// Parts that are locked by themselves, by item.
 const PARTS: usize = 16;
@@ -33,7 +34,7 @@ struct Part {
 impl ColumnCache {
     /// Whether it keeps all columns of so many items and users.
     pub fn keeps_all([users, items]: [usize; 2]) -> bool {
-        users.saturating_mul(items) <= BYTES / size_of::<f32>()
+        users.saturating_mul(items) <= KEPT
     }
 
     /// The column of an item, of so many users and items; `compute` makes it where it is not there.

@@ -232,7 +232,8 @@ impl Stage for Synthetic {
 
     fn memory(&self, _: &Sizes) -> Option<MemoryNeed> {
         let need = MemoryNeed::new("lower `interactions`, `users` or `items`");
-        let need = need.table("interactions", &[self.interactions as u64], 20);
+        // As they are drawn and as they are written.
+        let need = need.table("interactions", &[self.interactions as u64], 40);
         // Ids, titles and genres are texts of their own; an alias table and a place in each of two orders.
         Some(need.table("items", &[self.items as u64], 250).table("users", &[self.users as u64], 100))
     }

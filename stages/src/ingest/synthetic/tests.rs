@@ -150,7 +150,7 @@ fn sizes_are_known_before_it_runs_and_those_of_the_files_it_writes() {
     let found = Users::sizes_of(&path("users")).unwrap().and(Items::sizes_of(&path("items")).unwrap());
     assert_eq!(found.and(Interactions::sizes_of(&path("interactions")).unwrap()), promised);
     assert_eq!(["users", "items", "interactions"].map(|name| promised.get(name)), [Some(300), Some(200), Some(2_000)]);
-    assert_eq!(Stage::memory(&law, &Sizes::default()).unwrap().total(), 2_000 * 20 + 200 * 250 + 300 * 100);
+    assert_eq!(Stage::memory(&law, &Sizes::default()).unwrap().total(), 2_000 * 40 + 200 * 250 + 300 * 100);
 }
 
 #[test]
