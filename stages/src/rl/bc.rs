@@ -278,7 +278,7 @@ mod tests {
         assert!(run(0.0).1.is_empty());
         let (learned, predicted) = run(0.5);
         // All users do the same, of whom this world says nothing: it is predicted as it is learned.
-        assert!(predicted.len() == 100 && predicted[0] > 0.5 && predicted[99] < 0.1, "{predicted:?}");
+        assert!(predicted.len() == 100 && predicted[99] < 0.5 * predicted[0], "{predicted:?}");
         assert!(learned != run(0.0).0);
         let key = serde_json::to_value(BehaviourCloning { softmax: Softmax::Sampled(Sampled::default()), ..solver() });
         let key = key.unwrap();
