@@ -14,6 +14,7 @@ mod inspect;
 mod layout;
 mod looking;
 mod memory;
+mod memory_caps;
 mod mistakes;
 #[path = "../stages/src/llm/openai/mock_server.rs"]
 mod mock_server;

@@ -113,6 +113,11 @@ impl Context {
         }
         self.note(WARNING, warnings.join("\n"));
     }
+    /// What was warned of so far.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
     /// Says that another run may give the result what it lacks, such as answers that a server failed to give. It is kept and served
     /// in this run, and the next one makes it again, from all that is saved; should that fail, it goes on with the result of before.
     pub fn incomplete(&self) {

@@ -44,6 +44,13 @@ pub enum Event {
         /// Who holds the lock.
         holder: String,
     },
+    /// A stage waits until its tables fit beside those of the stages at work.
+    WaitingForMemory {
+        /// Its id.
+        stage: String,
+        /// What it needs, and who holds what.
+        why: String,
+    },
     /// Something the user should know and need not act on: a damaged object, a restored view.
     Warning {
         /// The stage's id.

@@ -3,11 +3,12 @@
 //! A stage states what it needs from the sizes of its inputs ([`Stage::memory`](crate::Stage::memory)). Sizes are read from the files
 //! that exist; those that do not exist yet have the sizes that their stages promise ([`Stage::sizes`](crate::Stage::sizes)). `plan` shows
 //! need and cap, and a stage that needs more than the cap ends before it begins. The cap is `--memory`, by default the machine's memory
-//! or what its control group grants. The [allocator](crate::out_of_memory) holds the process to it, too, so that an error comes
+//! or what its control groups grant. The [allocator](crate::out_of_memory) holds the process to it, too, so that an error comes
 //! before the system kills the process.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 /// Tables that take less are not mentioned, unless they exceed the cap.
 pub(crate) const WORTH_SAYING: u64 = 64 << 20;
@@ -29,6 +30,12 @@ impl Sizes {
             let known = self.0.entry(name).or_default();
             *known = count.max(*known);
         }
+        self
+    }
+    /// These, with so many `name` whatever they said.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, count: usize) -> Self {
+        self.0.insert(name, count as u64);
         self
     }
     /// How many; none where it is not known.
@@ -131,7 +138,7 @@ pub(crate) fn is_shortage(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<MemoryExceeded>() || cause.is::<TableRefused>()
 }
 
-/// The memory of this machine, or what the control group of this process grants where that is less; unlimited where neither is
+/// The memory of this machine, or what the control groups of this process grant where that is less; unlimited where neither is
 /// known.
 pub(crate) fn of_machine() -> u64 {
     let text = |path: &str| fs::read_to_string(path).ok();
@@ -139,10 +146,31 @@ pub(crate) fn of_machine() -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     });
-    // A group without a limit says `max` in version 2, and a number beyond any machine in version 1.
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let group = group.into_iter().find_map(text).and_then(|text| text.trim().parse::<u64>().ok());
+    let group = of_group(&text("/proc/self/cgroup").unwrap_or_default(), Path::new("/sys/fs/cgroup"));
     machine.into_iter().chain(group).min().unwrap_or(u64::MAX)
+}
+
+/// The least that a control group of this process or one above it grants; `groups` is its `/proc/self/cgroup` and `root` where the groups
+/// are mounted. None without a limit.
+fn of_group(groups: &str, root: &Path) -> Option<u64> {
+    // Each line is `number:controllers:path`; version 2 has no controllers. A container may show its group as the root.
+    let mut files = vec![root.join("memory.max"), root.join("memory/memory.limit_in_bytes")];
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (mount, name) = match controllers {
+            "" => (root.to_path_buf(), "memory.max"),
+            some if some.split(',').any(|one| one == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        // A group outside of what this process sees is told by `..`.
+        let below = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+        let group = mount.join(below.collect::<PathBuf>());
+        files.extend(group.ancestors().take_while(|above| above.starts_with(&mount)).map(|above| above.join(name)));
+    }
+    // A group without a limit says `max` in version 2, and a number beyond any machine in version 1.
+    let limit = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    files.into_iter().filter_map(limit).min()
 }
 
 /// Reads `8GiB`, `500MB`, `1.5g` or a number of bytes.
@@ -203,6 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn the_least_of_the_groups_above_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let limit = |group: &str, name: &str, text: &str| {
+            fs::create_dir_all(root.path().join(group)).unwrap();
+            fs::write(root.path().join(group).join(name), text).unwrap();
+        };
+        let found = |groups: &str| of_group(groups, root.path());
+        assert_eq!(found("0::/user.slice/job\n"), None);
+        limit("user.slice", "memory.max", "8589934592\n");
+        limit("user.slice/job", "memory.max", "max\n");
+        assert_eq!(found("0::/user.slice/job\n"), Some(8 << 30), "of the group above");
+        assert_eq!(found("0::/user.slice/job/gone\n"), Some(8 << 30));
+        assert_eq!(found("0::/other\n"), None);
+        limit("", "memory.max", "4294967296");
+        assert_eq!(found("0::/other\n"), Some(4 << 30));
+        assert_eq!(found("0::/../user.slice\nnonsense\n"), Some(4 << 30));
+        limit("memory/docker/x", "memory.limit_in_bytes", "1073741824");
+        assert_eq!(found("9:cpu:/docker/x\n4:hugetlb,memory:/docker/x\n"), Some(1 << 30), "of version 1");
+        assert_eq!(found("9:cpu:/docker/x\n4:memory:/docker\n"), Some(4 << 30));
+    }
+
+    #[test]
     fn a_need_beyond_the_cap_names_tables_need_cap_and_what_to_lower() {
         let need = MemoryNeed::new("lower `ensemble_size`").table("distances", &[6_012, 6_012], 4).table(
             "rewards",
@@ -232,5 +282,6 @@ mod tests {
     fn sizes_of_several_inputs_are_the_larger() {
         let both = Sizes::of("users", 3).and(Sizes::of("items", 5)).and(Sizes::of("users", 2));
         assert_eq!(["users", "items", "rows"].map(|name| both.get(name)), [Some(3), Some(5), None]);
+        assert_eq!(both.with("users", 2).get("users"), Some(2), "a sample is smaller");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::args;
-use super::run::refuse;
+use super::run::{MOST_JOBS, refuse};
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::Exit;
@@ -35,18 +35,24 @@ pub(super) fn plan_of(
     let missing = run::missing_prerequisites(&project, &plan);
     let (certain, others): (Vec<_>, Vec<_>) = missing.iter().cloned().partition(|one| one.certain);
     if session.global.json {
-        print_json(to_json(&project, &plan, &missing, session.global.memory()))?;
+        let limits = (session.global.memory(), jobs(session));
+        print_json(to_json(&project, &plan, &missing, limits))?;
         if !certain.is_empty() {
             return Ok(Exit::UsageError);
         }
     } else {
-        print(&to_text(&project, &plan, session.global.memory()))?;
+        print(&to_text(&project, &plan, (session.global.memory(), jobs(session))))?;
         others.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
         if let Some(failure) = refuse(&certain) {
             return Err(failure);
         }
     }
     Ok(if check && !plan.is_done() { Exit::WorkFound } else { Exit::Ok })
+}
+
+/// How many stages a run has at work at once where it is not told.
+fn jobs(session: &Session) -> usize {
+    session.global.threads().min(MOST_JOBS)
 }
 
 /// The nodes that `--force` names, which must be among the chosen ones.
@@ -68,7 +74,7 @@ pub(super) fn forced(
     }
 }
 
-fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], cap: u64) -> Value {
+fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], (cap, jobs): (u64, usize)) -> Value {
     let row = |(&index, verdict): (&usize, &Verdict)| {
         let mut row = json!({ "stage": project.node(index).id, "kind": project.node(index).kind.kind });
         let fields = serde_json::to_value(verdict).expect("a verdict is plain JSON");
@@ -84,7 +90,12 @@ fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], cap:
         row
     };
     let stages: Vec<_> = plan.verdicts.iter().map(row).collect();
-    json!({ "experiment": project.experiment.name, "stages": stages, "lacks": missing })
+    let mut all = json!({ "experiment": project.experiment.name, "stages": stages, "lacks": missing });
+    if let Some((at_once, need)) = plan.too_much_at_once(project, jobs, cap) {
+        let at_once: Vec<_> = at_once.iter().map(|&index| &project.node(index).id).collect();
+        all["memory_at_once"] = json!({ "stages": at_once, "need": need, "cap": cap });
+    }
+    all
 }
 
 /// The stage upstream where the need to run begins, with its reason; null where it begins at the stage itself.
@@ -97,7 +108,7 @@ pub(super) fn first_cause(project: &Project, plan: &Plan, index: usize) -> Value
     json!({ "stage": project.node(cause).id, "verdict": verdict, "words": words })
 }
 
-fn to_text(project: &Project, plan: &Plan, cap: u64) -> String {
+fn to_text(project: &Project, plan: &Plan, (cap, jobs): (u64, usize)) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rows = Vec::new();
     for &index in plan.verdicts.keys() {
@@ -117,7 +128,18 @@ fn to_text(project: &Project, plan: &Plan, cap: u64) -> String {
         })
     };
     let counted: Vec<_> = ["hit", "will run", "may run", "cannot run", "waits"].into_iter().filter_map(part).collect();
-    format!("{}{}: {}\n", format::columns(&rows), format::count(plan.verdicts.len(), "stage"), counted.join(", "))
+    let waiting = plan.too_much_at_once(project, jobs, cap).map(|(at_once, need)| {
+        let ids: Vec<String> = at_once.iter().map(|&index| project.node(index).id.clone()).collect();
+        let [need, cap] = [need, cap].map(format::bytes);
+        format!("{} would need {need} at once of at most {cap}: some of them wait for others\n", grouped(&ids))
+    });
+    format!(
+        "{}{}: {}\n{}",
+        format::columns(&rows),
+        format::count(plan.verdicts.len(), "stage"),
+        counted.join(", "),
+        waiting.unwrap_or_default()
+    )
 }
 
 /// `hit`, `will run: plus 3 → 4`, `waits for sum, …`.

@@ -21,7 +21,7 @@ use crate::spec::Experiment;
 use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
 
 /// Independent stages gain little beyond this, and each holds its data in memory.
-const MOST_JOBS: usize = 4;
+pub(super) const MOST_JOBS: usize = 4;
 
 pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;

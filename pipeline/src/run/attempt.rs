@@ -10,9 +10,11 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use super::execute_node::Contents;
+use super::memory_gate::Admitted;
 use super::project::edges;
 use super::{Run, THREADS, panics};
 use crate::asset::Resolved;
+use crate::event::Event;
 use crate::failpoints::reached;
 use crate::key::KeyMaterial;
 use crate::memory_need::{self, TableRefused, WORTH_SAYING};
@@ -20,7 +22,7 @@ use crate::progress::WORTH_A_BAR;
 use crate::secret::Unset;
 use crate::spec::Node;
 use crate::store::{AssetMade, Entry, Made, Output};
-use crate::{Context, MemoryNeed, PortFile, Sizes, clock, out_of_memory};
+use crate::{Context, Interrupted, MemoryNeed, PortFile, Sizes, clock, out_of_memory};
 
 impl Run<'_> {
     /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
@@ -31,9 +33,19 @@ impl Run<'_> {
         contents: &Contents,
         assets: &[(String, Resolved)],
     ) -> anyhow::Result<Entry> {
-        let start = Instant::now();
         let node = self.project.node(index);
         let store = &self.project.store;
+        let files = |port: &str| {
+            let file = |edge: &crate::spec::Edge| PortFile {
+                name: edge.name.clone(),
+                cell: edge.cell.clone(),
+                path: store.object(&contents.behind(edge)),
+            };
+            edges(node, port).iter().map(file).collect()
+        };
+        let need = self.need_of(index, &files)?;
+        let _admitted = self.admitted(index, need.as_ref())?;
+        let start = Instant::now();
         let key = material.key();
         let scratch = store.scratch(&key);
         let out = scratch.with_extension("out");
@@ -54,20 +66,11 @@ impl Run<'_> {
             warnings: Arc::default(),
             incomplete: Arc::default(),
         };
-        let files = |port: &str| {
-            let file = |edge: &crate::spec::Edge| PortFile {
-                name: edge.name.clone(),
-                cell: edge.cell.clone(),
-                path: store.object(&contents.behind(edge)),
-            };
-            edges(node, port).iter().map(file).collect()
-        };
         // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
         // Which thread computes what changes no result, so the system may share the cores among all of them.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
         let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
         let pool = pool.context("start the threads of the stage")?;
-        let need = self.need_of(index, &files)?;
         let _at_work = out_of_memory::at_work(&node.id, need.as_ref().map_or("", MemoryNeed::help));
         let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
         let worked = worked.map_err(|error| with_help(need.as_ref(), error));
@@ -135,6 +138,18 @@ impl Run<'_> {
             }
         }
         Ok(need)
+    }
+
+    /// Waits until the tables of the stage fit beside those of the stages at work.
+    ///
+    /// # Errors
+    /// When the run is interrupted before they do.
+    fn admitted(&self, index: usize, need: Option<&MemoryNeed>) -> anyhow::Result<Admitted<'_>> {
+        let (id, cancel) = (self.id(index), &self.options.cancel);
+        let waits_for = |why: &str| self.tell(&Event::WaitingForMemory { stage: id.clone(), why: why.to_owned() });
+        let stage = (id.as_str(), need.map_or(0, MemoryNeed::total));
+        let admitted = self.gate.admit(index, stage, self.options.memory, &|| cancel.is_raised(), waits_for);
+        admitted.ok_or_else(|| Interrupted.into())
     }
 }
 

@@ -8,6 +8,7 @@ mod assets;
 mod attempt;
 mod execute_node;
 mod id_conflicts;
+mod memory_gate;
 mod panics;
 mod plan;
 mod prerequisites;
@@ -39,6 +40,7 @@ use crate::report::{self, Render, RunSummary};
 use crate::secret::redact;
 use crate::store::Entry;
 use crate::{Cancel, Interrupted, Submitted};
+use memory_gate::MemoryGate;
 use redact::RedactingSink;
 use scheduler::NodeEnd;
 use single_flight::SingleFlight;
@@ -55,7 +57,7 @@ pub(crate) struct Options {
     /// Stages at work at once, at most.
     pub jobs: usize,
     pub threads: usize,
-    /// Bytes that the tables of a stage may take.
+    /// Bytes that the tables of a stage may take, and those of all stages at work together.
     pub memory: u64,
     pub keep_going: bool,
     /// An error instead of waiting for a lock.
@@ -87,6 +89,8 @@ struct Run<'a> {
     checked: Mutex<BTreeSet<String>>,
     /// The keys that stages of this run are making.
     flights: SingleFlight,
+    /// The stages of this run that hold tables.
+    gate: MemoryGate,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -118,6 +122,7 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
         done: Mutex::default(),
         checked: Mutex::default(),
         flights: SingleFlight::default(),
+        gate: MemoryGate::default(),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {

@@ -1,5 +1,6 @@
 //! What a run would do, found out without doing it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// For nodes whose key is not known yet: what it would be if what they wait for gave the content of last time.
     pub expected: BTreeMap<usize, KeyMaterial>,
     pub hits: BTreeMap<usize, Entry>,
+    /// The sizes behind each output that was asked for: many nodes read one world, and each asks its needs in turn.
+    sizes: RefCell<BTreeMap<(usize, &'static str), Sizes>>,
 }
 
 impl Plan {
@@ -130,14 +133,50 @@ impl Plan {
     }
 
     fn sizes_behind(&self, project: &Project, edge: &crate::spec::Edge) -> Sizes {
+        let output = (edge.node, edge.port);
+        if let Some(known) = self.sizes.borrow().get(&output) {
+            return known.clone();
+        }
+        let sizes = self.sizes_found(project, edge);
+        self.sizes.borrow_mut().insert(output, sizes.clone());
+        sizes
+    }
+
+    fn sizes_found(&self, project: &Project, edge: &crate::spec::Edge) -> Sizes {
         let node = project.node(edge.node);
-        let Some(entry) = self.hits.get(&edge.node) else {
-            return node.config.sizes(&self.sizes_of_inputs(project, edge.node));
-        };
         let port = (node.kind.outputs)().into_iter().find(|port| port.name == edge.port);
+        let Some(entry) = self.hits.get(&edge.node) else {
+            let sizes = node.config.sizes(&self.sizes_of_inputs(project, edge.node));
+            // A table of users says how many there are and nothing of the log beside it, as its file will.
+            let own = port.and_then(|port| Some((port.kind, sizes.get(port.kind)?)));
+            return own.map_or(sizes, |(kind, count)| Sizes::of(kind, usize::try_from(count).unwrap_or(usize::MAX)));
+        };
         let path = entry.output(edge.port).map(|output| project.store.object(&output.digest));
         // What cannot be read is not known; the run will say what is wrong.
         port.zip(path).and_then(|(port, path)| (port.sizes)(&path).ok()).unwrap_or_default()
+    }
+
+    /// The largest of the nodes that have to run and may be at work at once, `jobs` at most, where their tables exceed `cap` together:
+    /// some of them will wait. With what they need in all.
+    pub fn too_much_at_once(&self, project: &Project, jobs: usize, cap: u64) -> Option<(Vec<usize>, u64)> {
+        let needs = |&index: &usize| Some((self.memory(project, index)?.total(), index));
+        let mut needs: Vec<(u64, usize)> = self.verdicts.keys().filter_map(needs).filter(|need| need.0 > 0).collect();
+        needs.sort_by_key(|&(need, index)| (std::cmp::Reverse(need), index));
+        let (mut chosen, mut behind, mut sum) = (Vec::new(), Vec::new(), 0_u64);
+        for (need, index) in needs {
+            if chosen.len() == jobs {
+                break;
+            }
+            let own = project.with_needs(&BTreeSet::from([index]));
+            let apart = |(other, theirs): (&usize, &BTreeSet<usize>)| !own.contains(other) && !theirs.contains(&index);
+            if chosen.iter().zip(&behind).all(apart) {
+                sum = sum.saturating_add(need);
+                chosen.push(index);
+                behind.push(own);
+            }
+        }
+        chosen.sort_unstable();
+        (chosen.len() > 1 && sum > cap).then_some((chosen, sum))
     }
 }
 

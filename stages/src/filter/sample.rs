@@ -4,7 +4,7 @@
 //! worth. Users and items keep their numbers, so the tables beside the log stay as they are.
 
 use anyhow::Result;
-use pipeline::{Context, Stage};
+use pipeline::{Context, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,10 @@ impl Stage for Sample {
         Ok(())
     }
 
+    fn sizes(&self, inputs: &Sizes) -> Sizes {
+        inputs.clone().with("interactions", self.n)
+    }
+
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         let interactions = log.nested_sample(self.n, self.draw)?;
@@ -81,6 +85,9 @@ mod tests {
         assert!((0..9).any(|draw| run(3, draw).unwrap().interactions != run(3, 9).unwrap().interactions));
         let error = run(6, 0).err().unwrap().to_string();
         assert!(error.contains("6 interactions was requested of a log with 5\nhelp: "), "{error}");
+        let log = Sizes::of("interactions", 5_000_000).and(Sizes::of("users", 7));
+        let sizes = Sample { n: 3, draw: 0 }.sizes(&log);
+        assert_eq!(["interactions", "users"].map(|of| sizes.get(of)), [Some(3), Some(7)], "a plan counts the sample");
         assert_eq!(Sample { n: 0, draw: 0 }.check().unwrap_err().0, "n");
     }
 }

@@ -109,6 +109,7 @@ impl Sink for ProgressUi {
             Event::Waiting { stage, holder } => {
                 self.pace.say(&format!("{stage} waits: it is being made by {holder}"));
             }
+            Event::WaitingForMemory { stage, why } => self.pace.say(&format!("{stage} waits for memory: {why}")),
             Event::Warning { stage, text } => self.pace.say(&format!("{stage} warning: {text}")),
             Event::StageEnded { stage, status, seconds, .. } => {
                 let word = match status {
