@@ -98,15 +98,35 @@ fn table(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
     Ok((0..count * count).into_par_iter().map(similarity).collect())
 }
 
-/// The squared distance below which the share `share` of `pairs` lies, of which there is at least one.
+/// The squared distance below which the share `share` of `pairs` lies, of which there is at least one. Where it would be that of items
+/// which are alike but for rounding, as those are of which nothing is known, it is that of the other pairs.
 pub(super) fn quantile(pairs: &mut [f64], share: f64) -> f64 {
-    let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-    pairs.select_nth_unstable_by(rank, f64::total_cmp).1.max(1e-12)
+    /// From here on two items differ, absolutely and against the mean.
+    const APART: f64 = 1e-12;
+    let of_share = |pairs: &mut [f64]| {
+        let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
+        *pairs.select_nth_unstable_by(rank, f64::total_cmp).1
+    };
+    let apart = APART.max(APART * pairs.iter().sum::<f64>() / pairs.len() as f64);
+    let all = of_share(pairs);
+    if all > apart {
+        return all;
+    }
+    let mut others: Vec<f64> = pairs.iter().copied().filter(|&square| square > apart).collect();
+    if others.is_empty() { apart } else { of_share(&mut others) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_that_are_alike_but_for_rounding_do_not_set_the_scale() {
+        assert_eq!(quantile(&mut [4.0, 1e-15, 0.0, 3.0, 2.0, 1e-15], 0.02), 2.0);
+        assert_eq!(quantile(&mut [4.0, 1e-15, 0.0, 3.0, 2.0, 1e-15], 0.5), 2.0, "the fourth of six");
+        assert_eq!(quantile(&mut [4e9, 1e-4, 3e9], 0.02), 3e9, "rounding grows with the unit");
+        assert_eq!(quantile(&mut [0.0, 1e-15], 0.5), 1e-12);
+    }
 
     #[test]
     fn equal_vectors_share_one_and_others_do_not() {

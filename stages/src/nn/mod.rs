@@ -66,6 +66,8 @@ pub use embedding::{Embedding, check_ids};
 pub use encoder::{Average, Encoder, GruEncoder, Transformer};
 pub use gru::Gru;
 pub use init::{Init, rng};
+#[cfg(test)]
+pub(crate) use item_similarity::ItemSimilarity;
 pub use item_similarity::TABLE_ITEMS;
 pub use item_values::{Expectation, ItemValues, StreamedValues, expected};
 pub use kernels::{LANES, embedding, exp, masked_mean, with_simd};

@@ -23,6 +23,9 @@ const PAIRS: usize = 1 << 20;
 /// (δ/σ)² from which on a similarity is below 2⁻²⁴: (24·ln 2)^¼.
 const FARTHEST: f32 = 2.019_577_5;
 
+/// An odd number with bits everywhere, by which hashes of vectors are multiplied: the golden ratio.
+const HASH: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Bytes of the lists that are kept for later batches.
 const KEPT_BYTES: usize = 1 << 27;
 
@@ -34,6 +37,8 @@ pub struct SimilarityVectors {
     lanes: Vec<[f32; LANES]>,
     /// σ².
     bandwidth: f32,
+    /// Of each item, the first with the same vector: items of which nothing is known are all similar to each other, and one list says it.
+    first_alike: Vec<u32>,
     kept: Mutex<Kept>,
 }
 
@@ -84,7 +89,30 @@ impl SimilarityVectors {
             let place = &mut lanes[item / LANES * width..][..width];
             place.iter_mut().zip(vector).for_each(|(lanes, z)| lanes[item % LANES] = (z * scale) as f32);
         }
-        Ok(Self { items: count, width, lanes, bandwidth, kept: Mutex::default() })
+        let none = Self { items: count, width, lanes, bandwidth, first_alike: vec![], kept: Mutex::default() };
+        Ok(Self { first_alike: none.first_alike(), ..none })
+    }
+
+    /// Of each item, the first with the same vector.
+    fn first_alike(&self) -> Vec<u32> {
+        let hash = |item: u32| -> (u64, u32) {
+            let numbers = self.vector(item).into_iter();
+            // −0 is 0.
+            let mix = |hash: u64, z: f32| (hash.rotate_left(5) ^ u64::from((z + 0.0).to_bits())).wrapping_mul(HASH);
+            (numbers.fold(0, mix), item)
+        };
+        let mut hashes: Vec<(u64, u32)> = (0..self.items as u32).into_par_iter().map(hash).collect();
+        hashes.par_sort_unstable();
+        let mut first: Vec<u32> = (0..self.items as u32).collect();
+        for alike in hashes.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1) {
+            let vector = self.vector(alike[0].1);
+            for &(_, item) in &alike[1..] {
+                if self.vector(item) == vector {
+                    first[item as usize] = alike[0].1;
+                }
+            }
+        }
+        first
     }
 
     /// σ².
@@ -124,11 +152,22 @@ impl SimilarityVectors {
         }
     }
 
-    /// The items that are similar to each of `items`; a list is computed once while it is kept.
+    /// The items that are similar to each of `items`; a list is computed once while it is kept, and items with the same vector share it.
     ///
     /// # Errors
     /// When another thread panicked within it.
     pub fn lists(&self, items: &[u32]) -> Result<Vec<Arc<SimilarItems>>> {
+        let first = |&item: &u32| self.first_alike[item as usize];
+        let mut distinct: Vec<u32> = items.iter().map(first).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let lists = self.distinct_lists(&distinct)?;
+        let place = |item: &u32| distinct.partition_point(|other| other < &first(item));
+        Ok(items.iter().map(|item| lists[place(item)].clone()).collect())
+    }
+
+    /// Those of items that differ.
+    fn distinct_lists(&self, items: &[u32]) -> Result<Vec<Arc<SimilarItems>>> {
         let broken = |_| anyhow!("a thread panicked while it kept lists of similar items");
         let mut found: Vec<Option<Arc<SimilarItems>>> = {
             let mut kept = self.kept.lock().map_err(|_| broken(()))?;

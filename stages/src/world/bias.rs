@@ -63,7 +63,8 @@ impl Default for Bias {
 impl Stage for Bias {
     const KIND: &'static str = "world.bias";
     /// 1: first. 2: the world says whose its distances are.
-    const VERSION: u32 = 2;
+    /// 3: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "fit regularized item and user biases and complete them to a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;

@@ -38,6 +38,8 @@ pub enum DistanceBy {
 pub enum QuitSimilarity {
     /// This fraction of all item pairs, the closest ones, in (0, 1). It makes worlds of different scales comparable. Pairs at
     /// exactly the distance of the quantile are not similar: many distances of genres are equal, so the fraction may be far smaller.
+    /// Where that distance is 0, because so many pairs are alike (items that nobody rated), it is the fraction of the other pairs, and
+    /// all that are alike are similar.
     SimilarFraction(f64),
     /// Distances strictly below this, in units of the distance (`rating_columns`: of the rating, root mean square over the users;
     /// `genres` and `text`: from 0 to 1; `item_vectors`: from 0 to 2).

@@ -1,11 +1,15 @@
 //! A world that holds factors is the one that stores its rewards, to rounding.
 
+use std::sync::Arc;
+
 use pipeline::{Artifact, Context, Stage};
 
 use super::pessimistic::{By, Dorl, Inputs as ToLower, Mopo, Pessimistic};
+use super::threshold::{PairDistances, similar_pairs};
 use super::{Bias, DeepFm, Inputs, MatrixFactorisation, Outputs, UserSimulator, WorldForm, small_log, weighted};
 use crate::artifact::{ItemScores, ItemVectors, Items, Rewards, World};
 use crate::env::{GreedyOracle, Random, play};
+use crate::nn::ItemSimilarity;
 
 /// Sums of some twenty products of numbers up to 5, in another order.
 const ROUNDING: f32 = 1e-5;
@@ -233,11 +237,27 @@ fn twenty_thousand_items_of_which_five_were_rated_are_a_world() {
         ..Items::default()
     };
     let stage = Bias { form: WorldForm::Factored, simulator: simulator(), ..Bias::default() };
-    let world = run(&stage, inputs).world;
+    let folder = tempfile::tempdir().unwrap();
+    let cx = Context::detached(folder.path());
+    let world = stage.run(inputs, &cx).unwrap().world;
     assert!((0..6).all(|user| world.reward(user, 1) == world.reward(user, 19_999)), "nobody knows either");
     assert!(world.reward(0, 4_000) != world.reward(0, 1));
     // What nobody rated is the same to everybody, so it is at 0 from itself and from its like.
     assert_eq!((world.distance(1, 2), world.distance(7, 7)), (0.0, 0.0));
+    // The usual quit rule goes on: it ends at a repeat and at what is alike, not at what was rated otherwise.
+    let threshold = world.rules.distance_threshold.unwrap();
+    assert!(threshold > 0.0 && world.too_similar(7, &[7]) && world.too_similar(1, &[2]));
+    assert!((0..5).any(|rated| !world.too_similar(1, &[rated * 4_000])));
+    let pairs = PairDistances::of(world.item_distances(), world.rewards(), &cx).unwrap();
+    let (similar, said) = similar_pairs(&pairs, threshold).unwrap();
+    assert!(similar > 0 && cx.warnings().is_empty(), "{said} {:?}", cx.warnings());
+    // So do policies: what nobody rated shares one list of what it is similar to, and is not similar to all.
+    let shared = ItemSimilarity::shared(&world.user_vectors, &world.item_vectors, 0.02, None).unwrap();
+    let vectors = shared.vectors().unwrap();
+    assert!(vectors.bandwidth() > 1e-9, "{}", vectors.bandwidth());
+    let lists = vectors.lists(&[1, 2, 19_999, 4_000]).unwrap();
+    assert!(Arc::ptr_eq(&lists[0], &lists[1]) && Arc::ptr_eq(&lists[0], &lists[2]), "one list of 120 kB, not three");
+    assert!(!Arc::ptr_eq(&lists[0], &lists[3]));
     let played = play(&world, &[0, 5], &GreedyOracle, 1).unwrap();
     assert!((0..2).all(|e| !played.items(e).is_empty()));
 }

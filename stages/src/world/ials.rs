@@ -20,7 +20,6 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::threshold::report_similar_pairs;
 use super::world_memory::{with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factored, Factors, Interactions, ItemVectors, Items, Rewards, Users, World};
@@ -114,7 +113,8 @@ pipeline::ports! {
 impl Stage for Ials {
     const KIND: &'static str = "world.ials";
     /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "fit implicit feedback by weighted alternating least squares and complete it to a simulated world";
     type Inputs = Inputs;
@@ -179,7 +179,6 @@ impl Stage for Ials {
         let rewards = self.rewards(&factors, sizes, cx)?;
         let (shared, vectors) = (inputs.distances.as_ref(), inputs.item_vectors.as_ref());
         let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, rewards, cx)?;
-        report_similar_pairs(&world, cx)?;
         Ok(Outputs { world, curves })
     }
 }

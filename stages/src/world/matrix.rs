@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::UserSimulator;
-use super::threshold::report_similar_pairs;
 use super::world_memory::with_stored;
 use crate::artifact::{ItemVectors, Items, Users, World, check_asset_path, read_matrix};
 
@@ -54,7 +53,8 @@ pipeline::ports! {
 impl Stage for Matrix {
     const KIND: &'static str = "world.matrix";
     /// 1: first. 2: the world holds categories. 3: the world says whose its distances are.
-    const VERSION: u32 = 3;
+    /// 4: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read a true reward matrix as a simulated world";
     type Inputs = Inputs;
     type Outputs = Outputs;
@@ -102,7 +102,6 @@ impl Stage for Matrix {
             cx,
         );
         let world = world.with_context(|| format!("complete {}", path.display()))?;
-        report_similar_pairs(&world, cx)?;
         Ok(Outputs { world })
     }
 }

@@ -41,7 +41,7 @@ fn every_pair_has_the_verdict_of_the_table_on_any_number_of_threads() {
         let stored = pool.install(|| DistanceForm::Table.of(definition.clone(), &rewards, &cx())).unwrap();
         let table = stored.table().unwrap();
         // Just the distance of a pair, which is therefore not below it.
-        let threshold = PairDistances::Table(table).closest(0.02);
+        let threshold = PairDistances::Table(table).closest(0.02).0;
         let all: Vec<u32> = (0..items).collect();
         let found = pool.install(|| definition.among(&rewards, &all));
         let lower = (0..items as usize).flat_map(|item| &table.row(item)[..item]);

@@ -8,7 +8,7 @@ use rand::seq::index::sample;
 use rayon::prelude::*;
 
 use super::gram::pairs;
-use crate::artifact::{Array, Distances, Rewards, World};
+use crate::artifact::{Array, Distances, Rewards};
 use crate::nn::rng;
 
 /// Items that are drawn, at most, and how many of them make pairs with each other: at most 1.3 million in all. (All pairs of few items
@@ -65,16 +65,37 @@ impl<'a> PairDistances<'a> {
         }
     }
 
-    /// The distance below which `share` of them lie.
-    pub(super) fn closest(&self, share: f64) -> f32 {
-        let rank = |count: u64| ((count as f64 * share) as u64).min(count.saturating_sub(1));
+    /// The distance below which `share` of them lie, and how many were left out of them. Nothing lies below 0: where so many are at 0, as
+    /// two items are of which nothing is known, those are left out. They lie below what `share` of the others do.
+    pub(super) fn closest(&self, share: f64) -> (f32, u64) {
+        let distance = self.beyond(0, share);
+        if distance != 0.0 {
+            return (distance, 0);
+        }
+        let alike = self.alike();
+        (self.beyond(alike, share), alike)
+    }
+
+    /// How many are at 0.
+    fn alike(&self) -> u64 {
+        let count = |some: &[f32]| some.iter().filter(|&&distance| distance <= 0.0).count() as u64;
         match self {
-            Self::Table(table) => of_rank(table, rank(pairs(table.shape[0]))),
-            Self::Drawn(drawn, _) => {
-                let mut drawn = drawn.clone();
-                let rank = rank(drawn.len() as u64) as usize;
-                if drawn.is_empty() { 0.0 } else { *drawn.select_nth_unstable_by(rank, f32::total_cmp).1 }
-            }
+            Self::Table(table) => (0..table.shape[0]).into_par_iter().map(|i| count(&table.row(i)[..i])).sum(),
+            Self::Drawn(drawn, _) => count(drawn),
+        }
+    }
+
+    /// The distance below which `share` of them lie but for the `closest`; 0 where there are no others.
+    fn beyond(&self, closest: u64, share: f64) -> f32 {
+        let count = match self {
+            Self::Table(table) => pairs(table.shape[0]),
+            Self::Drawn(drawn, _) => drawn.len() as u64,
+        };
+        let Some(others) = count.checked_sub(closest).filter(|&others| others > 0) else { return 0.0 };
+        let rank = closest + ((others as f64 * share) as u64).min(others - 1);
+        match self {
+            Self::Table(table) => of_rank(table, rank),
+            Self::Drawn(drawn, _) => *drawn.clone().select_nth_unstable_by(rank as usize, f32::total_cmp).1,
         }
     }
 
@@ -109,11 +130,8 @@ impl<'a> PairDistances<'a> {
     }
 }
 
-/// The distance of the pair of that rank; 0 where there is none.
+/// The distance of the pair of that rank, which there is.
 fn of_rank(distance: &Array, rank: u64) -> f32 {
-    if distance.shape[0] < 2 {
-        return 0.0;
-    }
     // Of whom as many are smaller, first by the upper half of the bits and then by the lower: no pair is copied.
     let (upper, before) = place(&counts(distance, |key| Some(key >> 16)), rank);
     let (lower, _) = place(&counts(distance, |key| (key >> 16 == upper).then_some(key & 0xffff)), rank - before);
@@ -160,26 +178,28 @@ fn distance_of(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
-/// Notes how many pairs of items are similar; if none is, no user ever quits by the rule.
-pub(super) fn report_similar_pairs(world: &World, cx: &Context) -> Result<()> {
-    if let Some(below) = world.rules.distance_threshold {
-        let pairs = PairDistances::of(world.item_distances(), world.rewards(), cx)?;
-        similar_pairs(&pairs, below).into_iter().for_each(|said| cx.note("similar pairs", said));
+/// Notes how many pairs of items are similar, and warns if none is: then no user ever quits by the rule.
+pub(super) fn report_similar_pairs(pairs: &PairDistances, below: f32, cx: &Context) {
+    match similar_pairs(pairs, below) {
+        Some((0, said)) => cx.warn(format!("similar pairs: {said}")),
+        Some((_, said)) => cx.note("similar pairs", said),
+        None => {}
     }
-    Ok(())
 }
 
-/// Describes the pairs of items below a distance; `None` for a single item.
-fn similar_pairs(pairs: &PairDistances, below: f32) -> Option<String> {
+/// How many pairs of items lie below a distance, and a description of it; `None` for a single item.
+pub(super) fn similar_pairs(pairs: &PairDistances, below: f32) -> Option<(u64, String)> {
     let (similar, all, closest) = pairs.below(below)?;
     let said = pairs.said();
-    Some(match similar {
+    let said = match similar {
         0 => format!(
-            "none of {said}, so no user quits at a similar item: the closest are {closest} apart, and the threshold \
-             is {below}; set `simulator.quit_similarity: {{ threshold: … }}` above {closest}, or `off`"
+            "none of {said}, so no user quits at a similar item{}: the closest are {closest} apart, and the threshold \
+             is {below}; set `simulator.quit_similarity: {{ threshold: … }}` above {closest}, or `off`",
+            if below > 0.0 { "" } else { ", not even at a repeat" }
         ),
         similar => format!("{similar} of {said} ({:.2} %)", 100.0 * similar as f64 / all as f64),
-    })
+    };
+    Some((similar, said))
 }
 
 #[cfg(test)]
@@ -189,19 +209,48 @@ mod tests {
     #[test]
     fn how_many_pairs_are_alike_is_told_and_none_aloud() {
         let distance = Array::new(&[3, 3], vec![0.0, 0.5, 1.0, 0.5, 0.0, 0.5, 1.0, 0.5, 0.0]);
-        let said = |distance: &Array, below: f32| similar_pairs(&PairDistances::Table(distance), below);
+        let told = |distance: &Array, below: f32| similar_pairs(&PairDistances::Table(distance), below);
+        let said = |distance: &Array, below: f32| told(distance, below).map(|(_, said)| said);
         assert_eq!(said(&distance, 0.6).unwrap(), "2 of 3 pairs of items (66.67 %)");
         let none = said(&distance, 0.5).unwrap();
         assert!(none.starts_with("none of 3 pairs of items, so no user quits at a similar item"), "{none}");
         assert!(none.contains("closest are 0.5 apart") && none.contains("threshold: … }` above 0.5"), "{none}");
         assert_eq!(said(&Array::new(&[1, 1], vec![0.0]), 0.5), None);
-        // Of genres most pairs may share the distance at which the share ends: then none lies below it.
+        // Where all are alike nothing lies below the share.
         let twins = Array::new(&[2, 2], vec![0.0; 4]);
-        assert!(said(&twins, PairDistances::Table(&twins).closest(0.02)).unwrap().contains("the threshold is 0"));
+        let none = said(&twins, PairDistances::Table(&twins).closest(0.02).0).unwrap();
+        assert!(none.contains("the threshold is 0") && none.contains("not even at a repeat"), "{none}");
+        for (below, warns) in [(0.5, true), (0.6, false)] {
+            let cx = Context::detached(std::path::Path::new("unused"));
+            report_similar_pairs(&PairDistances::Table(&distance), below, &cx);
+            assert_eq!(cx.warnings().len(), usize::from(warns), "{below}");
+        }
         let drawn = PairDistances::Drawn(vec![0.5, 0.1], 45);
-        assert_eq!(similar_pairs(&drawn, 0.3).unwrap(), "1 of 2 pairs of items that were drawn from 45 (50.00 %)");
-        assert_eq!((drawn.closest(0.5), drawn.mean(f64::from)), (0.5, (f64::from(0.5_f32) + f64::from(0.1_f32)) / 2.0));
-        assert_eq!(PairDistances::Drawn(vec![], 0).closest(0.5), 0.0);
+        let said = "1 of 2 pairs of items that were drawn from 45 (50.00 %)".to_owned();
+        assert_eq!(similar_pairs(&drawn, 0.3).unwrap(), (1, said));
+        assert_eq!(
+            (drawn.closest(0.5).0, drawn.mean(f64::from)),
+            (0.5, (f64::from(0.5_f32) + f64::from(0.1_f32)) / 2.0)
+        );
+        assert_eq!(PairDistances::Drawn(vec![], 0).closest(0.5), (0.0, 0));
+    }
+
+    /// Items 0 to 5 are alike, 15 of 45 pairs; the others are on a line.
+    #[test]
+    fn where_the_share_ends_among_pairs_that_are_alike_it_is_one_of_the_others() {
+        let place = |item: usize| item.saturating_sub(5) as f32;
+        let data = (0..100).map(|k| (place(k / 10) - place(k % 10)).abs()).collect();
+        let table = Array::new(&[10, 10], data);
+        let drawn: Vec<f32> = (0..10).flat_map(|i| table.row(i)[..i].to_vec()).collect();
+        let mut others: Vec<f32> = drawn.iter().copied().filter(|&distance| distance > 0.0).collect();
+        others.sort_by(f32::total_cmp);
+        for pairs in [PairDistances::Table(&table), PairDistances::Drawn(drawn, 45)] {
+            assert_eq!(others.len(), 30);
+            for share in [0.02, 0.3, 1.0 / 3.0 - 1e-9] {
+                assert_eq!(pairs.closest(share), (others[(30.0 * share) as usize], 15), "{share}");
+            }
+            assert_eq!(pairs.closest(0.5), (1.0, 0), "beyond them as ever: the 22nd of 45");
+        }
     }
 
     #[test]
@@ -215,9 +264,9 @@ mod tests {
         pairs.sort_by(f32::total_cmp);
         for share in [1e-9, 0.02, 0.3, 0.5, 0.999] {
             let wanted = pairs[(pairs.len() as f64 * share) as usize];
-            assert_eq!(PairDistances::Table(&distance).closest(share).to_bits(), wanted.to_bits(), "{share}");
+            assert_eq!(PairDistances::Table(&distance).closest(share).0.to_bits(), wanted.to_bits(), "{share}");
         }
-        assert_eq!(PairDistances::Table(&Array::new(&[1, 1], vec![0.0])).closest(0.5), 0.0, "no pair at all");
+        assert_eq!(PairDistances::Table(&Array::new(&[1, 1], vec![0.0])).closest(0.5).0, 0.0, "no pair at all");
     }
 
     #[test]
@@ -228,9 +277,9 @@ mod tests {
         let distances = Distances::Columns(crate::artifact::ColumnDistances::new(None));
         let cx = Context::detached(std::path::Path::new("unused"));
         let pairs = PairDistances::of(&distances, &rewards, &cx).unwrap();
-        let found = pairs.closest(0.19);
+        let (found, _) = pairs.closest(0.19);
         assert!((found - 0.1).abs() < 2e-3, "{found}");
         assert!(pairs.said().ends_with("were drawn from 7998000"), "{}", pairs.said());
-        assert_eq!(found, PairDistances::of(&distances, &rewards, &cx).unwrap().closest(0.19));
+        assert_eq!(found, PairDistances::of(&distances, &rewards, &cx).unwrap().closest(0.19).0);
     }
 }

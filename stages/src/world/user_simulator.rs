@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::{DistanceBy, DistanceForm, QuitSimilarity, USUAL, categories};
 use super::factorization::factorize;
-use super::threshold::PairDistances;
+use super::threshold::{PairDistances, report_similar_pairs};
 use crate::artifact::{
     DistancesFrom, Ids, ItemVectors, Items, QuitRules, Repeats, RewardTiming, Rewards, Users, WindowRule, World,
 };
@@ -203,6 +203,8 @@ impl UserSimulator {
             "`simulator.max_same_category` is set, but no item has a category\nhelp: name the catalogue's column of genres where \
              the log is read, or leave `max_same_category` out"
         );
+        // Of distances that are not stored they cost much: the share and the report read the same.
+        let mut pairs = None;
         let distance_threshold = match (shared, self.quit_similarity) {
             (Some(_), Some(_)) => bail!(
                 "`simulator.quit_similarity` is set, but `distances` brings its own threshold\nhelp: leave out one of the two"
@@ -210,7 +212,7 @@ impl UserSimulator {
             (Some(world), None) => world.rules.distance_threshold,
             (None, similar) => match similar.unwrap_or(USUAL) {
                 QuitSimilarity::SimilarFraction(share) => {
-                    Some(similar_share(share, &PairDistances::of(&distance, &rewards, cx)?, cx))
+                    Some(similar_share(share, pairs.insert(PairDistances::of(&distance, &rewards, cx)?), cx))
                 }
                 QuitSimilarity::Threshold(threshold) => Some(threshold as f32),
                 // Rounded like the distances themselves, so that a distance of just the threshold is not below it.
@@ -220,6 +222,10 @@ impl UserSimulator {
                 QuitSimilarity::Off => None,
             },
         };
+        if let Some(below) = distance_threshold {
+            let pairs = pairs.map_or_else(|| PairDistances::of(&distance, &rewards, cx), Ok)?;
+            report_similar_pairs(&pairs, below, cx);
+        }
         let (user_vectors, item_vectors) = factorize(&rewards, self.embedding_dim, cx)?;
         let rules = QuitRules {
             horizon: self.horizon,
@@ -248,14 +254,15 @@ impl UserSimulator {
     }
 }
 
-/// The distance below which that share of the pairs lies; notes where it is that of a sample.
+/// The distance below which that share of the pairs lies; notes where it is that of a sample, or of the pairs that are not at 0.
 fn similar_share(share: f64, pairs: &PairDistances, cx: &Context) -> f32 {
-    let threshold = pairs.closest(share);
-    if let PairDistances::Drawn(..) = pairs {
-        cx.note(
-            "similar items",
-            format!("those less than {threshold} apart, as the closest {share} of {}", pairs.said()),
-        );
+    let (threshold, left_out) = pairs.closest(share);
+    let mut said = format!("those less than {threshold} apart, as the closest {share} of {}", pairs.said());
+    if left_out > 0 && threshold > 0.0 {
+        said += &format!(", and {left_out} more at 0, such as of two items of which nothing is known");
+    }
+    if left_out > 0 || matches!(pairs, PairDistances::Drawn(..)) {
+        cx.note("similar items", said);
     }
     threshold
 }
