@@ -68,7 +68,7 @@ impl Design {
         let width = MAX_DIRECTIONS.min(items).min(numbers);
         let matrix =
             Tensor::from_vec(vectors.standardized().data, (items, numbers), &Device::Cpu)?.to_dtype(DType::F64)?;
-        let rows = matrix.matmul(&subspace::largest(&matrix, width, || ())?)?.to_vec2()?;
+        let rows = matrix.matmul(&subspace::largest(&matrix, width, || Ok(()))?)?.to_vec2()?;
         Ok(Self { rows, width, of_vectors: width })
     }
 

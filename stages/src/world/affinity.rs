@@ -7,6 +7,7 @@
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use pipeline::Context;
+use pipeline::memory_need::zeros;
 use rayon::prelude::*;
 
 use super::two_tower::{ItemRows, Towers};
@@ -38,7 +39,8 @@ impl Affinity {
 
     /// The rewards of all, `[U, I]`.
     pub fn stored(&self, towers: &Towers, cx: &Context) -> Result<Array> {
-        let rewards = self.blocks(towers, cx, |users, catalogue| {
+        let mut rewards = zeros::<f32>("rewards, users × items", self.sizes[0] * self.sizes[1])?;
+        self.fill(&mut rewards, towers, cx, |users, catalogue| {
             let log_p = towers.log_probabilities(users, catalogue)?.flatten_all()?.to_vec1::<f32>()?;
             Ok(log_p.into_iter().map(|log_p| self.of(log_p)).collect())
         })?;
@@ -47,7 +49,8 @@ impl Affinity {
 
     /// The same as factors.
     pub fn factored(&self, towers: &Towers, cx: &Context) -> Result<Factored> {
-        let sums = self.blocks(towers, cx, |users, catalogue| {
+        let mut sums = zeros::<f32>("ln Z, users", self.sizes[0])?;
+        self.fill(&mut sums, towers, cx, |users, catalogue| {
             let scores = towers.scores(users, catalogue)?;
             Ok(super::two_tower::log_sum_exp(&scores)?.to_vec1()?)
         })?;
@@ -68,26 +71,31 @@ impl Affinity {
         Ok(Factored { members: vec![factors], range: (self.low as f32, self.high as f32), penalty: None })
     }
 
-    /// What `of` says of all users, a block of them at a time on all threads, in their order.
-    fn blocks(
+    /// Fills `table` with what `of` says of all users, equally many numbers each, a block of them at a time on all threads.
+    fn fill(
         &self,
+        table: &mut [f32],
         towers: &Towers,
         cx: &Context,
         of: impl Fn(&[u32], &ItemRows) -> Result<Vec<f32>> + Sync,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<()> {
         let [users, items] = self.sizes;
+        let check_cancelled = cx.check_cancelled_from_now();
         let bar = cx.bar("complete", Some(users as u64), "users");
         let catalogue = towers.catalogue()?;
         let block = (BLOCK / items.max(1)).clamp(1, 256);
-        let blocks: Vec<usize> = (0..users).step_by(block).collect();
-        let of_block = |&first: &usize| -> Result<Vec<f32>> {
+        let width = table.len() / users.max(1);
+        let of_block = |(number, part): (usize, &mut [f32])| -> Result<()> {
+            check_cancelled()?;
+            let first = number * block;
             let block: Vec<u32> = (first..(first + block).min(users)).map(|user| user as u32).collect();
-            let found = of(&block, &catalogue)?;
+            part.copy_from_slice(&of(&block, &catalogue)?);
             bar.inc(block.len() as u64);
-            Ok(found)
+            Ok(())
         };
-        let found: Vec<Vec<f32>> = blocks.par_iter().map(of_block).collect::<Result<_>>()?;
-        Ok(found.concat())
+        // A device takes one question at a time.
+        let at_least = if towers.user.device().is_cpu() { 1 } else { users.max(1) };
+        table.par_chunks_mut((block * width).max(1)).enumerate().with_min_len(at_least).try_for_each(of_block)
     }
 }
 
@@ -106,6 +114,23 @@ mod tests {
             let found = Affinity::new([1.0, 5.0], [3, items]).of(p.ln() as f32);
             assert!((found - wanted).abs() < 1e-5, "{p} of {items}: {found}");
         }
+    }
+
+    /// Whoever interrupts a stage while it completes waits for a block of users, not for all, nor for what comes after.
+    #[test]
+    fn completing_ends_when_it_is_interrupted() {
+        let mut params = Params::default();
+        let sizes = [600, 5];
+        let towers = Towers::new(&mut params, &TwoTower::default(), sizes, None).unwrap();
+        let cx = Context::detached(std::path::Path::new("unused"));
+        let affinity = Affinity::new([0.0, 1.0], sizes);
+        let mut table = vec![0.0; 600];
+        let interrupted = affinity.fill(&mut table, &towers, &cx, |users, _| {
+            cx.interrupt();
+            Ok(vec![1.0; users.len()])
+        });
+        assert!(interrupted.unwrap_err().is::<pipeline::Interrupted>());
+        assert!(table.contains(&0.0), "three blocks, and not all of them were made");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use pipeline::Context;
 use pipeline::memory_need::zeros;
 use rayon::prelude::*;
 
+use super::dense_field::{DenseField, Fixed};
 use super::fit::RatingModel;
 use crate::artifact::{Array, Factored, Factors, Interactions, Rewards};
 
@@ -25,6 +26,10 @@ pub(super) trait Fitted: Send + Sync {
     fn states_variance(&self) -> Result<bool>;
     /// The model as vectors of users and items whose products its ratings are, with a network or without, where it is such a one.
     fn factors(&self) -> Result<Option<Factors>>;
+    /// Computes once what many questions need; until the result is dropped.
+    fn fix(&self) -> Result<Option<Fixed<'_>>> {
+        Ok(None)
+    }
     /// Whether it may be asked from several threads at once, and gains by it.
     fn on_cpu(&self) -> bool;
 }
@@ -65,6 +70,9 @@ impl Fitted for OnDevice {
     }
     fn factors(&self) -> Result<Option<Factors>> {
         self.model.factors()
+    }
+    fn fix(&self) -> Result<Option<Fixed<'_>>> {
+        Ok(self.model.dense_field().map(DenseField::fix).transpose()?)
     }
     fn on_cpu(&self) -> bool {
         self.device.is_cpu()
@@ -111,6 +119,7 @@ pub(super) fn stored(
     let bar = cx.bar("complete", Some(users as u64), "users");
     let rows = (PAIRS / items.max(1)).max(1);
     let blocks = users.div_ceil(rows);
+    let _fixed = members.iter().map(|member| member.fix()).collect::<Result<Vec<_>>>()?;
     let stating = members.first().map_or(Ok(false), |member| member.states_variance())?;
     let table = |name: &str| zeros::<f32>(&format!("{name}, users × items"), users * items);
     let mut mean = table("rewards")?;

@@ -101,7 +101,8 @@ impl Stage for DeepFm {
     /// distances are. 4: with `predict_variance` it says what its models state of themselves; steps of training are fused, so sums round
     /// otherwise.
     /// 5: gradients are summed in parts, for threads, so they round otherwise.
-    const VERSION: u32 = 5;
+    /// 6: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "fit DeepFM to ratings and features and complete it to a simulated world";
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
@@ -244,6 +245,10 @@ impl RatingModel for Model {
 
     fn factors(&self) -> Result<Option<Factors>> {
         factors(self).map(Some)
+    }
+
+    fn dense_field(&self) -> Option<&DenseField> {
+        self.vectors.as_ref()
     }
 
     fn size(&self) -> Result<Tensor> {

@@ -4,6 +4,8 @@
 //! weight and an embedding of an item that nobody rated come from those of items with similar vectors (as the text features of
 //! collaborative topic regression, Wang and Blei 2011, without its topics).
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 
@@ -19,6 +21,17 @@ pub(super) struct DenseField {
     vectors: Tensor,
     /// `[d, width]`.
     map: Tensor,
+    /// z of all items, `[I, width]`, while the map does not change.
+    fixed: Mutex<Option<Tensor>>,
+}
+
+/// While it lives, a field computes its rows once and not for each question; nothing may change its map meanwhile, nor learn through it.
+pub(super) struct Fixed<'a>(&'a DenseField);
+
+impl Drop for Fixed<'_> {
+    fn drop(&mut self) {
+        *self.0.fixed() = None;
+    }
 }
 
 impl DenseField {
@@ -28,12 +41,28 @@ impl DenseField {
         Ok(Self {
             map: params.add(name, &init.normal(&[d, width], SPREAD)?)?,
             vectors: Tensor::from_slice(&vectors.data, (items, d), &Device::Cpu)?.to_device(params.device())?,
+            fixed: Mutex::default(),
         })
     }
 
     /// z of `item [B]` → `[B, width]`.
     pub(super) fn rows(&self, item: &Tensor) -> candle_core::Result<Tensor> {
-        self.vectors.matmul(&self.map)?.index_select(item, 0)
+        let fixed = self.fixed().clone();
+        match fixed {
+            Some(rows) => rows.index_select(item, 0),
+            None => self.vectors.matmul(&self.map)?.index_select(item, 0),
+        }
+    }
+
+    /// Computes z of all items for many questions.
+    pub(super) fn fix(&self) -> candle_core::Result<Fixed<'_>> {
+        let rows = self.vectors.matmul(&self.map)?.detach();
+        *self.fixed() = Some(rows);
+        Ok(Fixed(self))
+    }
+
+    fn fixed(&self) -> MutexGuard<'_, Option<Tensor>> {
+        self.fixed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same from the vectors of these items alone; sums may round otherwise.
@@ -82,6 +111,13 @@ mod tests {
         let looked_up = field.look_up(&item).unwrap().to_vec2::<f32>().unwrap();
         assert!(rows.iter().flatten().zip(looked_up.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-6));
         assert_every_parameter_learns(&params, || field.rows(&item)?.sqr()?.sum_all());
+        // Between two changes of the map it is multiplied once, and the rows are the same to the bit.
+        let fixed = field.fix().unwrap();
+        assert_eq!(field.rows(&item).unwrap().to_vec2::<f32>().unwrap(), rows);
+        params.iter().for_each(|(_, var)| var.set(&var.zeros_like().unwrap()).unwrap());
+        assert_eq!(field.rows(&item).unwrap().to_vec2::<f32>().unwrap(), rows, "nothing was multiplied again");
+        drop(fixed);
+        assert_eq!(field.rows(&item).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 3]; 2]);
     }
 
     /// Thirty users rate sixty items around means that are a linear function of the items' vectors; the last fifteen items are only

@@ -14,7 +14,6 @@ use super::fit::{Fit, RatingModel, Ratings};
 use super::fit_metrics::CalibrationStats;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
-use super::threshold::report_similar_pairs;
 use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{Inputs, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Calibration, Curves, Interactions, Rewards};
@@ -194,7 +193,6 @@ impl Ensemble<'_> {
             rewards,
             cx,
         )?;
-        report_similar_pairs(&world, cx)?;
         (world.ensemble_std, world.predicted_std) = (ensemble_std, predicted_std);
         Ok(Outputs { world, curves, calibration })
     }
@@ -261,8 +259,12 @@ fn stats(said: &[f32], variance: impl Fn(usize) -> f64, log: &Interactions) -> C
     }
 }
 
-/// Of rewards over all pairs.
+/// Of rewards over all pairs, where they are stored, and over a sample of the pairs otherwise.
 fn variance(rewards: &Rewards) -> f64 {
+    if !matches!(rewards, Rewards::Dense(_)) {
+        let mean = rewards.mean_of_sample(|user, item| f64::from(rewards.of(user, item)));
+        return rewards.mean_of_sample(|user, item| (f64::from(rewards.of(user, item)) - mean).powi(2));
+    }
     let users = 0..rewards.users() as u32;
     let pairs = (rewards.users() * rewards.items()) as f64;
     let sum = |of: &dyn Fn(f64) -> f64| {

@@ -3,6 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use pipeline::Context;
+use pipeline::memory_need::zeros;
+use rayon::prelude::*;
 
 use super::landmarks::of_sample;
 use crate::artifact::{Array, Factored, Factors, Rewards};
@@ -17,13 +19,19 @@ pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result
         width <= users.min(items),
         "simulator.embedding_dim is {width}, but there are {users} users and {items} items"
     );
+    let check_cancelled = cx.check_cancelled_from_now();
     let bar = cx.bar("vectors", Some(subspace::PASSES), "passes");
+    let passed = || {
+        bar.inc(1);
+        check_cancelled()
+    };
     match rewards {
         Rewards::Dense(reward) => {
             let mean = reward.data.iter().map(|&x| f64::from(x)).sum::<f64>() / reward.data.len() as f64;
-            let matrix =
-                (Tensor::from_slice(&reward.data, (users, items), &Device::Cpu)?.to_dtype(DType::F64)? - mean)?;
-            let basis = subspace::largest(&matrix, width, || bar.inc(1))?;
+            let mut matrix = zeros::<f64>("rewards less their mean, for their vectors", reward.data.len())?;
+            matrix.par_iter_mut().zip(&reward.data).for_each(|(less, &x)| *less = f64::from(x) - mean);
+            let matrix = Tensor::from_vec(matrix, (users, items), &Device::Cpu)?;
+            let basis = subspace::largest(&matrix, width, passed)?;
             balanced(&matrix.matmul(&basis)?, &basis, width)
         }
         Rewards::Factored(factored) if factored.has_networks() => {
@@ -31,13 +39,13 @@ pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result
             balanced(&scores, &directions, width)
         }
         Rewards::Factored(factored) => {
-            let (user, item) = sides(factored);
-            let ((user, left), (item, right)) = (qr(user)?, qr(item)?);
+            let (user, item) = sides(factored)?;
+            let ((user, left), (item, right)) = (qr(user, &check_cancelled)?, qr(item, &check_cancelled)?);
             // Users · core · itemsᵀ are the rewards. At a length of 1 what is no direction of it is below what counts as one.
             let core = left.matmul(&right.t()?)?;
             let length = core.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>()?.max(1e-30);
             let directions = width.min(core.dim(1)?);
-            let basis = subspace::largest(&(&core / length)?, directions, || bar.inc(1))?;
+            let basis = subspace::largest(&(&core / length)?, directions, passed)?;
             balanced(&user.matmul(&core.matmul(&basis)?)?, &item.matmul(&basis)?, width)
         }
         Rewards::AtLeast { .. } | Rewards::Constant { .. } => bail!("rewards of 0 and 1 have no vectors"),
@@ -57,16 +65,18 @@ fn balanced(scores: &Tensor, basis: &Tensor, width: usize) -> Result<(Array, Arr
 }
 
 /// Columns of users and of items whose products add up to the mean of the models less its mean over all pairs.
-fn sides(factored: &Factored) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+fn sides(factored: &Factored) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
     let (mut user, mut item) = (Vec::new(), Vec::new());
     let mut total = 0.0;
     for Factors { users, items, .. } in &factored.members {
         let share = 1.0 / factored.members.len() as f64;
         for column in 0..users.shape[1] {
-            let of = |array: &Array, by: f64| -> Vec<f64> {
-                (0..array.shape[0]).map(|row| by * f64::from(array.row(row)[column])).collect()
+            let of = |array: &Array, by: f64| -> Result<Vec<f64>> {
+                let mut numbers = zeros::<f64>("a column of factors", array.shape[0])?;
+                numbers.iter_mut().enumerate().for_each(|(row, x)| *x = by * f64::from(array.row(row)[column]));
+                Ok(numbers)
             };
-            let (x, y) = (of(users, share), of(items, 1.0));
+            let (x, y) = (of(users, share)?, of(items, 1.0)?);
             total += mean(&x) * mean(&y);
             user.push(x);
             item.push(y);
@@ -74,7 +84,7 @@ fn sides(factored: &Factored) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     }
     user.push(vec![-total; factored.users()]);
     item.push(vec![1.0; factored.items()]);
-    (user, item)
+    Ok((user, item))
 }
 
 fn mean(numbers: &[f64]) -> f64 {
@@ -83,10 +93,11 @@ fn mean(numbers: &[f64]) -> f64 {
 
 /// Columns → Q `[R, C]` with orthonormal columns and R `[C, C]`, whose product they are, by Gram and Schmidt, twice for accuracy. A
 /// column that depends on those before it is zero in Q.
-fn qr(mut columns: Vec<Vec<f64>>) -> Result<(Tensor, Tensor)> {
+fn qr(mut columns: Vec<Vec<f64>>, check_cancelled: &dyn Fn() -> Result<()>) -> Result<(Tensor, Tensor)> {
     let count = columns.len();
     let mut factor = vec![0.0; count * count];
     for c in 0..count {
+        check_cancelled()?;
         let (done, rest) = columns.split_at_mut(c);
         let column = &mut rest[0];
         let length = |column: &[f64]| column.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -103,7 +114,12 @@ fn qr(mut columns: Vec<Vec<f64>>) -> Result<(Tensor, Tensor)> {
         column.iter_mut().for_each(|a| *a *= scale);
         factor[c * count + c] = if scale > 0.0 { left } else { 0.0 };
     }
-    let rows = Tensor::new(columns, &Device::Cpu)?.t()?.contiguous()?;
+    let height = columns[0].len();
+    let mut rows = zeros::<f64>("orthonormal columns of factors", height * count)?;
+    for (c, column) in columns.iter().enumerate() {
+        rows[c..].iter_mut().step_by(count).zip(column).for_each(|(place, &x)| *place = x);
+    }
+    let rows = Tensor::from_vec(rows, (height, count), &Device::Cpu)?;
     Ok((rows, Tensor::from_vec(factor, (count, count), &Device::Cpu)?))
 }
 
@@ -124,6 +140,18 @@ mod tests {
     fn product((user, item): &(Array, Array)) -> Vec<f64> {
         let pairs = (0..user.shape[0]).flat_map(|u| (0..item.shape[0]).map(move |i| (u, i)));
         pairs.map(|(u, i)| user.row(u).iter().zip(item.row(i)).map(|(a, b)| f64::from(a * b)).sum()).collect()
+    }
+
+    #[test]
+    fn an_interruption_ends_it() {
+        let asked = std::cell::Cell::new(0);
+        let ends = || {
+            asked.set(asked.get() + 1);
+            ensure!(asked.get() < 2, "enough");
+            Ok(())
+        };
+        assert_eq!(qr(vec![vec![1.0, 2.0]; 3], &ends).unwrap_err().to_string(), "enough");
+        assert_eq!(asked.get(), 2, "each column asks; the passes do (`subspace`)");
     }
 
     /// Of two models of rank 2 each, in four dimensions all of it and in two the best part of it; in more than there are the rest is zero.

@@ -8,6 +8,7 @@ use pipeline::Context;
 use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
+use super::dense_field::DenseField;
 use super::embedding_updates::EmbeddingUpdates;
 use super::factor_steps::Intercepts;
 use super::heteroscedastic;
@@ -42,6 +43,10 @@ pub(super) trait RatingModel: Send + Sync {
     /// [`RatingModel::predict`] by lookups whose gradients are of the looked-up rows alone, and Σ over the pairs of |θ|²/n of what they
     /// use, a scalar: over an epoch this is [`RatingModel::size`].
     fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)>;
+    /// The field of the items' vectors, which may be fixed while nothing learns.
+    fn dense_field(&self) -> Option<&DenseField> {
+        None
+    }
     /// What is added to b_u + b_i + p_u·q_i, where a rating is no more than that: b and (p, q) are then the parameters `user_bias`,
     /// `item_bias`, `user` and `item`, and a fused kernel fits them.
     fn intercepts(&self) -> Option<Intercepts> {
@@ -238,6 +243,7 @@ pub(super) fn losses(squared: &Tensor, log_variance: Option<&Tensor>, weight: Op
 fn held_out(model: &dyn RatingModel, log: &Interactions, device: &Device) -> Result<(f64, Option<f64>)> {
     let rows: Vec<usize> = (0..log.len()).collect();
     let (mut squares, mut likelihood) = (0.0, None);
+    let _fixed = model.dense_field().map(DenseField::fix).transpose()?;
     for rows in rows.chunks(8192) {
         let rating = Tensor::from_iter(rows.iter().map(|&row| log.rating[row]), device)?;
         let predicted = model.predict(&ids(&log.user, rows, device)?, &ids(&log.item, rows, device)?)?;

@@ -84,7 +84,8 @@ impl Stage for MatrixFactorisation {
     const KIND: &'static str = "world.mf";
     /// 1: first. 2: calibration, deviation and categories. 3: the world says whose its distances are.
     /// 4: steps of training are fused, so sums round otherwise.
-    const VERSION: u32 = 4;
+    /// 5: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
+    const VERSION: u32 = 5;
     const ABOUT: &'static str = "fit matrix factorisation to ratings and complete it to a simulated world";
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
@@ -224,6 +225,10 @@ impl RatingModel for Model {
         };
         let users = array([&self.user, &user_bias, &user_bias.ones_like()?])?;
         Ok(Some(Factors::of_product(users, array([&factors, &bias.ones_like()?, &bias])?)))
+    }
+
+    fn dense_field(&self) -> Option<&DenseField> {
+        self.vectors.as_ref()
     }
 
     fn size(&self) -> Result<Tensor> {
