@@ -13,6 +13,7 @@ use super::cached::Cached;
 use super::distances::Distances;
 use super::diversity_penalty::DiversityPenalty;
 use super::rewards::Rewards;
+use super::session_bonus::SessionBonus;
 use super::similar_items::SimilarItems;
 use super::tensors::Array;
 use super::{Ids, array_hash};
@@ -41,7 +42,8 @@ pub enum DistancesFrom {
 /// `factors.K.items [I, W]`, and in the metadata the range that each product is clamped to); `distance [I, I]` or what it is computed
 /// from, `user_vectors [U, D]` and
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
-/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]`,
+/// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]` (or,
+/// in large catalogues, `bonus_after_one [I + 1]` and `bonus_after_two [P]` of the pairs `bonus_pairs [P, 2]` that a log has),
 /// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
@@ -63,9 +65,8 @@ pub struct World {
     /// The largest standard deviation that a model predicts, √max_k σ²_k, `[U, I]`, in units of the rating. It includes the
     /// variance of the ratings. Only of worlds whose models predict one.
     pub predicted_std: Option<Array>,
-    /// A reward that depends on the last two items alone and is added to the reward, `[I + 1, I + 1]` by (the last item, the one
-    /// before), I for none; the sum is never below 0. Only of worlds with an entropy term (DORL).
-    pub bonus: Option<Array>,
+    /// A reward that depends on the last two items alone and is added to the reward; the sum is never below 0. Only of worlds with an entropy term (DORL).
+    pub bonus: Option<SessionBonus>,
     /// What is taken from the reward of an item that is similar to those shown before. Only of worlds with such a term (R3S).
     pub diversity_penalty: Option<DiversityPenalty>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
@@ -172,7 +173,7 @@ impl World {
         let Some(bonus) = &self.bonus else { return reward };
         let none = self.items();
         let back = |steps: usize| shown.len().checked_sub(steps).map_or(none, |at| shown[at] as usize);
-        (reward + bonus.row(back(1))[back(2)]).max(0.0)
+        (reward + bonus.of(back(1), back(2))).max(0.0)
     }
     /// BLAKE3 of the rewards, in hex: worlds with equal rewards are the same evaluation world.
     #[must_use]
@@ -187,7 +188,8 @@ impl World {
             Array::new(&[4], vec![local, global, decay, reach])
         });
         let mut hasher = rewards.clone();
-        self.bonus.iter().chain(&penalty).for_each(|array| array_hash::update(&mut hasher, array));
+        self.bonus.iter().for_each(|bonus| bonus.hash_into(&mut hasher));
+        penalty.iter().for_each(|array| array_hash::update(&mut hasher, array));
         array_hash::hex(&hasher)
     }
     /// BLAKE3 of the item distances, in hex: in worlds with equal distances the same items are similar.

@@ -26,7 +26,7 @@ use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
-use crate::artifact::{Array, PolicyFile, TensorFile, World};
+use crate::artifact::{Array, PolicyFile, SessionBonus, TensorFile, World};
 use crate::env::{PolicyAgent, states};
 use crate::nn::categorical::{Categorical, Support};
 use crate::nn::policy_io::{PolicyOutput, output_of};
@@ -182,7 +182,7 @@ impl C51 {
         let (least, most) = world.rewards().range();
         let penalty = world.rules.quit_penalty.filter(|penalty| penalty.is_finite()).unwrap_or(0.0);
         let least = [least, penalty].into_iter().fold(0.0, f32::min);
-        let beside = world.bonus.iter().flat_map(|bonus| &bonus.data).fold(0.0, |most: f32, &r| most.max(r));
+        let beside = world.bonus.as_ref().map_or(0.0, SessionBonus::largest);
         let most = [most, penalty].into_iter().fold(0.0, f32::max) + beside;
         let least = least - world.diversity_penalty.as_ref().map_or(0.0, |penalty| penalty.local + penalty.global);
         let low = self.v_min.unwrap_or(f64::from(least) * turns);

@@ -7,59 +7,65 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use rayon::prelude::*;
 
-use crate::artifact::{Array, Demonstrations};
+use super::distance::LARGEST_TABLE;
+use crate::artifact::{Demonstrations, SeenPairs, SessionBonus};
 
-/// H_1 + H_2 after (the last item, the one before), `[I + 1, I + 1]`; I stands for none, which is open.
+/// H_1 + H_2 after (the last item, the one before): a table as long as distances have one, and beyond what the log tells.
 ///
 /// # Errors
 /// On an item that is none of the I.
-pub(super) fn openness(log: &Demonstrations, items: usize) -> Result<Array> {
+pub(super) fn openness(log: &Demonstrations, items: usize) -> Result<SessionBonus> {
+    let seen = seen_openness(log, items)?;
+    Ok(if items <= LARGEST_TABLE { SessionBonus::Table(seen.table()) } else { SessionBonus::Seen(seen) })
+}
+
+/// The same of the pairs that the log has; of I, which stands for none, all is open.
+fn seen_openness(log: &Demonstrations, items: usize) -> Result<SeenPairs> {
     if let Some((t, s, step)) = log.steps().find(|(_, _, step)| step.item as usize >= items) {
         bail!(
             "demonstrated trajectory {t}, step {s}: item {} is not among the world's {items}\nhelp: make both from one ingest stage",
             step.item
         );
     }
-    let mut after_one: BTreeMap<u32, Followers> = BTreeMap::new();
-    let mut after_two: BTreeMap<(u32, u32), Followers> = BTreeMap::new();
+    let (mut after_one, mut after_two) = (Vec::new(), Vec::new());
     for trajectory in &log.trajectories {
         let shown: Vec<u32> = trajectory.steps.iter().map(|step| step.item).collect();
-        for pair in shown.windows(2) {
-            *after_one.entry(pair[0]).or_default().entry(pair[1]).or_default() += 1;
-        }
-        for triple in shown.windows(3) {
-            let last = (triple[0].min(triple[1]), triple[0].max(triple[1]));
-            *after_two.entry(last).or_default().entry(triple[2]).or_default() += 1;
-        }
+        after_one.extend(shown.windows(2).map(|pair| (pair[0], pair[1])));
+        after_two.extend(shown.windows(3).map(|three| ((three[0].min(three[1]), three[0].max(three[1])), three[2])));
     }
-    let width = items + 1;
-    let mut open = vec![2.0; width * width];
-    for (&item, followers) in &after_one {
+    after_one.par_sort_unstable();
+    after_two.par_sort_unstable();
+    let mut open = vec![2.0; items + 1];
+    for followed in after_one.chunk_by(|a, b| a.0 == b.0) {
         // The one before may be any, or none.
-        open[item as usize * width..][..width].fill(entropy(followers) + 1.0);
+        open[followed[0].0 as usize] = entropy(followed) + 1.0;
     }
-    for (&(one, other), followers) in &after_two {
-        let less = entropy(followers) - 1.0;
-        open[one as usize * width + other as usize] += less;
-        if one != other {
-            open[other as usize * width + one as usize] += less;
+    let mut pairs = BTreeMap::new();
+    for followed in after_two.chunk_by(|a, b| a.0 == b.0) {
+        let ((one, other), less) = (followed[0].0, entropy(followed) - 1.0);
+        if less != 0.0 {
+            pairs.insert((one, other), open[one as usize] + less);
+            pairs.insert((other, one), open[other as usize] + less);
         }
     }
-    Ok(Array::new(&[width, width], open))
+    Ok(SeenPairs::new(open, pairs))
 }
 
-/// How often each item followed.
-type Followers = BTreeMap<u32, u32>;
-
-fn entropy(followers: &Followers) -> f32 {
-    let all: f64 = followers.values().map(|&times| f64::from(times)).sum();
-    if all < 2.0 {
+/// Of what followed the same items, sorted.
+fn entropy<L>(followed: &[(L, u32)]) -> f32 {
+    if followed.len() < 2 {
         return 1.0;
     }
-    let share = |&times: &u32| f64::from(times) / all;
-    let nats = -followers.values().map(share).map(|p| p * p.ln()).sum::<f64>();
-    (nats / (followers.len() as f64 + 1.0).ln()) as f32
+    let all = followed.len() as f64;
+    let (mut nats, mut different) = (0.0, 0.0);
+    for same in followed.chunk_by(|a, b| a.1 == b.1) {
+        let p = same.len() as f64 / all;
+        nats += p * p.ln();
+        different += 1.0;
+    }
+    (-nats / (different + 1.0_f64).ln()) as f32
 }
 
 #[cfg(test)]
@@ -81,7 +87,15 @@ mod tests {
             trajectory(&[2, 2]),
         ]);
         let open = openness(&log, 4).unwrap();
-        let at = |last: usize, before: usize| open.row(last)[before];
+        let seen = seen_openness(&log, 4).unwrap();
+        assert_eq!(SessionBonus::Table(seen.table()), open);
+        let apart = (open.mean() - SessionBonus::Seen(seen.clone()).mean()).abs();
+        assert!(apart < 1e-6, "{apart}");
+        for (last, before) in (0..5).flat_map(|last| (0..5).map(move |before| (last, before))) {
+            let seen = SessionBonus::Seen(seen.clone()).scaled(0.3);
+            assert_eq!(seen.of(last, before), open.clone().scaled(0.3).of(last, before), "{last} {before}");
+        }
+        let at = |last: usize, before: usize| open.of(last, before);
         let close = |found: f32, wanted: f64| assert!((f64::from(found) - wanted).abs() < 1e-6, "{found} for {wanted}");
         // After 0: 1, 1, 2, 3; after 0 and 1 in either order: 2, 3, 2, 3.
         let one = (0.5 * 2.0_f64.ln() + 0.5 * 4.0_f64.ln()) / 4.0_f64.ln();

@@ -141,7 +141,7 @@ fn what_the_bound_does_not_read_is_not_planned() {
     let error = planned(&world).unwrap_err().to_string();
     assert!(error.contains("leave by a count") && error.contains("\nhelp: "), "{error}");
     world.rules.max_same_category = None;
-    world.bonus = Some(Array::new(&[3, 3], vec![1.0; 9]));
+    world.bonus = Some(Array::new(&[3, 3], vec![1.0; 9]).into());
     assert!(planned(&world).unwrap_err().to_string().contains("where a session has come to"));
     world.bonus = None;
     world.diversity_penalty = Some(DiversityPenalty { local: 1.0, global: 0.0, decay: 0.5, reach: 1.0 });
