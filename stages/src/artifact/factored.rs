@@ -177,8 +177,12 @@ impl Factored {
 
     pub(super) fn is_finite(&self) -> bool {
         let arrays = self.members.iter().flat_map(|member| [&member.users, &member.items]);
+        let penalty = self.penalty.iter().flat_map(|Penalty { uncertainty_coef, constant, floor }| {
+            [uncertainty_coef, constant].into_iter().chain(floor)
+        });
+        let range = [&self.range.0, &self.range.1];
         let networks = self.members.iter().flat_map(|member| &member.network);
-        arrays.flat_map(|array| &array.data).chain([&self.range.0, &self.range.1]).all(|x| x.is_finite())
+        arrays.flat_map(|array| &array.data).chain(range).chain(penalty).all(|x| x.is_finite())
             && networks.into_iter().all(PairNetwork::is_finite)
     }
 

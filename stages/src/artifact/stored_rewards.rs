@@ -117,10 +117,20 @@ impl StoredRewards {
                     );
                     read.push(factors);
                 }
-                Rewards::Factored(Factored { members: read, range, penalty })
+                let (low, high) = range;
+                ensure!(low <= high, "the rewards are clamped to {low} to {high}, which is no range");
+                let read = Factored { members: read, range, penalty };
+                ensure!(read.is_finite(), "the factors of the rewards are not all finite numbers");
+                Rewards::Factored(read)
             }
-            Self::AtLeast { of, low } => Rewards::AtLeast { of: Box::new(of.read_from(prefix, file)?), low },
-            Self::Constant { value, users, items } => Rewards::Constant { value, users, items },
+            Self::AtLeast { of, low } => {
+                ensure!(low.is_finite(), "a reward of at least {low} is none");
+                Rewards::AtLeast { of: Box::new(of.read_from(prefix, file)?), low }
+            }
+            Self::Constant { value, users, items } => {
+                ensure!(value.is_finite(), "a reward of {value} is none");
+                Rewards::Constant { value, users, items }
+            }
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use serde::{Deserialize, Serialize};
@@ -372,7 +372,11 @@ impl ActorCritic {
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
         let users = arrays.remove("table.user_vectors").unwrap_or_default();
         let items = arrays.remove("table.item_vectors").unwrap_or_default();
-        let bandwidth = arrays.remove(BANDWIDTH).and_then(|array| array.data.first().copied());
+        let bandwidth = arrays.remove(BANDWIDTH).map(|array| match array.data[..] {
+            [bandwidth] if bandwidth > 0.0 && bandwidth.is_finite() => Ok(bandwidth),
+            _ => Err(anyhow!("the network's `{BANDWIDTH}` is {:?}, wanted one number above 0", array.data)),
+        });
+        let bandwidth = bandwidth.transpose()?;
         let network = Self::with_bandwidth(device, config, &users, &items, 0, bandwidth)?;
         network.params.import(&arrays)?;
         Ok(network)

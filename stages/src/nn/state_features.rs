@@ -172,6 +172,18 @@ mod tests {
         ActorCritic::new(config, &array(1, [20, 3]), &array(2, [ITEMS, 3]), 3).unwrap()
     }
 
+    #[test]
+    fn a_file_with_another_bandwidth_than_a_number_above_0_is_refused() {
+        let file = large().export().unwrap();
+        assert!(ActorCritic::import(&file).is_ok());
+        for wrong in [vec![0.0], vec![-1.0], vec![f32::NAN], vec![f32::INFINITY], vec![], vec![1.0, 1.0]] {
+            let mut damaged = file.clone();
+            damaged.arrays.insert("table.similarity_bandwidth".to_owned(), Array::new(&[wrong.len()], wrong));
+            let error = ActorCritic::import(&damaged).err().unwrap().to_string();
+            assert!(error.contains("wanted one number above 0"), "{error}");
+        }
+    }
+
     const RECENT: [u32; 6] = [5, 1030, 5, 8000, ITEMS as u32, ITEMS as u32];
 
     fn states(network: &ActorCritic) -> StateBatch {

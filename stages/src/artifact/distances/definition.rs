@@ -7,6 +7,7 @@ use super::{ColumnDistances, Distances, SetDistances, SetMeasure, VectorDistance
 use crate::artifact::array_hash;
 use crate::artifact::rewards::Rewards;
 use crate::artifact::tensors::{Array, TensorFile};
+use crate::artifact::whole_numbers::whole_numbers;
 
 /// What distances are computed from that are not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +70,14 @@ impl Distances {
         Ok(match definition {
             None => Self::from(file.take(TABLE)?),
             Some(DistanceDefinition::Columns) => {
-                let users = file.arrays.remove(USERS).map(|users| users.data.iter().map(|&user| user as u32).collect());
+                let users = file.arrays.remove(USERS).map(|users| {
+                    ensure!(users.shape.len() == 1, "`{USERS}` is {:?}, wanted one row of numbers", users.shape);
+                    let users = whole_numbers(USERS, &users.data, u64::MAX)?;
+                    let some = !users.is_empty() && users.is_sorted_by(|a, b| a < b);
+                    ensure!(some, "`{USERS}` does not rise, or names nobody");
+                    Ok(users)
+                });
+                let users = users.transpose()?;
                 let mut columns = ColumnDistances::new(users);
                 if let Some(others) = others {
                     columns.keep(|| others);
@@ -78,9 +86,14 @@ impl Distances {
             }
             Some(DistanceDefinition::Sets(measure)) => {
                 let [sizes, members, counts] = SETS.map(|name| file.take(name));
-                Self::Sets(SetDistances::from_arrays(measure, [sizes?, members?, counts?])?)
+                Self::Sets(SetDistances::from_arrays(measure, SETS, [sizes?, members?, counts?])?)
             }
-            Some(DistanceDefinition::Vectors) => Self::Vectors(VectorDistances::new(file.take(VECTORS)?)),
+            Some(DistanceDefinition::Vectors) => {
+                let vectors = file.take(VECTORS)?;
+                ensure!(vectors.shape.len() == 2, "`{VECTORS}` is {:?}, wanted items × numbers", vectors.shape);
+                ensure!(vectors.data.iter().all(|x| x.is_finite()), "`{VECTORS}` holds numbers that are not finite");
+                Self::Vectors(VectorDistances::new(vectors))
+            }
         })
     }
 

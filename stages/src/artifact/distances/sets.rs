@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::tensors::Array;
+use crate::artifact::whole_numbers::whole_numbers;
 
 /// How two sets are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,11 +104,19 @@ impl SetDistances {
         [array(sizes), array(numbers(&self.members)), array(numbers(&self.counts))]
     }
 
-    /// From [`arrays`](Self::arrays).
-    pub(super) fn from_arrays(measure: SetMeasure, [sizes, members, counts]: [Array; 3]) -> Result<Self> {
-        let sizes: Vec<usize> = sizes.data.iter().map(|&size| size as usize).collect();
-        let numbers = |array: Array| array.data.iter().map(|&x| x as u32).collect::<Vec<u32>>();
-        let (members, counts) = (numbers(members), numbers(counts));
+    /// From [`arrays`](Self::arrays) of a file, by the names that they have there.
+    ///
+    /// # Errors
+    /// When they are no such sets.
+    pub(super) fn from_arrays(measure: SetMeasure, names: [&str; 3], arrays: [Array; 3]) -> Result<Self> {
+        for (name, array) in names.iter().zip(&arrays) {
+            ensure!(array.shape.len() == 1, "`{name}` is {:?}, wanted one row of numbers", array.shape);
+        }
+        let [sizes, members, counts] = arrays.map(|array| array.data);
+        // Members are numbered without gaps, so there are no more of them than places for them.
+        let limits = [members.len() as u64 + 1, members.len() as u64, u64::MAX];
+        let sizes: Vec<usize> =
+            whole_numbers(names[0], &sizes, limits[0])?.into_iter().map(|size| size as usize).collect();
         let all = sizes.iter().sum::<usize>();
         ensure!(
             members.len() == all && counts.len() == all,
@@ -115,7 +124,13 @@ impl SetDistances {
             members.len(),
             counts.len()
         );
-        Ok(Self::of(measure, &sizes, members, counts))
+        let (members, counts) =
+            (whole_numbers(names[1], &members, limits[1])?, whole_numbers(names[2], &counts, limits[2])?);
+        ensure!(!counts.contains(&0), "`{}` counts a member that an item does not have", names[2]);
+        let read = Self::of(measure, &sizes, members, counts);
+        let rises = |set: &[usize]| read.members[set[0]..set[1]].is_sorted_by(|a, b| a < b);
+        ensure!(read.starts.windows(2).all(rises), "`{}` does not rise within each item", names[1]);
+        Ok(read)
     }
 }
 
@@ -134,4 +149,31 @@ fn unit_weights(starts: &[usize], members: &[u32], counts: &[u32]) -> Vec<f64> {
         own.iter_mut().for_each(|x| *x /= length);
     }
     weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_damaged_file_holds_is_refused_and_takes_no_memory() {
+        let row = |values: &[f32]| Array::new(&[values.len()], values.to_vec());
+        let read = |sizes: &[f32], members: &[f32], counts: &[f32]| {
+            SetDistances::from_arrays(SetMeasure::Cosine, ["s", "m", "c"], [row(sizes), row(members), row(counts)])
+        };
+        assert_eq!(read(&[2.0, 1.0], &[0.0, 1.0, 0.0], &[1.0, 3.0, 1.0]).unwrap().len(), 2);
+        let error =
+            |sizes: &[f32], members: &[f32], counts: &[f32]| read(sizes, members, counts).unwrap_err().to_string();
+        // One bit of an exponent: 51 GB of weights, once.
+        assert!(error(&[1.0, 1.0], &[0.0, 3e38], &[1.0; 2]).starts_with("`m` holds 3"));
+        assert!(error(&[f32::INFINITY, 1.0], &[0.0, 1.0], &[1.0; 2]).starts_with("`s` holds inf"));
+        assert!(error(&[1.0, f32::NAN], &[0.0, 1.0], &[1.0; 2]).starts_with("`s` holds NaN"));
+        assert!(error(&[2.0], &[1.0, 0.0], &[1.0; 2]).starts_with("`m` does not rise"));
+        assert!(error(&[2.0], &[1.0, 1.0], &[1.0; 2]).starts_with("`m` does not rise"));
+        assert!(error(&[2.0], &[0.0, 1.0], &[1.0, 0.0]).starts_with("`c` counts a member"));
+        assert!(error(&[2.0, 2.0], &[0.0, 1.0], &[1.0; 2]).starts_with("sets of 4 members"));
+        let square = [row(&[1.0]), Array::new(&[1, 1], vec![0.0]), row(&[1.0])];
+        let error = SetDistances::from_arrays(SetMeasure::Jaccard, ["s", "m", "c"], square).unwrap_err().to_string();
+        assert_eq!(error, "`m` is [1, 1], wanted one row of numbers");
+    }
 }

@@ -16,7 +16,10 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVer
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{TensorView, serialize};
 use pipeline::Artifact;
-use stages::artifact::{Call, Calls, Step, Demonstrations, Termination, Items, Rollout, Rollouts, Trajectory};
+use stages::artifact::{
+    Array, Call, Calls, ColumnDistances, Demonstrations, Distances, Factored, Factors, Items, Penalty, QuitRules, Rewards, Rollout,
+    Rollouts, SeenPairs, SessionBonus, SetDistances, SetMeasure, Step, Termination, Trajectory, VectorDistances, World,
+};
 
 const ROWS: usize = 60;
 
@@ -141,6 +144,39 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
         written(folder, "items", &items),
         written(folder, "rollouts", &Rollouts((0..4).map(rollout).collect())),
     ]
+    .into_iter()
+    .chain(worlds(folder))
+    .collect()
+}
+
+/// Worlds in all forms of rewards, distances and bonuses.
+fn worlds(folder: &Path) -> Vec<Vec<u8>> {
+    let array = |shape: &[usize]| Array::new(shape, (0..shape.iter().product()).map(|k| 0.5 + k as f32).collect());
+    let dense = Rewards::from(array(&[3, 2]));
+    let members = vec![Factors { users: array(&[3, 2]), items: array(&[2, 2]) }];
+    let penalty = Some(Penalty { uncertainty_coef: 0.5, constant: 1.0, floor: Some(0.0) });
+    let factored = Rewards::from(Factored { members, range: (1.0, 5.0), penalty });
+    let sets = [vec![(0, 1)], vec![(0, 1), (1, 2)]];
+    let distances = [
+        Distances::from(array(&[2, 2])),
+        Distances::Columns(ColumnDistances::new(Some(vec![0, 2]))),
+        Distances::Sets(SetDistances::new(SetMeasure::Jaccard, &sets)),
+        Distances::Sets(SetDistances::new(SetMeasure::Cosine, &sets)),
+        Distances::Vectors(VectorDistances::new(array(&[2, 3]))),
+    ];
+    let pairs = [((0, 1), 0.5), ((1, 2), 0.25)].into();
+    let bonuses = [None, Some(array(&[3, 3]).into()), Some(SessionBonus::Seen(SeenPairs::new(vec![1.0; 3], pairs)))];
+    let mut seeds = Vec::new();
+    for (k, distance) in distances.into_iter().enumerate() {
+        let rewards = if k % 2 == 0 { &dense } else { &factored };
+        let mut world = World::new(rewards.clone(), distance, [array(&[3, 1]), array(&[2, 1])], QuitRules::default());
+        world.bonus = bonuses[k % 3].clone();
+        seeds.push(written(folder, &format!("world{k}"), &world));
+    }
+    let least = factored.constant(Some(2.0));
+    let world = World::new(least, array(&[2, 2]), [array(&[3, 1]), array(&[2, 1])], QuitRules::default());
+    seeds.push(written(folder, "constant", &world));
+    seeds
 }
 
 fn written<A: Artifact>(folder: &Path, name: &str, artifact: &A) -> Vec<u8> {
