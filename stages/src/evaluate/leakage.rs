@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
+use rand::RngExt;
 
 use super::{Inputs, LeakageCheck};
-use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, World};
+use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, Rewards, World};
+use crate::nn::rng;
 
 const HELP: &str = "help: evaluate in a world of another family, or set `leakage_check: label`: such rows are then labelled as privileged";
 
@@ -85,6 +87,8 @@ pub(super) struct LeakageAudit {
     similarity_quits: bool,
     /// The world at `training_world`.
     training: Option<WorldDigests>,
+    /// Whether that one has the rewards of the evaluation world, in the same form or in another.
+    trains_here: bool,
 }
 
 impl LeakageAudit {
@@ -96,23 +100,23 @@ impl LeakageAudit {
             evaluation: WorldDigests::of(world),
             similarity_quits: rules.distance_threshold.is_some() && rules.repeats != Repeats::MaskedFixedLength,
             training: training.map(WorldDigests::of),
+            trains_here: training.is_some_and(|training| same_rewards(training, world)),
         }
     }
 
     /// An error where a world or policy among the inputs has the rewards of the evaluation world and may not; the validation world
     /// never may. The engine checks what descends from the evaluation world; this also finds a second world with equal rewards.
     pub fn refuse(&self, inputs: &Inputs) -> Result<()> {
-        if inputs.validation.as_ref().is_some_and(|world| world.rewards_digest() == self.evaluation.rewards) {
+        if inputs.validation.as_ref().is_some_and(|world| same_rewards(world, &inputs.world)) {
             bail!("the world at `validation` has the rewards of the evaluation world\n{HELP_VALIDATION}");
         }
         if self.check == LeakageCheck::Label {
             return Ok(());
         }
-        if self.training.as_ref().is_some_and(|training| training.rewards == self.evaluation.rewards) {
+        if self.trains_here {
             bail!("the world at `training_world` has the rewards of the evaluation world\n{HELP}");
         }
-        if let Some(planned) =
-            inputs.planning_worlds.iter().find(|planned| planned.value.rewards_digest() == self.evaluation.rewards)
+        if let Some(planned) = inputs.planning_worlds.iter().find(|planned| same_rewards(&planned.value, &inputs.world))
         {
             let name = input_label("world", planned);
             bail!("{name} at `planning_worlds` has the rewards of the evaluation world\n{HELP_PLANNED}");
@@ -138,7 +142,8 @@ impl LeakageAudit {
     /// Whether a policy learned in a world with the evaluation world's rewards.
     fn learned_from_its_evaluation(&self, origin: &Origin) -> bool {
         let worlds = std::iter::once(&origin.learned_in).chain(&origin.learned_in_before);
-        worlds.into_iter().any(|world| *world == self.evaluation.rewards)
+        let there = self.training.as_ref().filter(|_| self.trains_here).map(|training| &training.rewards);
+        worlds.into_iter().any(|world| *world == self.evaluation.rewards || Some(world) == there)
     }
 
     /// Whether one of these policies learned in another world than the one at `training_world`.
@@ -201,6 +206,30 @@ impl LeakageAudit {
         let remarks = remarks.chain(known.iter().filter_map(|knowledge| knowledge.remark())).collect();
         (unguarded || known.iter().any(|knowledge| knowledge.privileged()), remarks)
     }
+}
+
+/// Pairs of a user and an item at which worlds in two forms are compared, and how much they may differ there: one stores what the other
+/// computes.
+const COMPARED: usize = 4096;
+const ROUNDING: f32 = 1e-4;
+
+/// Whether two worlds pay the same. A world that stores its rewards and one that computes the same from factors have digests of their own.
+pub(super) fn same_rewards(one: &World, other: &World) -> bool {
+    if one.rewards_digest() == other.rewards_digest() {
+        return true;
+    }
+    let alike = [World::users, World::items].iter().all(|count| count(one) == count(other) && count(one) > 0)
+        && one.bonus == other.bonus
+        && one.diversity_penalty == other.diversity_penalty;
+    let stored = |world: &World| matches!(world.rewards(), Rewards::Dense(_));
+    if !alike || stored(one) == stored(other) {
+        return false;
+    }
+    let mut draw = rng(&[0x1ea4]);
+    (0..COMPARED).all(|_| {
+        let (user, item) = (draw.random_range(0..one.users() as u32), draw.random_range(0..one.items() as u32));
+        (one.reward(user, item) - other.reward(user, item)).abs() <= ROUNDING
+    })
 }
 
 /// Where a policy comes from.

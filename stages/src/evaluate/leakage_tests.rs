@@ -1,6 +1,6 @@
 use super::tests::{elsewhere, get, inputs, quick, run, world};
 use super::*;
-use crate::artifact::{DistancesFrom, QuitRules, Repeats};
+use crate::artifact::{Array, DistancesFrom, Factored, Factors, QuitRules, Repeats};
 
 #[test]
 fn nobody_is_judged_by_what_it_learned_from() {
@@ -151,4 +151,27 @@ fn a_policy_of_values_draws_nothing() {
     let error = format!("{:#}", of_values(ActionSelection::Sample).err().unwrap());
     assert!(error.starts_with("policy `bc` of seed=0 is value-based"), "{error}");
     assert!(error.contains("help: set `action_selection: greedy`"), "{error}");
+}
+
+/// A world in two forms has two digests of its rewards, and is still one world.
+#[test]
+fn the_same_rewards_in_another_form_are_found() {
+    let dense = world();
+    let (users, items) = (dense.users(), dense.items());
+    // r_ui = e_u · r_i: a factor a user.
+    let unit = |row: usize, column: usize| if row == column { 1.0 } else { 0.0 };
+    let of_users = (0..users * users).map(|k| unit(k / users, k % users)).collect();
+    let of_items = (0..items * users).map(|k| dense.reward((k % users) as u32, (k / users) as u32)).collect();
+    let factors =
+        Factors { users: Array::new(&[users, users], of_users), items: Array::new(&[items, users], of_items) };
+    let mut factored = dense.clone();
+    factored.set_rewards(Factored { members: vec![factors], range: (-1e3, 1e3), penalty: None });
+    assert_ne!(factored.rewards_digest(), dense.rewards_digest());
+    assert!(leakage::same_rewards(&factored, &dense) && leakage::same_rewards(&dense, &factored));
+    let mut other = dense.clone();
+    other.rewards_mut().data.iter_mut().for_each(|reward| *reward += 0.01);
+    assert!(!leakage::same_rewards(&factored, &other));
+    let inputs = Inputs { world: factored.clone(), training_world: Some(dense.clone()), ..inputs() };
+    let error = format!("{:#}", run(&quick(), inputs).err().unwrap());
+    assert!(error.starts_with("the world at `training_world` has the rewards of the evaluation world"), "{error}");
 }

@@ -93,7 +93,8 @@ impl Stage for Airl {
     /// 3: steps of training are fused, so sums round otherwise; `discriminator.n_layers`.
     /// 4: gradients are summed in parts, for threads, so they round otherwise.
     /// 5: the potential reads both states of a step at once, so its gradients round otherwise.
-    const VERSION: u32 = 5;
+    /// 6: in catalogues above 8,192 items the reward is clipped at `logit_clip` + ln I, which bounds f, no longer at `logit_clip`.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "learn a reward and demonstration weights by adversarial inverse RL (AIRL's form)";
     const NOT_IN_KEY: &'static [&'static str] = &["policy.checkpoint_every"];
     const USES_DEVICE: bool = true;

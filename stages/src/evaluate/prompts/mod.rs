@@ -164,8 +164,8 @@ pipeline::ports! {
 
 impl Stage for EvaluatePrompts {
     const KIND: &'static str = "evaluate.prompts";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: with several `candidate_orders` a candidate's score is the mean of its scores, no longer Borda's points.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "measure prompts by how a language model ranks the item that users took next";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
     const ADDED_PORTS: &'static [&'static str] = &["hints"];
