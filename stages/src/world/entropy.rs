@@ -70,8 +70,13 @@ fn entropy<L>(followed: &[(L, u32)]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::{Artifact, Context, Stage};
+
     use super::*;
-    use crate::artifact::{Step, Termination, Trajectory};
+    use crate::artifact::{
+        Array, ColumnDistances, Distances, Factored, Factors, QuitRules, Step, Termination, Trajectory, World,
+    };
+    use crate::world::pessimistic::{By, Dorl, Inputs, Pessimistic};
 
     #[test]
     fn entropies_agree_with_hand_computed_values() {
@@ -109,5 +114,39 @@ mod tests {
         // 3 was followed by nothing, and at first nothing was shown.
         close(at(3, 0), 2.0);
         close(at(4, 4), 2.0);
+    }
+
+    /// A table of what comes next would take 3.6 GB.
+    #[test]
+    fn in_a_catalogue_of_thirty_thousand_items_only_what_the_log_has_is_kept() {
+        let items = 30_000;
+        let factors = |rows: usize| Array::new(&[rows, 1], (0..rows).map(|row| 1.0 + (row % 3) as f32).collect());
+        let members = vec![Factors { users: factors(2), items: factors(items) }];
+        let rewards = Factored { members, range: (1.0, 9.0), penalty: None };
+        let mut world = World::new(
+            rewards,
+            Distances::Columns(ColumnDistances::new(None)),
+            [factors(2), factors(items)],
+            QuitRules::default(),
+        );
+        world.rules.distance_threshold = None;
+        let by = By::Dorl(Dorl { uncertainty_coef: 0.0, entropy_coef: 0.5 });
+        let step = |item| Step { item, reward: 1.0, candidates: vec![], scores: vec![], call: String::new() };
+        let steps = [0, 29_999, 5, 0, 29_999, 5].map(step).to_vec();
+        let log = Demonstrations::new(vec![Trajectory { user: 0, steps, end: Termination::Horizon }]);
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Pessimistic { by, ..Pessimistic::default() };
+        let inputs = Inputs { world, demonstrations: Some(log) };
+        let found = stage.run(inputs, &Context::detached(folder.path())).unwrap().world;
+        let bonus = found.bonus.as_ref().unwrap();
+        assert!(matches!(bonus, SessionBonus::Seen(_)));
+        // After 0 and 29,999 always the same; after 0 the same, and 0 before it never was; nothing after 7, and nothing shown at first.
+        let found_bonuses = [(0, 29_999), (29_999, 0), (0, 0), (7, 0), (items, items)].map(|(a, b)| bonus.of(a, b));
+        assert_eq!(found_bonuses, [0.0, 0.0, 0.5, 1.0, 1.0]);
+        let path = folder.path().join("world");
+        found.write(&path).unwrap();
+        let read = World::read(&path).unwrap();
+        assert!(read == found && read.rewards_digest() == found.rewards_digest());
+        assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
     }
 }

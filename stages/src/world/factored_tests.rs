@@ -5,9 +5,13 @@ use std::sync::Arc;
 use pipeline::{Artifact, Context, Stage};
 
 use super::pessimistic::{By, Dorl, Inputs as ToLower, Mopo, Pessimistic};
+use super::reference_users;
 use super::threshold::{PairDistances, similar_pairs};
 use super::{Bias, DeepFm, Inputs, MatrixFactorisation, Outputs, UserSimulator, WorldForm, small_log, weighted};
-use crate::artifact::{ItemScores, ItemVectors, Items, Rewards, World};
+use crate::artifact::{
+    Array, ColumnDistances, Distances, Factored, Factors, Interactions, ItemScores, ItemVectors, Items, QuitRules,
+    Rewards, World,
+};
 use crate::env::{GreedyOracle, Random, play};
 use crate::nn::ItemSimilarity;
 
@@ -260,4 +264,21 @@ fn twenty_thousand_items_of_which_five_were_rated_are_a_world() {
     assert!(!Arc::ptr_eq(&lists[0], &lists[3]));
     let played = play(&world, &[0, 5], &GreedyOracle, 1).unwrap();
     assert!((0..2).all(|e| !played.items(e).is_empty()));
+}
+
+/// A table of its log would take 1 TB.
+#[test]
+fn a_world_of_factors_is_refused_before_anything_of_its_size_is_made() {
+    let count = 500_000;
+    let factors = || Array::new(&[count, 1], vec![1.0; count]);
+    let members = vec![Factors { users: factors(), items: factors() }];
+    let rewards = Factored { members, range: (0.0, 1.0), penalty: None };
+    let distances = Distances::Columns(ColumnDistances::new(None));
+    let world = World::new(rewards, distances, [factors(), factors()], QuitRules::default());
+    let stage = reference_users::ReferenceUsers { indicators: reference_users::Indicators::Log, ..Default::default() };
+    let log = Interactions { user: vec![0], item: vec![1], rating: vec![1.0], timestamp: vec![0] };
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = reference_users::Inputs { world, interactions: Some(log) };
+    let error = stage.run(inputs, &Context::detached(folder.path())).err().unwrap().to_string();
+    assert!(error.contains("this world holds factors\nhelp: "), "{error}");
 }

@@ -334,9 +334,7 @@ fn mean_similarity(penalty: &DiversityPenalty, pairs: &PairDistances) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{
-        ColumnDistances, Distances, Factors, QuitRules, SessionBonus, Step, Termination, Trajectory,
-    };
+    use crate::artifact::{Step, Termination, Trajectory};
     use crate::env::{Episodes, cluster_world};
 
     fn world() -> World {
@@ -475,36 +473,6 @@ mod tests {
             let stage = Pessimistic { by: By::R3s(by), ..Pessimistic::default() };
             assert_eq!(stage.check().unwrap_err().0, path);
         }
-    }
-
-    /// A table of what comes next would take 3.6 GB.
-    #[test]
-    fn in_a_catalogue_of_thirty_thousand_items_only_what_the_log_has_is_kept() {
-        let items = 30_000;
-        let factors = |rows: usize| Array::new(&[rows, 1], (0..rows).map(|row| 1.0 + (row % 3) as f32).collect());
-        let members = vec![Factors { users: factors(2), items: factors(items) }];
-        let rewards = Factored { members, range: (1.0, 9.0), penalty: None };
-        let mut world = World::new(
-            rewards,
-            Distances::Columns(ColumnDistances::new(None)),
-            [factors(2), factors(items)],
-            QuitRules::default(),
-        );
-        world.rules.distance_threshold = None;
-        let by = By::Dorl(Dorl { uncertainty_coef: 0.0, entropy_coef: 0.5 });
-        let log = logged(&[0, 29_999, 5, 0, 29_999, 5]);
-        let found = run(&Pessimistic { by, ..Pessimistic::default() }, world, Some(log)).unwrap();
-        let bonus = found.bonus.as_ref().unwrap();
-        assert!(matches!(bonus, SessionBonus::Seen(_)));
-        // After 0 and 29,999 always the same; after 0 the same, and 0 before it never was; nothing after 7, and nothing shown at first.
-        let found_bonuses = [(0, 29_999), (29_999, 0), (0, 0), (7, 0), (items, items)].map(|(a, b)| bonus.of(a, b));
-        assert_eq!(found_bonuses, [0.0, 0.0, 0.5, 1.0, 1.0]);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("world");
-        pipeline::Artifact::write(&found, &path).unwrap();
-        let read = <World as pipeline::Artifact>::read(&path).unwrap();
-        assert!(read == found && read.rewards_digest() == found.rewards_digest());
-        assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
     }
 
     #[test]

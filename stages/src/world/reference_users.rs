@@ -202,7 +202,6 @@ impl Stage for ReferenceUsers {
             n_users <= users,
             "{n_users} reference users are wanted, but the world has {users} users\nhelp: set `n_users` to {users} or less"
         );
-        // Before anything users × items is made.
         let Rewards::Dense(fitted) = world.rewards().clone() else {
             let gigabytes = 4e-9 * users as f64 * world.items() as f64;
             bail!(
@@ -312,7 +311,6 @@ mod tests {
     use rand::seq::SliceRandom as _;
 
     use super::*;
-    use crate::artifact::{ColumnDistances, Distances, Factored, Factors, QuitRules};
     use crate::env::cluster_world;
     use crate::nn::rng;
 
@@ -339,21 +337,6 @@ mod tests {
     fn close(found: &[f32], wanted: &[f64]) {
         let near = found.iter().zip(wanted).all(|(&f, w)| (f64::from(f) - w).abs() < 1e-6);
         assert!(near && found.len() == wanted.len(), "{found:?} for {wanted:?}");
-    }
-
-    /// A table of its log would take 1 TB.
-    #[test]
-    fn a_world_of_factors_is_refused_before_anything_of_its_size_is_made() {
-        let count = 500_000;
-        let factors = || Array::new(&[count, 1], vec![1.0; count]);
-        let members = vec![Factors { users: factors(), items: factors() }];
-        let rewards = Factored { members, range: (0.0, 1.0), penalty: None };
-        let distances = Distances::Columns(ColumnDistances::new(None));
-        let world = World::new(rewards, distances, [factors(), factors()], QuitRules::default());
-        let stage = ReferenceUsers { indicators: Indicators::Log, ..nearest(1, Weights::default()) };
-        let log = Interactions { user: vec![0], item: vec![1], rating: vec![1.0], timestamp: vec![0] };
-        let error = run(&stage, world, Some(log)).unwrap_err().to_string();
-        assert!(error.contains("this world holds factors\nhelp: "), "{error}");
     }
 
     #[test]
