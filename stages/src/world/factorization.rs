@@ -39,7 +39,7 @@ pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result
             balanced(&scores, &directions, width)
         }
         Rewards::Factored(factored) => {
-            let (user, item) = sides(factored)?;
+            let [user, item] = sides(factored)?;
             let ((user, left), (item, right)) = (qr(user, &check_cancelled)?, qr(item, &check_cancelled)?);
             // Users · core · itemsᵀ are the rewards. At a length of 1 what is no direction of it is below what counts as one.
             let core = left.matmul(&right.t()?)?;
@@ -65,7 +65,7 @@ fn balanced(scores: &Tensor, basis: &Tensor, width: usize) -> Result<(Array, Arr
 }
 
 /// Columns of users and of items whose products add up to the mean of the models less its mean over all pairs.
-fn sides(factored: &Factored) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+fn sides(factored: &Factored) -> Result<[Vec<Vec<f64>>; 2]> {
     let (mut user, mut item) = (Vec::new(), Vec::new());
     let mut total = 0.0;
     for Factors { users, items, .. } in &factored.members {
@@ -84,7 +84,7 @@ fn sides(factored: &Factored) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
     }
     user.push(vec![-total; factored.users()]);
     item.push(vec![1.0; factored.items()]);
-    Ok((user, item))
+    Ok([user, item])
 }
 
 fn mean(numbers: &[f64]) -> f64 {
