@@ -162,8 +162,7 @@ fn the_same_rewards_in_another_form_are_found() {
     let unit = |row: usize, column: usize| if row == column { 1.0 } else { 0.0 };
     let of_users = (0..users * users).map(|k| unit(k / users, k % users)).collect();
     let of_items = (0..items * users).map(|k| dense.reward((k % users) as u32, (k / users) as u32)).collect();
-    let factors =
-        Factors { users: Array::new(&[users, users], of_users), items: Array::new(&[items, users], of_items) };
+    let factors = Factors::of_product(Array::new(&[users, users], of_users), Array::new(&[items, users], of_items));
     let mut factored = dense.clone();
     factored.set_rewards(Factored { members: vec![factors], range: (-1e3, 1e3), penalty: None });
     assert_ne!(factored.rewards_digest(), dense.rewards_digest());

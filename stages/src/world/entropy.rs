@@ -121,7 +121,7 @@ mod tests {
     fn in_a_catalogue_of_thirty_thousand_items_only_what_the_log_has_is_kept() {
         let items = 30_000;
         let factors = |rows: usize| Array::new(&[rows, 1], (0..rows).map(|row| 1.0 + (row % 3) as f32).collect());
-        let members = vec![Factors { users: factors(2), items: factors(items) }];
+        let members = vec![Factors::of_product(factors(2), factors(items))];
         let rewards = Factored { members, range: (1.0, 9.0), penalty: None };
         let mut world = World::new(
             rewards,

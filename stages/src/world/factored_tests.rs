@@ -271,7 +271,7 @@ fn twenty_thousand_items_of_which_five_were_rated_are_a_world() {
 fn a_world_of_factors_is_refused_before_anything_of_its_size_is_made() {
     let count = 500_000;
     let factors = || Array::new(&[count, 1], vec![1.0; count]);
-    let members = vec![Factors { users: factors(), items: factors() }];
+    let members = vec![Factors::of_product(factors(), factors())];
     let rewards = Factored { members, range: (0.0, 1.0), penalty: None };
     let distances = Distances::Columns(ColumnDistances::new(None));
     let world = World::new(rewards, distances, [factors(), factors()], QuitRules::default());

@@ -49,8 +49,11 @@ fn of_some(
     let mut of_rows = asked(&rows, &spaced(items, items))?;
     let mean = of_rows.iter().sum::<f64>() / of_rows.len() as f64;
     of_rows.iter_mut().for_each(|reward| *reward -= mean);
-    let directions =
-        subspace::largest(&Tensor::from_vec(of_rows, (rows.len(), items), &Device::Cpu)?, width, || passes.inc(1))?;
+    let passed = || {
+        passes.inc(1);
+        check_cancelled()
+    };
+    let directions = subspace::largest(&Tensor::from_vec(of_rows, (rows.len(), items), &Device::Cpu)?, width, passed)?;
     let of_columns = asked(&spaced(users, users), &columns)?;
     let of_columns = (Tensor::from_vec(of_columns, (users, columns.len()), &Device::Cpu)? - mean)?;
     let sampled = directions.index_select(&Tensor::new(columns, &Device::Cpu)?, 0)?;

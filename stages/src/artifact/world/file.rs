@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn damaged_forms_are_refused_by_name() {
-        let factors = Factors { users: array(&[3, 2], 1.0), items: array(&[2, 2], 0.5) };
+        let factors = Factors::of_product(array(&[3, 2], 1.0), array(&[2, 2], 0.5));
         let rewards = Factored { members: vec![factors], range: (1.0, 5.0), penalty: None };
         let world = |distances: Distances| {
             let vectors = [array(&[3, 1], 1.0), array(&[2, 1], 1.0)];

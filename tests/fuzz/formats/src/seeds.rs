@@ -153,7 +153,7 @@ pub fn artifacts(folder: &Path) -> Vec<Vec<u8>> {
 fn worlds(folder: &Path) -> Vec<Vec<u8>> {
     let array = |shape: &[usize]| Array::new(shape, (0..shape.iter().product()).map(|k| 0.5 + k as f32).collect());
     let dense = Rewards::from(array(&[3, 2]));
-    let members = vec![Factors { users: array(&[3, 2]), items: array(&[2, 2]) }];
+    let members = vec![Factors::of_product(array(&[3, 2]), array(&[2, 2]))];
     let penalty = Some(Penalty { uncertainty_coef: 0.5, constant: 1.0, floor: Some(0.0) });
     let factored = Rewards::from(Factored { members, range: (1.0, 5.0), penalty });
     let sets = [vec![(0, 1)], vec![(0, 1), (1, 2)]];
