@@ -246,10 +246,10 @@ fn a_stage_that_warns_twice_is_heard_twice() {
     let project = Project::new()
         .config(
             "name: x\nassets: { a: { from: [{ path: logs/ }] } }\nstages:\n  log:\n    use: ingest.table\n    with: { asset: a, \
-             log: { file: l.csv, user: u, item: i, rating: r, timestamp: { column: t } } }\n",
+             log: { file: l.csv, user: u, item: i, rating: r, timestamp: { column: t, unit: milliseconds } } }\n",
         )
-        .file("logs/l.csv", "u,i,r,t\nnan,1,3,1609459200000\n7,2,4,1609459201000\n");
-    let warned = ["l.csv: one user id is \"nan\"", "l.csv: 2 of 2 times are implausible in seconds"];
+        .file("logs/l.csv", "u,i,r,t\nnan,1,3,1609459200\n7,2,4,1609459201\n");
+    let warned = ["l.csv: one user id is \"nan\"", "l.csv: 2 of 2 times are implausible in milliseconds"];
     project.ok(&["run", "x.yaml"]).says(&warned);
     project.ok(&["runs", "last"]).prints(&warned);
 }

@@ -121,7 +121,11 @@ fn no_text(first: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\xfe\xff", "in UTF-16", UTF16),
         (b"\x1f\x8b", "packed with gzip, and its name does not say so", "unpack it, or let its name end in .gz"),
         (b"PK\x03\x04", "a ZIP archive", UNPACK),
-        (b"\x28\xb5\x2f\xfd", "packed with zstd", UNPACK),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "packed with zstd, and its name does not say so",
+            "unpack it, or let its name end in .zst",
+        ),
         (b"\xfd7zXZ\0", "packed with xz", UNPACK),
         (b"PAR1", "Parquet", "let its name end in .parquet, and read it by `ingest.table`"),
         (

@@ -20,10 +20,10 @@ use super::decompress::decompressed;
 use super::item_table::{ItemRecord, assemble, describe_items};
 use super::json_array::as_lines;
 use super::line_log::Lines;
-use super::record::{Record, number, record, seconds, text, texts};
+use super::record::{Record, number, record, text, texts};
 use super::row_counts::ExpectedRows;
 use super::shard::Row;
-use super::time_unit::Unit;
+use super::time_form::TimeForm;
 use super::{NoInputs, Outputs, ratings_only};
 use crate::artifact::check_asset_path;
 
@@ -53,8 +53,8 @@ pub struct Amazon {
 impl Stage for Amazon {
     const KIND: &'static str = "ingest.amazon";
     /// 1: first. 2: times are rounded down; numbers out of range and an empty log are refused. 3: a byte-order mark is not part of the
-    /// text; integers in floats are ids; metadata that is not UTF-8 is invalid.
-    const VERSION: u32 = 3;
+    /// text; integers in floats are ids; metadata that is not UTF-8 is invalid. 4: ratings only: the unit of times is found out; a year beyond 9999 is refused.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read Amazon reviews with their metadata (2014, 2018, 2023)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -71,7 +71,7 @@ impl Stage for Amazon {
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
         let folder = cx.asset(&self.asset)?;
         let file = decompressed(&folder.join(&self.reviews), cx)?;
-        let mut read = if file.path().extension().is_some_and(|extension| extension == "csv") {
+        let (mut read, times) = if file.path().extension().is_some_and(|extension| extension == "csv") {
             ratings_only::read(&file, cx)?
         } else {
             let file = as_lines(file.clone(), cx)?;
@@ -83,11 +83,12 @@ impl Stage for Amazon {
                 known: [None, None],
                 parse: &|line, take| take(record(line).and_then(|record| review(&record))),
             };
-            lines.read(cx)?
+            // Only for the warning about implausible times, which names the unit.
+            let is_of_2023 = file.first_line()?.contains(OF_2023);
+            let times = if is_of_2023 { TimeForm::MILLISECONDS } else { TimeForm::SECONDS };
+            (lines.read(cx)?, times.clone())
         };
-        // Only for the warning about implausible times, which names the unit.
-        let unit = if file.first_line()?.contains(OF_2023) { Unit::Milliseconds } else { Unit::Seconds };
-        read.finish_in(unit, None, file.name(), self.on_bad_row, cx)?;
+        read.finish_in(times.unit(), None, file.name(), self.on_bad_row, cx)?;
         let items = match &self.metadata {
             Some(metadata) => {
                 let ids = std::mem::take(&mut read.new[1]);
@@ -114,7 +115,8 @@ fn review(review: &Record) -> Result<Row<'static>, Fault> {
         id if id.is_empty() => Err(Fault::value(name, "", "an id")),
         id => Ok(id),
     };
-    let timestamp = seconds(review, if is_of_2023 { 1000 } else { 1 }, time)?;
+    let form = if is_of_2023 { TimeForm::MILLISECONDS } else { TimeForm::SECONDS };
+    let timestamp = form.of_json(review.get(time), time)?;
     let rating = casts::rating(number(review, rating)?, rating)?;
     Ok(Row { user: id(user)?.into(), item: id(item)?.into(), rating, timestamp })
 }

@@ -100,12 +100,21 @@ impl BadRows {
         self.first.truncate(MAX_SHOWN);
     }
 
+    /// How many there are, and why, with the first of them; `None` where there are none.
+    pub fn summary(&self) -> Option<(usize, String)> {
+        let (line, first) = self.first.first()?;
+        let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        Some((self.count as usize, format!("{}; the first: line {line}, {}", reasons.join(", "), first.found)))
+    }
+
     /// Notes the dropped rows on the run, or refuses them.
     ///
     /// # Errors
     /// Under [`OnBadRow::Refuse`], when there is one.
     pub fn enforce(&self, path: &Path, policy: OnBadRow, cx: &Context) -> Result<()> {
-        let Some((first_line, first)) = self.first.first() else { return Ok(()) };
+        if self.count == 0 {
+            return Ok(());
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if policy == OnBadRow::Refuse {
             let mut text = match self.count {
@@ -123,16 +132,9 @@ impl BadRows {
             let help = help.map(|help| format!("{help}; ")).unwrap_or_default();
             bail!("{text}\nhelp: {help}correct the file, or set `on_bad_row: drop` to drop such rows");
         }
-        let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-        let (count, reasons) = (self.count, reasons.join(", "));
-        cx.note(
-            &format!("dropped from {name}"),
-            format!(
-                "{count} {} ({reasons}; the first: line {first_line}, {})",
-                if count == 1 { "row" } else { "rows" },
-                first.found
-            ),
-        );
+        let (count, why) = self.summary().unwrap_or_default();
+        let rows = if count == 1 { "row" } else { "rows" };
+        cx.note(&format!("dropped from {name}"), format!("{count} {rows} ({why})"));
         Ok(())
     }
 }

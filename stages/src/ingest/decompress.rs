@@ -1,4 +1,4 @@
-//! Files of a dataset by name, decompressed where they are compressed with gzip.
+//! Files of a dataset by name, decompressed where they are compressed with gzip (`.gz`) or zstd (`.zst`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -37,9 +37,7 @@ pub(super) fn derived_folder(path: &Path, what: &str, cx: &Context) -> PathBuf {
 /// original file.
 pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
     ensure!(path.is_file(), "{} does not exist\nhelp: correct the name, or get the file", path.display());
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(TextFile::new(path));
-    }
+    let Some(form) = Compression::of(path) else { return Ok(TextFile::new(path)) };
     let place = || format!("cannot decompress {}", path.display());
     let folder = derived_folder(path, "unpacked", cx);
     let whole = folder.join(path.file_stem().unwrap_or_default());
@@ -49,17 +47,41 @@ pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
         std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("unpacking");
         let mut packed = BufReader::new(File::open(path).with_context(place)?);
+        let (name, ending, magic) = match form {
+            Compression::Gzip => ("gzip", ".gz", &[0x1f, 0x8b][..]),
+            Compression::Zstd => ("zstd", ".zst", &[0x28, 0xb5, 0x2f, 0xfd][..]),
+        };
         ensure!(
-            packed.fill_buf().with_context(place)?.starts_with(&[0x1f, 0x8b]),
-            "{} is not a gzip file\nhelp: remove `.gz` from its name if it is plain text, or get the file again",
+            packed.fill_buf().with_context(place)?.starts_with(magic),
+            "{} is not a {name} file\nhelp: remove `{ending}` from its name if it is plain text, or get the file again",
             path.display()
         );
         let mut to = File::create(&part).with_context(place)?;
-        decompress_members(packed, &mut to, path)?;
+        match form {
+            Compression::Gzip => decompress_members(packed, &mut to, path)?,
+            Compression::Zstd => zstd::stream::copy_decode(packed, &mut to).with_context(place)?,
+        }
         // After a power cut an incomplete copy must not be mistaken for a complete one.
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
     }
     Ok(TextFile::copy(&whole, path))
+}
+
+/// How a file is compressed, by its extension.
+#[derive(Clone, Copy)]
+enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "gz" => Some(Self::Gzip),
+            "zst" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
 }
 
 /// Decompresses the members of a gzip file one after the other. Zeros after the last member are padding of tapes and archives.
@@ -91,7 +113,7 @@ fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> R
 mod tests {
     use std::io::Write as _;
 
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::{Compression as Level, write::GzEncoder};
 
     use super::*;
 
@@ -99,7 +121,7 @@ mod tests {
     fn packed_files_are_unpacked_once_and_torn_ones_named() {
         let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let cx = Context::detached(scratch.path());
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut packed = GzEncoder::new(Vec::new(), Level::fast());
         packed.write_all(b"one\ntwo\n").unwrap();
         let mut bytes = packed.finish().unwrap();
         // Two packed parts, one behind the other, are one file.
@@ -110,7 +132,7 @@ mod tests {
         assert_eq!(plain.text().unwrap(), "one\ntwo\none\ntwo\n");
         assert_eq!(plain.name(), path, "messages name the original file");
         std::fs::create_dir(folder.path().join("more")).unwrap();
-        let mut other = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut other = GzEncoder::new(Vec::new(), Level::fast());
         other.write_all(b"other\n").unwrap();
         std::fs::write(folder.path().join("more/log.json.gz"), other.finish().unwrap()).unwrap();
         let second = decompressed(&folder.path().join("more/log.json.gz"), &cx).unwrap();
@@ -122,6 +144,9 @@ mod tests {
         let error = decompressed(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
         assert!(error.contains("plain.gz is not a gzip file\nhelp: remove `.gz`"), "{error}");
         assert_eq!(decompressed(plain.path(), &cx).unwrap().path(), plain.path());
+        std::fs::write(folder.path().join("log.csv.zst"), zstd::encode_all(&b"one\ntwo\n"[..], 0).unwrap()).unwrap();
+        let plain = decompressed(&folder.path().join("log.csv.zst"), &cx).unwrap();
+        assert_eq!((plain.text().unwrap().as_str(), plain.path().extension()), ("one\ntwo\n", Some("csv".as_ref())));
         std::fs::write(folder.path().join("log.json"), "").unwrap();
         assert!(one_of(folder.path(), &["log.json"]).unwrap_err().to_string().contains("wanted one of them"));
         assert!(one_of(folder.path(), &["x"]).unwrap_err().to_string().contains("holds none of x"));
@@ -131,7 +156,7 @@ mod tests {
     fn zeros_behind_the_packed_part_are_no_part_of_it_and_nothing_else_may_stand_there() {
         let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = folder.path().join("log.gz");
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut packed = GzEncoder::new(Vec::new(), Level::fast());
         packed.write_all(b"one\n").unwrap();
         let packed = packed.finish().unwrap();
         for (behind, wanted) in [

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
+use super::sampled_lines::sampled_lines;
 use super::shard::Row;
+use super::time_form::TimeForm;
+use crate::artifact::TextFile;
 
 /// The positions of a row's values among the fields of a line.
 pub(super) struct Delimited<'a> {
@@ -33,8 +36,8 @@ pub(super) struct Time<'a> {
     pub column: &'a str,
     /// Its position.
     pub at: usize,
-    /// Units per second.
-    pub per_second: i64,
+    /// How times are written.
+    pub form: &'a TimeForm,
     /// Whether it may be missing, which gives 0.
     pub may_be_missing: bool,
 }
@@ -42,7 +45,7 @@ pub(super) struct Time<'a> {
 impl<'a> Time<'a> {
     /// A time in seconds, never missing.
     pub fn seconds(column: &'a str, at: usize) -> Self {
-        Self { column, at, per_second: 1, may_be_missing: false }
+        Self { column, at, form: TimeForm::SECONDS, may_be_missing: false }
     }
 }
 
@@ -89,13 +92,22 @@ impl Delimited<'_> {
         self.row(count, found.map(Cow::Borrowed))
     }
 
+    /// How the times of a file are written, by a sample of its lines.
+    pub fn time_form(&self, file: &TextFile) -> anyhow::Result<TimeForm> {
+        let Some(time) = self.time else { return Ok(TimeForm::SECONDS.clone()) };
+        let fields = |line: &String| fields(line, self.separator, self.quotes).ok().filter(|f| f.len() == self.fields);
+        let lines = sampled_lines(file)?;
+        let texts = lines.iter().filter_map(fields).map(|mut fields| Cow::Owned(fields.swap_remove(time.at)));
+        Ok(TimeForm::of_sample(texts))
+    }
+
     fn row<'l>(&self, count: usize, found: [Cow<'l, str>; 4]) -> Result<Row<'l>, Fault> {
         if count != self.fields {
             return Err(Fault::row(format!("{count} fields"), self.fields.to_string()));
         }
         let [user, item, rating, time] = found;
         let timestamp = match self.time {
-            Some(form) if !(form.may_be_missing && time.is_empty()) => seconds(&time, form.per_second, form.column)?,
+            Some(named) if !(named.may_be_missing && time.is_empty()) => named.form.of_text(&time, named.column)?,
             _ => Seconds::exactly(0),
         };
         let rating = self.rating.map_or(Ok(1.0), |(column, _)| casts::rating(number(&rating, column)?, column))?;
@@ -107,14 +119,6 @@ impl Delimited<'_> {
 pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
     let number = plain(text.as_bytes()).or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()));
     number.ok_or_else(|| Fault::value(column, text, "a finite number"))
-}
-
-/// A time of which `per_second` make a second. An integer is not parsed as a float, which cannot hold nanoseconds since 1970.
-pub(super) fn seconds(text: &str, per_second: i64, column: &str) -> Result<Seconds, Fault> {
-    match text.parse() {
-        Ok(parts) => Ok(Seconds::of_parts(parts, per_second)),
-        Err(_) => Seconds::read(number(text, column), per_second as f64, column),
-    }
 }
 
 /// Parses up to 15 digits with at most one decimal point. The digits and the power of ten are exact in an `f64`, so their quotient
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn quotes_units_and_what_may_be_missing() {
-        let time = Some(Time { column: "t", at: 2, per_second: 1000, may_be_missing: true });
+        let time = Some(Time { column: "t", at: 2, form: TimeForm::MILLISECONDS, may_be_missing: true });
         let header = Some("u,i,t");
         let form = Delimited { separator: ",", quotes: true, header, fields: 3, user: 0, item: 1, rating: None, time };
         let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp.whole));

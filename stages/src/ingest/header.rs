@@ -131,7 +131,7 @@ pub(super) fn no_column(path: &Path, names: &[String], name: &str) -> Error {
     let help = if holds('\t') {
         "its separator seems to be a tab: name the file .tsv"
     } else if holds(';') {
-        "its separator seems to be a semicolon: write it with commas, or with tabs as .tsv"
+        "its separator seems to be a semicolon: set `separator: \";\"`"
     } else if names.len() == 1 && holds(',') {
         "its separator seems to be a comma: name the file .csv"
     } else if names.iter().any(|known| known != name && bare(known) == name) {

@@ -75,7 +75,7 @@ impl Stage for ItemScoreTable {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let path = cx.asset(&self.asset)?.join(&self.file);
-        let table = SideTable::read(&path, self.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
+        let table = SideTable::read(&path, self.names.as_deref(), None, self.quotes, self.on_bad_row, cx)?;
         table.require_column(&self.score)?;
         let places: HashMap<&str, usize> = inputs.items.id.iter().map(String::as_str).zip(0..).collect();
         let mut score = vec![None; inputs.items.len()];

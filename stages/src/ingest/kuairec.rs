@@ -53,8 +53,8 @@ pipeline::ports! {
 impl Stage for KuaiRec {
     const KIND: &'static str = "ingest.kuairec";
     /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a quote opens a field
-    /// only at its beginning, also in the matrices; integers in floats are ids and categories.
-    const VERSION: u32 = 3;
+    /// only at its beginning, also in the matrices; integers in floats are ids and categories. 4: a time in a year beyond 9999 is refused.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read KuaiRec: watch ratios of short videos, with a dense part";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -120,6 +120,7 @@ impl KuaiRec {
         let table = SideTable::read(
             &one_of(cx.asset(&self.asset)?, &["item_categories.csv"])?,
             None,
+            None,
             Quotes::ByEnding,
             self.on_bad_row,
             cx,
@@ -145,6 +146,7 @@ impl KuaiRec {
     fn users(&self, cx: &Context) -> Result<Users> {
         let table = SideTable::read(
             &one_of(cx.asset(&self.asset)?, &["user_features.csv"])?,
+            None,
             None,
             Quotes::ByEnding,
             self.on_bad_row,

@@ -24,6 +24,7 @@ use super::line_log::Lines;
 use super::row_counts::ExpectedRows;
 use super::row_ends::rows;
 use super::shard::note_missing_ratings;
+use super::time_form::TimeForm;
 use super::{NoInputs, Outputs, genres, integers};
 use crate::artifact::{Items, TextFile, Users};
 
@@ -52,8 +53,8 @@ pub struct MovieLens {
 impl Stage for MovieLens {
     const KIND: &'static str = "ingest.movielens";
     /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a header decides the
-    /// columns, and a first line that is not a header is a row; a quote opens a field only at its beginning.
-    const VERSION: u32 = 3;
+    /// columns, and a first line that is not a header is a row; a quote opens a field only at its beginning. 4: dates in text and other units than seconds are times; a year beyond 9999 is refused.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read MovieLens (100K, 1M, 10M, 20M to 32M, latest) as GroupLens publishes it";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -69,7 +70,10 @@ impl Stage for MovieLens {
         let path = folder.join(release.log());
         let file = TextFile::new(&path);
         let header = release.header(&file, &[USER, FILM])?;
-        let form = release.form(header.as_ref(), cx)?;
+        let mut form = release.form(header.as_ref(), cx)?;
+        // Copies of the releases have dates in text.
+        let times = form.time_form(&file)?;
+        form.time = form.time.map(|time| Time { form: &times, ..time });
         let lines = Lines {
             file: &file,
             header: u64::from(header.is_some()),
@@ -80,6 +84,9 @@ impl Stage for MovieLens {
         };
         let mut read = lines.read(cx)?;
         read.finish(&path, self.on_bad_row, cx)?;
+        if times != *TimeForm::SECONDS {
+            read.note_times(&times, "timestamp", cx);
+        }
         if form.rating.is_none() {
             note_missing_ratings(&path, cx);
         }

@@ -37,6 +37,12 @@ pub(super) fn value(column: &ArrayRef, row: usize) -> Result<Value> {
                 _ => shown(column, row),
             }
         }
+        // Arrow names offsets only, and a moment is the same in every zone: it is said in UTC.
+        DataType::Timestamp(unit, Some(_)) => {
+            let ticks = cast(&column.slice(row, 1), &DataType::Int64)?;
+            let moment = shown(&cast(&ticks, &DataType::Timestamp(*unit, None))?, 0)?;
+            Ok(Value::String(format!("{}Z", moment.as_str().unwrap_or_default())))
+        }
         _ => shown(column, row),
     }
 }
@@ -64,6 +70,14 @@ mod tests {
         let nested: ArrayRef =
             Arc::new(StructArray::from(vec![(Arc::new(Field::new("x", DataType::Int32, false)), numbers)]));
         assert_eq!(value(&nested, 0).unwrap(), serde_json::json!({ "x": "1" }));
+    }
+
+    #[test]
+    fn a_moment_of_any_zone_is_said_in_utc() {
+        let moments = arrow::array::TimestampMillisecondArray::from(vec![Some(0), None]).with_timezone("Europe/Berlin");
+        let moments: ArrayRef = Arc::new(moments);
+        assert_eq!(value(&moments, 0).unwrap(), Value::from("1970-01-01T00:00:00Z"));
+        assert_eq!(value(&moments, 1).unwrap(), Value::Null);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::delimited::{Delimited, Time, quoted};
 use super::header::{Header, check_unique, looks_like_header};
 use super::line_log::Lines;
 use super::shard::ReadLog;
+use super::time_form::TimeForm;
 use crate::artifact::TextFile;
 
 const USER: &[&str] = &["user_id", "reviewerID", "user"];
@@ -22,16 +23,14 @@ const TIME: &[&str] = &["timestamp", "unixReviewTime", "time"];
 /// Number of lines that decide the columns where there is no header.
 const PROBED_LINES: usize = 1000;
 
-/// Reads the log; the caller decides on its invalid rows.
-pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
+/// Reads the log, and how its times are written; the caller decides on its invalid rows.
+pub(super) fn read(file: &TextFile, cx: &Context) -> Result<(ReadLog, TimeForm)> {
     let line = file.first_line()?;
     let names = quoted(&line, ",").unwrap_or_default();
     let is_header = looks_like_header(&names, &[USER, ITEM].concat());
     let header = Header { file: file.name().to_path_buf(), names, line };
-    let form = if is_header {
+    let mut form = if is_header {
         check_unique(file.name(), &header.names)?;
-        // The release with the parent product as item has milliseconds.
-        let per_second = if header.any_of(&["parent_asin"])?.is_some() { 1000 } else { 1 };
         Delimited {
             separator: ",",
             quotes: true,
@@ -40,7 +39,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
             user: header.one_of(USER)?,
             item: header.one_of(ITEM)?,
             rating: Some(("rating", header.one_of(RATING)?)),
-            time: Some(Time { per_second, ..Time::seconds("timestamp", header.one_of(TIME)?) }),
+            time: Some(Time::seconds("timestamp", header.one_of(TIME)?)),
         }
     } else {
         let user = user_column(file)?;
@@ -49,6 +48,9 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
         let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
         Delimited { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
     };
+    // The release with the parent product as item has milliseconds.
+    let times = form.time_form(file)?;
+    form.time = form.time.map(|time| Time { form: &times, ..time });
     Lines {
         file,
         header: u64::from(is_header),
@@ -58,6 +60,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<ReadLog> {
         parse: &|line, take| take(form.parse(line)),
     }
     .read(cx)
+    .map(|log| (log, times))
 }
 
 /// The position of the users' ids, 0 or 1, by the first lines.
@@ -91,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ratings_Books.csv");
         std::fs::write(&path, text).unwrap();
-        read(&TextFile::new(&path), &Context::detached(folder.path()))
+        read(&TextFile::new(&path), &Context::detached(folder.path())).map(|(log, _)| log)
     }
 
     #[test]

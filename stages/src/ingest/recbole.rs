@@ -19,6 +19,7 @@ use super::item_table::assemble;
 use super::line_log::Lines;
 use super::row_counts::ExpectedRows;
 use super::shard::{ReadLog, note_missing_ratings};
+use super::time_form::TimeForm;
 use super::{NoInputs, Outputs, integers};
 use crate::artifact::{Items, TextFile, Users};
 
@@ -37,7 +38,8 @@ pub struct Recbole {
     /// The `.inter` field of the rating. `null` for a log without ratings: each row counts as 1.
     #[serde(default = "rating")]
     pub rating: Option<String>,
-    /// The `.inter` field of the time in seconds. `null` for a log without times: all times are 0.
+    /// The `.inter` field of the time: seconds since 1970, or what `ingest.table` reads without a `unit`. `null` for a log without
+    /// times: all times are 0.
     #[serde(default = "timestamp")]
     pub timestamp: Option<String>,
     /// The `.item` field of the title. The title is the id when absent.
@@ -72,7 +74,8 @@ impl Stage for Recbole {
     /// 1: first. 2: an id that only dropped rows mention gets no number. 3: a row with too few fields is invalid.
     /// 4: times are rounded down; numbers out of range and an empty log are refused. 5: a byte-order mark is not part of the text;
     /// integers in floats are integers; rows of items and users with too few fields are invalid; `(no genres listed)` means none.
-    const VERSION: u32 = 5;
+    /// 6: dates in text and other units than seconds are times; a year beyond 9999 is refused.
+    const VERSION: u32 = 6;
     const ABOUT: &'static str = "read a log in RecBole's atomic format (.inter, .item, .user)";
     type Inputs = NoInputs;
     type Outputs = Outputs;
@@ -229,7 +232,7 @@ impl Recbole {
         let time =
             "name the field of times in `timestamp`; for a log without times set `timestamp: null`: all times are 0";
         let time = |name| anyhow::Ok(Time::seconds(name, header.single(name, time)?));
-        let form = Delimited {
+        let mut form = Delimited {
             separator: header.separator,
             quotes: header.separator == ",",
             header: Some(&header.line),
@@ -239,6 +242,8 @@ impl Recbole {
             rating: self.rating.as_deref().map(|name| anyhow::Ok((name, header.single(name, rating)?))).transpose()?,
             time: self.timestamp.as_deref().map(time).transpose()?,
         };
+        let times = form.time_form(&file)?;
+        form.time = form.time.map(|time| Time { form: &times, ..time });
         let lines = Lines {
             file: &file,
             header: 1,
@@ -249,6 +254,9 @@ impl Recbole {
         };
         let mut read = lines.read(cx)?;
         read.finish(path, self.on_bad_row, cx)?;
+        if let Some(column) = self.timestamp.as_deref().filter(|_| times != *TimeForm::SECONDS) {
+            read.note_times(&times, column, cx);
+        }
         Ok(read)
     }
 }

@@ -6,7 +6,6 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bad_rows::Fault;
-use super::casts::Seconds;
 use super::{delimited, integers, python_literal};
 
 /// Names and values.
@@ -82,17 +81,6 @@ pub(super) fn number(record: &Record, name: &str) -> Result<f64, Fault> {
         }
         Some(Value::String(text)) => delimited::number(text, name),
         other => Err(Fault::value(name, &other.map(Value::to_string).unwrap_or_default(), "a finite number")),
-    }
-}
-
-/// A time of which `per_second` make a second, as [`delimited::seconds`].
-pub(super) fn seconds(record: &Record, per_second: i64, name: &str) -> Result<Seconds, Fault> {
-    match record.get(name) {
-        Some(Value::String(text)) => delimited::seconds(text, per_second, name),
-        Some(Value::Number(parts)) if parts.is_i64() => {
-            Ok(Seconds::of_parts(parts.as_i64().unwrap_or_default(), per_second))
-        }
-        _ => Seconds::read(number(record, name), per_second as f64, name),
     }
 }
 

@@ -15,6 +15,7 @@ use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::bitpack::{pack, unpack};
 use super::casts::Seconds;
 use super::integers;
+use super::time_form::TimeForm;
 use super::time_unit::{Unit, unit_warning};
 use crate::artifact::Interactions;
 
@@ -154,6 +155,11 @@ impl ReadLog {
 }
 
 impl ReadLog {
+    /// Notes on the run what the times of a column were found to be.
+    pub fn note_times(&self, form: &TimeForm, column: &str, cx: &Context) {
+        cx.note("times", form.note(column, &self.interactions.timestamp));
+    }
+
     /// A warning where times were rounded, so that rows of one user share a second.
     fn order_warning(&self) -> Option<String> {
         if self.rounded == 0 {

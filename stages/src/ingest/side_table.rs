@@ -50,20 +50,24 @@ impl FileFormat {
             "parquet" => Ok(Self::Parquet),
             other => bail!(
                 "{} has the unknown extension `{other}`\nhelp: name it .csv, .tsv, .ndjson or .parquet (the first three may be \
-                 followed by .gz)",
+                 followed by .gz or .zst)",
                 file.name().display()
             ),
         }
     }
 }
 
+/// What may separate the fields of a text.
+pub(super) const SEPARATORS: [&str; 6] = [",", ";", "|", "::", "\t", " "];
+
 impl FileFormat {
-    /// The same for a file whose column names may be given in the experiment.
+    /// The same for a file whose column names or separator may be given in the experiment.
     ///
     /// # Errors
-    /// Where they are given, and the file names them as well.
-    pub fn with_names(file: &TextFile, names: Option<&[String]>) -> Result<Self> {
-        let form = Self::of(file)?;
+    /// Where names are given, and the file names its columns as well.
+    pub fn given(file: &TextFile, names: Option<&[String]>, separator: Option<&str>) -> Result<Self> {
+        let separator = SEPARATORS.into_iter().find(|known| Some(*known) == separator);
+        let form = separator.map_or_else(|| Self::of(file), |separator| Ok(Self::Delimited(separator)))?;
         ensure!(
             names.is_none() || matches!(form, Self::Delimited(_)),
             "{} names its columns\nhelp: leave out `names`, which is for CSV and TSV without a header",
@@ -73,11 +77,28 @@ impl FileFormat {
     }
 }
 
+/// The file of that name in an asset's folder, or the asset itself where it is that file.
+///
+/// # Errors
+/// Where the asset is another file.
+pub(super) fn file_of(asset: &Path, file: &str) -> Result<PathBuf> {
+    if !asset.is_file() {
+        return Ok(asset.join(file));
+    }
+    let name = asset.file_name().unwrap_or_default().to_string_lossy();
+    ensure!(
+        name == file,
+        "the asset {} is one file, and `file` says `{file}`\nhelp: set `file: {name}`, or name the folder of `{file}` in `assets`",
+        asset.display()
+    );
+    Ok(asset.to_path_buf())
+}
+
 /// Whether fields of delimited text may be quoted (RFC 4180).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quotes {
-    /// Quoted fields in CSV; in TSV a quote is an ordinary character.
+    /// Quoted fields in CSV, also with semicolons; with any other separator, as in TSV, a quote is an ordinary character.
     #[default]
     ByEnding,
     /// Quoted fields in both.
@@ -87,10 +108,15 @@ pub enum Quotes {
 }
 
 impl Quotes {
+    /// What reads this table and another one.
+    pub(super) fn with(self, other: Self) -> Self {
+        if other == Self::ByEnding { self } else { other }
+    }
+
     /// Whether text with that separator has quoted fields.
     pub(super) fn allowed_in(self, separator: &str) -> bool {
         match self {
-            Self::ByEnding => separator == ",",
+            Self::ByEnding => matches!(separator, "," | ";"),
             Self::Always => true,
             Self::Never => false,
         }
@@ -109,17 +135,18 @@ pub(super) struct SideTable {
 impl SideTable {
     /// Reads it; a row with a wrong number of fields, or that is not a record, is invalid.
     ///
-    /// `names` are the columns of a delimited text whose first line is a row.
+    /// `names` are the columns of a delimited text whose first line is a row; `separator` is that of the experiment.
     pub fn read(
         path: &Path,
         names: Option<&[String]>,
+        separator: Option<&str>,
         quotes: Quotes,
         on_bad_row: OnBadRow,
         cx: &Context,
     ) -> Result<Self> {
         let file = if path.is_dir() { TextFile::new(path) } else { decompressed(path, cx)? };
         let path = file.name().to_path_buf();
-        match FileFormat::with_names(&file, names)? {
+        match FileFormat::given(&file, names, separator)? {
             FileFormat::Parquet => Self::from_parquet(file.path().to_path_buf()),
             FileFormat::Delimited(separator) => {
                 let quotes = quotes.allowed_in(separator);
@@ -261,8 +288,9 @@ mod tests {
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
-            .unwrap();
+        let table =
+            SideTable::read(&path, None, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+                .unwrap();
         let titles: Vec<&Value> = table.rows.iter().map(|(_, record)| &record["title"]).collect();
         assert_eq!(titles, [&Value::from("Heat"), &Value::Null, &Value::from("É")]);
     }
@@ -272,8 +300,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.ndjson");
         std::fs::write(&path, "{\"id\": \"a\"}\n{\"id\": \"b\", \"age\": 3}\n").unwrap();
-        let table = SideTable::read(&path, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
-            .unwrap();
+        let table =
+            SideTable::read(&path, None, None, Quotes::ByEnding, OnBadRow::Refuse, &Context::detached(folder.path()))
+                .unwrap();
         assert_eq!(table.names, ["id", "age"]);
     }
 }

@@ -25,7 +25,8 @@ use super::line_log::{Emit, Lines};
 use super::record::{Record, number, record, text, texts};
 use super::row_counts::ExpectedRows;
 use super::shard::Row;
-use super::{NoInputs, Outputs, date, integers};
+use super::{NoInputs, Outputs, integers};
+use crate::artifact::{parse_date_time, parse_written};
 
 /// `ingest.steam`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -111,7 +112,8 @@ impl Stage for Steam {
 impl Steam {
     fn single(&self, review: &Record) -> Result<Row<'static>, Fault> {
         let day = text(review, "date")?;
-        let timestamp = date::iso(&day).ok_or_else(|| Fault::value("date", &day, "a date as 2017-12-17"))?;
+        let date = parse_date_time(&day).ok_or_else(|| Fault::value("date", &day, "a date as 2017-12-17"))?;
+        let timestamp = date.timestamp();
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
             Rating::Hours => casts::rating(number(review, "hours")?, "hours")?,
@@ -143,7 +145,7 @@ impl Steam {
         let posted = text(review, "posted")?;
         let day = posted.trim().strip_prefix("Posted ").unwrap_or(posted.trim()).trim_end_matches('.');
         let wanted = "a date as \"Posted November 5, 2011.\" (dates without a year need the setting `year`)";
-        let timestamp = date::english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
+        let timestamp = english(day, self.year).ok_or_else(|| Fault::value("posted", &posted, wanted))?;
         let rating = match self.rating {
             Rating::Reviewed => 1.0,
             Rating::Hours => casts::rating(number(review, "hours")?, "hours")?,
@@ -152,6 +154,12 @@ impl Steam {
         let item = text(review, "item_id")?;
         Ok(Row { user: Cow::Owned(user.to_owned()), item: item.into(), rating, timestamp: Seconds::exactly(timestamp) })
     }
+}
+
+/// `November 5, 2011`, or `July 3` of the year that is given, in seconds since 1970.
+fn english(text: &str, year: Option<i64>) -> Option<i64> {
+    let whole = if text.contains(',') { text.to_owned() } else { format!("{text}, {}", year?) };
+    Some(parse_written(&whole, "%B %d, %Y")?.timestamp())
 }
 
 fn recommended(review: &Record) -> Result<f32, Fault> {
@@ -224,7 +232,7 @@ mod tests {
         );
         assert_eq!(
             outputs.interactions.timestamp,
-            [date::iso("2011-11-05").unwrap(), date::iso("2016-07-03").unwrap()]
+            ["2011-11-05", "2016-07-03"].map(|day| parse_date_time(day).unwrap().timestamp())
         );
     }
 }

@@ -1,14 +1,17 @@
 //! Any log as a table, by the names of its columns: CSV, TSV, JSON records, Parquet.
 //!
-//! The extension of a file decides its format; all but Parquet may be followed by `.gz`. A folder holds Parquet in parts. Fields of
-//! CSV may be quoted. JSON has one record per line, or is one array of records. Left out: times as dates in text.
+//! The extension of a file decides its format; all but Parquet may be followed by `.gz` or `.zst`. A folder holds Parquet in parts. Fields of
+//! CSV may be quoted. JSON has one record per line, or is one array of records. Times are numbers of any unit or dates
+//! ([`time_form`](super::time_form)).
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Result;
 use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::bad_rows::{Fault, OnBadRow};
 use super::casts::{self, Seconds};
@@ -18,19 +21,22 @@ use super::header::{Header, check_unique};
 use super::item_table::assemble;
 use super::json_array::as_lines;
 use super::line_log::Lines;
-use super::record::{Record, number, record, seconds, text};
+use super::parquet_log::sampled_times;
+use super::record::{Record, number, record, text};
 use super::row_counts::ExpectedRows;
+use super::sampled_lines::sampled_lines;
 use super::shard::{KnownIds, ReadLog, Row, note_missing_ratings};
-use super::side_table::{FileFormat, Quotes};
+use super::side_table::{FileFormat, Quotes, SEPARATORS, file_of};
+use super::time_form::TimeForm;
 use super::time_unit::Unit;
 use super::{NoInputs, Outputs};
-use crate::artifact::{TextFile, check_asset_path};
+use crate::artifact::{Items, TextFile, Users, check_asset_path, is_date_form};
 
 /// `ingest.table`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// The folder with the files.
+    /// The folder with the files, or the file of the log.
     pub asset: AssetName,
     /// The columns of the log.
     pub log: LogColumns,
@@ -62,6 +68,10 @@ pub struct LogColumns {
     /// line is the header.
     #[serde(default)]
     pub names: Option<Vec<String>>,
+    /// The separator of text, whatever the extension says: `,`, `;`, `|`, `::`, a tab (`"\t"`) or a space. By default a comma in .csv and a
+    /// tab in .tsv.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
     /// The column of user ids.
     pub user: String,
     /// The column of item ids.
@@ -75,26 +85,36 @@ pub struct LogColumns {
     pub timestamp: Option<TimeColumn>,
 }
 
-/// The column of times.
+/// The column of times: numbers since 1970, or dates in ISO 8601 (`2021-01-31`, `2021-01-31T12:00:00+01:00`; UTC where there is no zone).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeColumn {
-    /// The column, numbers since 1970. A Parquet column of a date or time type needs no unit.
+    /// The column.
     pub column: String,
-    /// The unit of the numbers.
-    #[serde(default)]
-    pub unit: Unit,
+    /// The unit of numbers. When absent, it is found out over the column, which may also hold dates: the unit in which most of the times
+    /// lie between 1980 and 2100. The stage notes what it found. A Parquet column of a date or time type needs no unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The form of dates in text that are not in ISO 8601, as for `strftime`: `"%d.%m.%Y"`, `"%m/%d/%Y %H:%M"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
 }
 
 /// The columns of the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ItemColumns {
+    /// Another asset that holds the file, or is the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<AssetName>,
     /// The file in the asset's folder.
     pub file: String,
     /// As `names` of the log.
     #[serde(default)]
     pub names: Option<Vec<String>>,
+    /// As `separator` of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
     /// The column of ids, which are unique.
     pub id: String,
     /// The column of titles. The title is the id when absent, and where it is empty.
@@ -128,11 +148,17 @@ fn bar() -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserColumns {
+    /// Another asset that holds the file, or is the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<AssetName>,
     /// The file in the asset's folder.
     pub file: String,
     /// As `names` of the log.
     #[serde(default)]
     pub names: Option<Vec<String>>,
+    /// As `separator` of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
     /// The column of ids, which are unique.
     pub id: String,
 }
@@ -142,14 +168,19 @@ impl Stage for Table {
     /// 1: first. 2: times are rounded down; numbers out of range, open quotes and an empty log are refused. 3: a quote opens a field
     /// only at its beginning, and in TSV only where set; integers in floats are ids and years; a list of genres in a text is a list;
     /// a byte-order mark is not part of the text; times in nanoseconds keep their second; in Parquet, bytes and enumerations are
-    /// texts, and late times of INT96 do not wrap around.
-    const VERSION: u32 = 3;
+    /// texts, and late times of INT96 do not wrap around. 4: without a unit it is found out, and dates in text are times; a year beyond
+    /// 9999 is refused.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "read a log from a table by the names of its columns: CSV, TSV, JSON records, Parquet";
     type Inputs = NoInputs;
     type Outputs = Outputs;
 
     fn assets(&self) -> Vec<AssetName> {
-        vec![self.asset.clone()]
+        let others = [
+            self.items.as_ref().and_then(|items| items.asset.clone()),
+            self.users.as_ref().and_then(|u| u.asset.clone()),
+        ];
+        std::iter::once(self.asset.clone()).chain(others.into_iter().flatten()).collect()
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -167,21 +198,37 @@ impl Stage for Table {
                 return Err((format!("{of}.names"), "unique names".into()));
             }
         }
+        let separators = [
+            ("log", self.log.separator.as_ref()),
+            ("items", self.items.as_ref().and_then(|items| items.separator.as_ref())),
+            ("users", self.users.as_ref().and_then(|users| users.separator.as_ref())),
+        ];
+        for (of, separator) in separators {
+            if separator.is_some_and(|separator| !SEPARATORS.contains(&&**separator)) {
+                return Err((format!("{of}.separator"), "one of `,`, `;`, `|`, `::`, a tab and a space".into()));
+            }
+        }
+        if let Some(time) = &self.log.timestamp
+            && let Some(form) = &time.format
+        {
+            if time.unit.is_some() {
+                return Err(("log.timestamp.format".into(), "either a `unit` or a `format`".into()));
+            }
+            if !is_date_form(form) {
+                return Err(("log.timestamp.format".into(), "a form of dates, as `%d.%m.%Y`".into()));
+            }
+        }
         check_asset_path(Some(&self.log.file), "log.file")?;
         check_asset_path(self.items.as_ref().map(|items| &*items.file), "items.file")?;
         check_asset_path(self.users.as_ref().map(|users| &*users.file), "users.file")
     }
 
     fn run(&self, _: NoInputs, cx: &Context) -> Result<Outputs> {
-        let folder = cx.asset(&self.asset)?;
-        let items = self.items.as_ref().map(|columns| self.items(folder, columns, cx)).transpose()?;
-        let users = self.users.as_ref().map(|columns| self.users(folder, columns, cx)).transpose()?;
-        let log = folder.join(&self.log.file);
-        let file = if log.is_dir() { TextFile::new(&log) } else { decompressed(&log, cx)? };
-        let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
-        let mut read = self.log.read(&file, self.quotes, known, cx)?;
-        let unit = self.log.timestamp.as_ref().map_or(Unit::Seconds, |time| time.unit);
-        read.finish_in(unit, Some("log.timestamp.unit"), file.name(), self.on_bad_row, cx)?;
+        let ReadTable { file, log: mut read, items, users, times } = self.read_all(cx)?;
+        read.finish_in(times.unit(), Some("log.timestamp.unit"), file.name(), self.on_bad_row, cx)?;
+        if let Some(time) = &self.log.timestamp {
+            read.note_times(&times, &time.column, cx);
+        }
         if self.log.rating.is_none() {
             note_missing_ratings(file.name(), cx);
         }
@@ -193,30 +240,100 @@ impl Stage for Table {
     }
 }
 
+/// What the files hold, before invalid rows are refused or dropped.
+pub(super) struct ReadTable {
+    pub file: TextFile,
+    pub log: ReadLog,
+    pub items: Option<Items>,
+    pub users: Option<Users>,
+    /// How the times of the log are written.
+    pub times: TimeForm,
+}
+
+impl Table {
+    /// Reads the tables beside the log.
+    pub(super) fn read_sides(&self, cx: &Context) -> Result<(Option<Items>, Option<Users>)> {
+        let asset = |other: &Option<AssetName>| cx.asset(other.as_ref().unwrap_or(&self.asset));
+        let items = self.items.as_ref().map(|columns| self.items(asset(&columns.asset)?, columns, cx)).transpose()?;
+        let users = self.users.as_ref().map(|columns| self.users(asset(&columns.asset)?, columns, cx)).transpose()?;
+        Ok((items, users))
+    }
+
+    /// Reads everything.
+    pub(super) fn read_all(&self, cx: &Context) -> Result<ReadTable> {
+        let (items, users) = self.read_sides(cx)?;
+        let log = file_of(cx.asset(&self.asset)?, &self.log.file)?;
+        let file = if log.is_dir() { TextFile::new(&log) } else { decompressed(&log, cx)? };
+        let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
+        let times = self.log.time_form(&file, self.quotes, cx)?;
+        let log = self.log.read(&file, self.quotes, known, &times, cx)?;
+        Ok(ReadTable { file, log, items, users, times })
+    }
+}
+
 impl LogColumns {
-    fn read(&self, file: &TextFile, quotes: Quotes, known: [Option<&[String]>; 2], cx: &Context) -> Result<ReadLog> {
+    /// How the times are written: as the settings say, else by a sample of the column.
+    fn time_form(&self, file: &TextFile, quotes: Quotes, cx: &Context) -> Result<TimeForm> {
+        let Some(time) = &self.timestamp else { return Ok(TimeForm::SECONDS.clone()) };
+        if let Some(given) = TimeForm::given(time.unit, time.format.as_ref()) {
+            return Ok(given);
+        }
+        match FileFormat::given(file, self.names.as_deref(), self.separator.as_deref())? {
+            FileFormat::Parquet => sampled_times(file.path(), &time.column),
+            FileFormat::Records => {
+                let lines = sampled_lines(&as_lines(file.clone(), cx)?)?;
+                let value = |line: &String| match record(line).ok()?.remove(&time.column)? {
+                    Value::String(text) => Some(Cow::Owned(text)),
+                    other => Some(Cow::Owned(other.to_string())),
+                };
+                Ok(TimeForm::of_sample(lines.iter().filter_map(value)))
+            }
+            FileFormat::Delimited(separator) => {
+                let quotes = quotes.allowed_in(separator);
+                let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
+                self.delimited(&header, separator, quotes, TimeForm::SECONDS)?.time_form(file)
+            }
+        }
+    }
+
+    fn delimited<'a>(
+        &'a self,
+        header: &'a Header,
+        separator: &'a str,
+        quotes: bool,
+        times: &'a TimeForm,
+    ) -> Result<Delimited<'a>> {
+        let at = |name: &str| header.place(name);
+        let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
+        let time = self.timestamp.as_ref().map(|time| {
+            let column = &*time.column;
+            anyhow::Ok(Time { column, at: at(column)?, form: times, may_be_missing: false })
+        });
+        let (user, item, fields, time) = (at(&self.user)?, at(&self.item)?, header.names.len(), time.transpose()?);
+        Ok(Delimited { separator, quotes, header: Some(&*header.line), fields, user, item, rating, time })
+    }
+
+    fn read(
+        &self,
+        file: &TextFile,
+        quotes: Quotes,
+        known: [Option<&[String]>; 2],
+        times: &TimeForm,
+        cx: &Context,
+    ) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
-        match FileFormat::with_names(file, self.names.as_deref())? {
-            FileFormat::Parquet => self.read_parquet(file.path(), &KnownIds::new(columns, known), cx),
+        match FileFormat::given(file, self.names.as_deref(), self.separator.as_deref())? {
+            FileFormat::Parquet => self.read_parquet(file.path(), &KnownIds::new(columns, known), times, cx),
             FileFormat::Records => {
                 let file = &as_lines(file.clone(), cx)?;
-                let parse = |line: &str| record(line).and_then(|record| self.of_record(&record));
+                let parse = |line: &str| record(line).and_then(|record| self.of_record(&record, times));
                 Lines { file, header: 0, quoted_by: None, columns, known, parse: &|line, take| take(parse(line)) }
                     .read(cx)
             }
             FileFormat::Delimited(separator) => {
                 let quotes = quotes.allowed_in(separator);
                 let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
-                let at = |name: &str| header.place(name);
-                let rating = self.rating.as_deref().map(|name| anyhow::Ok((name, at(name)?))).transpose()?;
-                let time = self.timestamp.as_ref().map(|time| {
-                    let (column, per_second) = (&*time.column, time.unit.per_second() as i64);
-                    anyhow::Ok(Time { column, at: at(column)?, per_second, may_be_missing: false })
-                });
-                let time = time.transpose()?;
-                let (user, item, fields) = (at(&self.user)?, at(&self.item)?, header.names.len());
-                let line = Some(&*header.line);
-                let form = Delimited { separator, quotes, header: line, fields, user, item, rating, time };
+                let form = self.delimited(&header, separator, quotes, times)?;
                 let header = u64::from(self.names.is_none());
                 Lines {
                     file,
@@ -231,243 +348,13 @@ impl LogColumns {
         }
     }
 
-    fn of_record(&self, record: &Record) -> Result<Row<'static>, Fault> {
+    fn of_record(&self, record: &Record, times: &TimeForm) -> Result<Row<'static>, Fault> {
         let rating = self.rating.as_ref().map_or(Ok(1.0), |name| casts::rating(number(record, name)?, name))?;
         let timestamp = self
             .timestamp
             .as_ref()
-            .map_or(Ok(Seconds::exactly(0)), |time| seconds(record, time.unit.per_second() as i64, &time.column))?;
+            .map_or(Ok(Seconds::exactly(0)), |time| times.of_json(record.get(&time.column), &time.column))?;
         let (user, item) = (text(record, &self.user)?.into(), text(record, &self.item)?.into());
         Ok(Row { user, item, rating, timestamp })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
-    use parquet::arrow::ArrowWriter;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn run(files: &[(&str, &str)], with: Value) -> Result<Outputs> {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        run_in(folder.path(), with)
-    }
-
-    fn run_in(folder: &Path, with: Value) -> Result<Outputs> {
-        let scratch = tempfile::tempdir().unwrap();
-        let mut cx = Context::detached(scratch.path());
-        cx.add_asset("x", folder);
-        let mut config = json!({ "asset": "x" });
-        config.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
-        serde_json::from_value::<Table>(config)?.run(NoInputs {}, &cx)
-    }
-
-    fn parquet(folder: &Path, columns: Vec<(&str, ArrayRef)>) {
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let file = File::create(folder.join("log.parquet")).unwrap();
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-    }
-
-    fn log(file: &str) -> Value {
-        let time = json!({ "column": "ms", "unit": "milliseconds" });
-        json!({ "file": file, "user": "who", "item": "what", "rating": "stars", "timestamp": time })
-    }
-
-    /// What each form of the same log gives.
-    fn is_the_log(outputs: &Outputs) {
-        let log = &outputs.interactions;
-        assert_eq!(
-            (&*outputs.users.id, &*outputs.items.id),
-            (&["7".to_owned(), "b".into()][..], &["x, y".to_owned(), "z".into()][..])
-        );
-        assert_eq!((&*log.user, &*log.item), (&[0, 1, 0][..], &[0, 0, 1][..]));
-        assert_eq!((&*log.rating, &*log.timestamp), (&[4.5, 1.0, 3.0][..], &[1, 2, 1_500_000_000][..]));
-    }
-
-    #[test]
-    fn one_log_in_four_forms() {
-        let csv =
-            "\u{feff}who,what,stars,more,ms\r\n7,\"x, y\",4.5,,1500\r\nb,\"x, y\",1,,2000\r\n7,z,3,,1500000000000\r\n";
-        is_the_log(&run(&[("log.csv", csv)], json!({ "log": log("log.csv") })).unwrap());
-        let tsv = "stars\tms\twho\twhat\n4.5\t1500\t7\tx, y\n1\t2000\tb\tx, y\n3\t1500000000000\t7\tz\n";
-        is_the_log(&run(&[("log.tsv", tsv)], json!({ "log": log("log.tsv") })).unwrap());
-        let records = r#"{"who": 7, "what": "x, y", "stars": 4.5, "ms": 1500}
-{"who": "b", "what": "x, y", "stars": "1", "ms": 2000}
-{"who": 7, "what": "z", "stars": 3, "ms": 1.5e12}"#;
-        is_the_log(&run(&[("log.ndjson", records)], json!({ "log": log("log.ndjson") })).unwrap());
-        let times = [1500, 2000, 1_500_000_000_000];
-        for ms in [
-            Arc::new(Int64Array::from(times.to_vec())) as ArrayRef,
-            Arc::new(TimestampMillisecondArray::from(times.to_vec())),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let columns: Vec<(&str, ArrayRef)> = vec![
-                ("who", Arc::new(StringArray::from(vec!["7", "b", "7"]))),
-                ("what", Arc::new(StringArray::from(vec!["x, y", "x, y", "z"]))),
-                ("stars", Arc::new(Float64Array::from(vec![Some(4.5), Some(1.0), Some(3.0)]))),
-                ("ms", ms),
-            ];
-            parquet(folder.path(), columns);
-            is_the_log(&run_in(folder.path(), json!({ "log": log("log.parquet") })).unwrap());
-            let missing =
-                run_in(folder.path(), json!({ "log": { "file": "log.parquet", "user": "who", "item": "it" } }));
-            assert!(missing.err().unwrap().to_string().contains("has no column `it`"));
-        }
-    }
-
-    #[test]
-    fn tables_beside_the_log() {
-        let files = [
-            ("log.csv", "u,i\nb,2\n"),
-            ("items.csv", "i,t,y,g\n1,\"A, \"\"B\"\"\",1999,Drama|War\n2,,soon,\n"),
-            ("users.ndjson", "{\"u\": \"a\", \"age\": 5}\n{\"u\": \"b\", \"age\": null}\n"),
-        ];
-        let with = |items: &str| {
-            json!({
-                "log": { "file": "log.csv", "user": "u", "item": "i" },
-                "items": { "file": items, "id": "i", "title": "t", "year": "y", "genres": { "column": "g" } },
-                "users": { "file": "users.ndjson", "id": "u" },
-            })
-        };
-        let outputs = run(&files, with("items.csv")).unwrap();
-        assert_eq!((&*outputs.interactions.user, &*outputs.interactions.item), (&[1][..], &[1][..]));
-        assert_eq!((outputs.interactions.rating[0], outputs.interactions.timestamp[0]), (1.0, 0));
-        assert_eq!(
-            (outputs.items.title, outputs.items.year),
-            (vec!["A, \"B\"".to_owned(), "2".into()], vec![Some(1999), None])
-        );
-        assert_eq!(outputs.items.genres, [vec!["Drama".to_owned(), "War".into()], vec![]]);
-        assert_eq!(outputs.users.features["age"], ["5", ""]);
-        let error = |items: &str, text: &str| {
-            let mut files = files.to_vec();
-            files.push((items, text));
-            run(&files, with(items)).err().unwrap().to_string()
-        };
-        assert!(
-            error("twice.csv", "i,t,y,g\n1,,,\n1,,,\n")
-                .contains("twice.csv:3: column `i`: found \"1\", wanted a unique id")
-        );
-        assert!(error("short.csv", "i,t,y,g\n1,a\n").contains("short.csv:2: found 2 fields, wanted 4"));
-        assert!(error("names.csv", "i,t,y\n1,a,\n").contains("has no column `g`; it has i, t, y"));
-        assert!(
-            error("one.csv", "i,t,y,g\n1,,,\n")
-                .contains("log.csv:2: column `i`: found \"2\", wanted an id of the side table")
-        );
-        assert!(error("items.xls", "").contains("help: name it .csv"));
-    }
-
-    #[test]
-    fn files_outside_of_the_asset_are_refused() {
-        let refused = |with: Value| {
-            let mut config = json!({ "asset": "x", "log": { "file": "log.csv", "user": "u", "item": "i" } });
-            config.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
-            serde_json::from_value::<Table>(config).unwrap().check().err().map(|(path, _)| path)
-        };
-        assert_eq!(refused(json!({ "users": { "file": "deep/users.csv", "id": "u" } })), None);
-        for file in ["", "/etc/passwd", "../outside.csv"] {
-            let log = json!({ "log": { "file": file, "user": "u", "item": "i" } });
-            assert_eq!(refused(log).unwrap(), "log.file");
-            assert_eq!(refused(json!({ "items": { "file": file, "id": "i" } })).unwrap(), "items.file");
-            assert_eq!(refused(json!({ "users": { "file": file, "id": "u" } })).unwrap(), "users.file");
-        }
-    }
-
-    #[test]
-    fn numbers_that_cannot_be_kept_do_not_fit() {
-        let rows = [("4", "1500"), ("1e39", "1"), ("4", "99999999999999999999e3"), ("3", "-5"), ("3", "2024-05-01")];
-        let csv: String = rows.iter().map(|(stars, ms)| format!("u,i,{stars},{ms}\n")).collect();
-        let records: String = rows
-            .iter()
-            .map(|(stars, ms)| {
-                format!("{{\"who\": \"u\", \"what\": \"i\", \"stars\": \"{stars}\", \"ms\": \"{ms}\"}}\n")
-            })
-            .collect();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("log.csv"), format!("who,what,stars,ms\n{csv}")).unwrap();
-        std::fs::write(folder.path().join("log.ndjson"), records).unwrap();
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("who", Arc::new(StringArray::from(vec!["u"; 5]))),
-            ("what", Arc::new(StringArray::from(vec!["i"; 5]))),
-            ("stars", Arc::new(StringArray::from(rows.map(|row| row.0).to_vec()))),
-            ("ms", Arc::new(StringArray::from(rows.map(|row| row.1).to_vec()))),
-        ];
-        parquet(folder.path(), columns);
-        for file in ["log.csv", "log.ndjson", "log.parquet"] {
-            let error = run_in(folder.path(), json!({ "log": log(file) })).err().unwrap().to_string();
-            for part in [
-                "column `stars`: found \"1e39\", wanted a number that 32 bits hold",
-                "column `ms`: found \"1e23\", wanted a time that 64 bits hold",
-                "help: times are numbers since 1970, not dates in text",
-                "; correct the file, or set `on_bad_row: drop`",
-            ] {
-                assert!(error.contains(part), "{file}: {error}");
-            }
-            let kept = run_in(folder.path(), json!({ "log": log(file), "on_bad_row": "drop" })).unwrap().interactions;
-            assert_eq!((&*kept.rating, &*kept.timestamp), (&[4.0, 3.0][..], &[1, -1][..]), "{file}");
-        }
-    }
-
-    #[test]
-    fn typed_times_are_rounded_down() {
-        let folder = tempfile::tempdir().unwrap();
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("who", Arc::new(StringArray::from(vec!["u"; 2]))),
-            ("what", Arc::new(StringArray::from(vec!["i"; 2]))),
-            ("stars", Arc::new(Int64Array::from(vec![1; 2]))),
-            ("ms", Arc::new(TimestampMillisecondArray::from(vec![-5, 1999]))),
-        ];
-        parquet(folder.path(), columns);
-        let outputs = run_in(folder.path(), json!({ "log": log("log.parquet") })).unwrap();
-        assert_eq!(outputs.interactions.timestamp, [-1, 1]);
-    }
-
-    #[test]
-    fn a_log_of_no_rows_is_refused() {
-        for text in ["who,what,stars,ms\n", "who,what,stars,ms\n7,x,good,1\n"] {
-            let with = json!({ "log": log("log.csv"), "on_bad_row": "drop" });
-            let error = run(&[("log.csv", text)], with).err().unwrap().to_string();
-            assert!(
-                error.contains("log.csv holds no valid interaction\nhelp: check that it is the right file"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn line_breaks_in_quotes_are_part_of_the_field() {
-        let with = json!({
-            "log": { "file": "log.csv", "user": "u", "item": "i" },
-            "items": { "file": "items.csv", "id": "i", "title": "t" },
-        });
-        let items = "i,t\n2,\"a\nb\"\n\"3\r\nx\",c\n";
-        let outputs = run(&[("log.csv", "u,i\n1,\"3\r\nx\"\n1,2\n"), ("items.csv", items)], with.clone()).unwrap();
-        assert_eq!((outputs.items.title, outputs.interactions.item), (vec!["a\nb".to_owned(), "c".into()], vec![1, 0]));
-        for (log, items, place) in [("u,i\n1,\"2\n", items, "log.csv:2"), ("u,i\n1,2\n", "i,t\n2,\"a\n", "items.csv:2")]
-        {
-            let mut with = with.clone();
-            with["on_bad_row"] = "drop".into();
-            let error = run(&[("log.csv", log), ("items.csv", items)], with).err().unwrap().to_string();
-            assert!(error.contains(&format!("{place}: found an open quote")), "{error}");
-        }
-    }
-
-    #[test]
-    fn rows_that_do_not_fit_are_named_or_dropped() {
-        let text = "who,what,stars,ms\n7,x,good,1\n7,x,1,1\n7,,1,1\n";
-        let error = run(&[("log.csv", text)], json!({ "log": log("log.csv") })).err().unwrap().to_string();
-        assert!(error.contains("log.csv:2: column `stars`: found \"good\", wanted a finite number"), "{error}");
-        assert!(error.contains("log.csv:4: column `what`: found \"\", wanted an id"), "{error}");
-        let dropped = run(&[("log.csv", text)], json!({ "log": log("log.csv"), "on_bad_row": "drop" })).unwrap();
-        assert_eq!(dropped.interactions.len(), 1);
     }
 }

@@ -1,10 +1,13 @@
 //! Units of times, and a warning about times that were probably read in a wrong unit.
 //!
-//! Milliseconds read as seconds give the year 52971, seconds read as milliseconds give January 1970. No other check would find it:
-//! the order of each user's rows stays, and only splits by time are silently wrong.
+//! Seconds read as milliseconds give January 1970. No other check would find it: the order of each user's rows stays, and only splits
+//! by time are silently wrong. (Milliseconds read as seconds give the year 52971, which is refused where a time is read.)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::casts::Seconds;
+use crate::artifact::year_of;
 
 /// The unit of times since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,13 +25,34 @@ pub enum Unit {
 }
 
 impl Unit {
-    pub(super) fn per_second(self) -> f64 {
+    pub(super) fn per_second(self) -> i64 {
         match self {
-            Self::Seconds => 1.0,
-            Self::Milliseconds => 1e3,
-            Self::Microseconds => 1e6,
-            Self::Nanoseconds => 1e9,
+            Self::Seconds => 1,
+            Self::Milliseconds => 1_000,
+            Self::Microseconds => 1_000_000,
+            Self::Nanoseconds => 1_000_000_000,
         }
+    }
+
+    /// As settings and messages call it.
+    pub(super) fn name(self) -> &'static str {
+        UNITS.iter().find(|(unit, _)| *unit == self).map_or("seconds", |(_, name)| *name)
+    }
+
+    /// The time of a count.
+    pub(super) fn of_parts(self, parts: i64) -> Seconds {
+        Seconds::of_parts(parts, self.per_second())
+    }
+
+    /// The count of a time.
+    pub(super) fn count_of(self, seconds: i64) -> f64 {
+        seconds as f64 * self.per_second() as f64
+    }
+
+    /// Whether a count of this unit is a time that a log may have. A number is plausible in at most one unit.
+    pub(super) fn is_plausible(self, count: f64) -> bool {
+        let first = if self == Self::Seconds { FIRST } else { LIKELY };
+        (first as f64..LAST as f64).contains(&(count / self.per_second() as f64))
     }
 }
 
@@ -39,7 +63,8 @@ const LIKELY: i64 = 631_152_000;
 /// Plausible until 2100.
 const LAST: i64 = 4_102_444_800;
 
-const UNITS: [(Unit, &str); 4] = [
+/// All units with their names.
+pub(super) const UNITS: [(Unit, &str); 4] = [
     (Unit::Seconds, "seconds"),
     (Unit::Milliseconds, "milliseconds"),
     (Unit::Microseconds, "microseconds"),
@@ -52,7 +77,7 @@ pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> 
     let believed = |time: i64| (FIRST..LAST).contains(&time);
     // A count of one unit, read as another.
     let read_as = |time: i64, other: Unit| {
-        let seconds = time as f64 * unit.per_second() / other.per_second();
+        let seconds = unit.count_of(time) / other.per_second() as f64;
         (LIKELY as f64..LAST as f64).contains(&seconds).then_some(seconds as i64)
     };
     let candidates = UNITS.iter().filter(|(other, _)| *other != unit).map(|&(other, name)| {
@@ -61,7 +86,7 @@ pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> 
     });
     let (first, count, other, name) = candidates.filter(|(first, ..)| first.is_some()).max_by_key(|found| found.1)?;
     let first = first?;
-    let as_read = UNITS.iter().find(|(one, _)| *one == unit)?.1;
+    let as_read = unit.name();
     let help = match setting {
         Some(setting) => format!("set `{setting}: {name}`"),
         None => format!(
@@ -72,14 +97,9 @@ pub(super) fn unit_warning(times: &[i64], unit: Unit, setting: Option<&str>) -> 
     Some(format!(
         "{count} of {rows} times are implausible in {as_read} (the first is in the year {}), but plausible in {name} ({})\nhelp: \
          {help}",
-        year(first),
-        year(read_as(first, other)?)
+        year_of(first),
+        year_of(read_as(first, other)?)
     ))
-}
-
-/// The year of a time, counted in years of mean length: it is right but for a day around New Year.
-fn year(time: i64) -> i64 {
-    1970 + (time as f64 / 31_556_952.0).floor() as i64
 }
 
 #[cfg(test)]

@@ -7,15 +7,15 @@ use pipeline::Context;
 use serde_json::Value;
 
 use super::record::text;
-use super::side_table::SideTable;
+use super::side_table::{SideTable, file_of};
 use super::table::{ItemColumns, Table, UserColumns};
 use super::{genres, integers};
 use crate::artifact::{Items, Users};
 
 impl Table {
-    pub(super) fn items(&self, folder: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
-        let table =
-            SideTable::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
+    pub(super) fn items(&self, asset: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
+        let (path, names) = (file_of(asset, &columns.file)?, columns.names.as_deref());
+        let table = SideTable::read(&path, names, columns.separator.as_deref(), self.quotes, self.on_bad_row, cx)?;
         let genres = columns.genres.as_ref();
         let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
         optional.into_iter().flatten().try_for_each(|name| table.require_column(name))?;
@@ -48,9 +48,9 @@ impl Table {
         Ok(items)
     }
 
-    pub(super) fn users(&self, folder: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
-        let table =
-            SideTable::read(&folder.join(&columns.file), columns.names.as_deref(), self.quotes, self.on_bad_row, cx)?;
+    pub(super) fn users(&self, asset: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
+        let (path, names) = (file_of(asset, &columns.file)?, columns.names.as_deref());
+        let table = SideTable::read(&path, names, columns.separator.as_deref(), self.quotes, self.on_bad_row, cx)?;
         let features: Vec<&String> =
             table.names.iter().filter(|name| **name != columns.id && !name.is_empty()).collect();
         ensure!(

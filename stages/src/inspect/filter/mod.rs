@@ -108,6 +108,12 @@ mod tests {
                 Arc::new(Decimal128Array::from(vec![150, 250, 350]).with_precision_and_scale(5, 2).unwrap()),
                 false,
             ),
+            (
+                "at",
+                Arc::new(TimestampMillisecondArray::from(vec![0, 500, 7_200_000]).with_timezone("Europe/Berlin")),
+                false,
+            ),
+            ("plain", Arc::new(TimestampSecondArray::from(vec![0, 1, 7200])), false),
         ])
         .unwrap()
     }
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_column_is_compared() {
-        let cases: [(&str, &[usize]); 30] = [
+        let cases: [(&str, &[usize]); 36] = [
             ("user = 2", &[1]),
             ("user >= 1.5", &[1, 2]),
             ("user != 2", &[0, 2]),
@@ -149,6 +155,12 @@ mod tests {
             ("kind = 'film'", &[0]),
             ("kind is null", &[1]),
             ("price > 2.0 and price <= 2.5", &[1]),
+            ("at = '1970-01-01T00:00:00.5'", &[1]),
+            ("at >= '1970-01-01T04:00:00+02:00'", &[2]),
+            ("at < '1970-01-01 00:00:00.2 UTC'", &[0]),
+            ("plain = '1970-01-01 01:00:00+0100'", &[0]),
+            ("plain > '1970-01-01T00:00:00Z' and plain < '1970-01-01T00:00:02Z'", &[1]),
+            ("plain in ('1970-01-01', 7200)", &[0, 2]),
             ("not (user = 1 or user = 2)", &[2]),
             ("user = 1 or user = 2 and title = 'it''s'", &[0, 1]),
             ("rating > 99 or user = 3", &[2]),
@@ -176,7 +188,7 @@ mod tests {
         assert_eq!(
             told("raitng >= 4"),
             "invalid filter: there is no column `raitng`\n  raitng >= 4\n  ^^^^^^\nhelp: the columns are user, \
-             rating, title, seen, day, genres, a column, kind, price"
+             rating, title, seen, day, genres, a column, kind, price, at, plain"
         );
         for (text, caret, words) in [
             ("rating >=", "           ^", "expected a value"),
@@ -186,6 +198,11 @@ mod tests {
             ("title = 4", "          ^", "title is Utf8, which is compared with a text in single quotes"),
             ("title = Heat", "          ^^^^", "title is Utf8, which is compared with a text in single quotes"),
             ("day > 'soon'", "        ^^^^^^", "`soon` is not a Date32"),
+            (
+                "plain > '1970-01-01T00:00:00.5'",
+                "          ^^^^^^^^^^^^^^^^^^^^^^^",
+                "finer or farther than a Timestamp(s) holds",
+            ),
             ("seen = 1", "         ^", "seen is Boolean, which is compared with true or false"),
             ("genres = 'Drama'", "           ^^^^^^^", "use `contains`"),
             ("user contains '1'", "  ^^^^^^^^", ""),

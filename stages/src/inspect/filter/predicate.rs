@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::{cast, is_not_null, is_null};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit, UInt64Type};
 use arrow::error::ArrowError;
 
 use super::super::value::{self, CellValue};
 use super::Fault;
 use super::lexer::{Kind, Token};
+use crate::artifact::parse_date_time;
 
 /// How a value may lie to a constant.
 #[derive(Clone, Copy, PartialEq)]
@@ -124,7 +125,7 @@ impl Predicate {
             }
             T::Boolean => Self::Flags(sign, all(values, |value| flag(value, &wanted("true or false")))?),
             T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) | T::Duration(_) => {
-                let wanted = wanted("a moment in single quotes, such as '2020-01-31' or '2020-01-31T12:00:00'");
+                let wanted = wanted("a moment in single quotes, such as '2020-01-31' or '2020-01-31T12:00:00+02:00'");
                 Self::Ticks(sign, all(values, |value| ticks(value, kind, &wanted))?)
             }
             T::List(_) | T::LargeList(_) | T::FixedSizeList(..) => {
@@ -280,6 +281,18 @@ fn ticks(value: &Literal<'_>, kind: &DataType, wanted: &str) -> Result<i64, Faul
         }
         _ => return Err(value.fault(wanted.to_owned(), None)),
     };
+    if let (DataType::Timestamp(unit, _), Some(moment)) = (kind, parse_date_time(text)) {
+        // As the column is shown, a moment without a zone is UTC.
+        let nanoseconds = i128::from(moment.timestamp()) * 1_000_000_000 + i128::from(moment.timestamp_subsec_nanos());
+        let tick = match unit {
+            TimeUnit::Second => 1_000_000_000,
+            TimeUnit::Millisecond => 1_000_000,
+            TimeUnit::Microsecond => 1000,
+            TimeUnit::Nanosecond => 1,
+        };
+        let ticks = (nanoseconds % tick == 0).then(|| i64::try_from(nanoseconds / tick).ok()).flatten();
+        return ticks.ok_or_else(|| value.fault(format!("`{text}` is finer or farther than a {kind} holds"), None));
+    }
     let one: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
     let read =
         cast(&one, kind).and_then(|moment| cast(&moment, &DataType::Int64)).ok().filter(|ticks| ticks.is_valid(0));

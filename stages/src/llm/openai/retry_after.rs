@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 use ureq::http::HeaderMap;
 
 /// None where the server requests none, or in another form.
@@ -25,19 +26,9 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970.
 fn seconds_of(date: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let parts: Vec<&str> = date.split(' ').collect();
-    let &[_, day, month, year, time, "GMT"] = &parts[..] else { return None };
-    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
-    let month = MONTHS.iter().position(|&name| name == month)? as u64 + 1;
-    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let &[hour, minute, second] = &clock[..] else { return None };
-    let possible = (1970..=9999).contains(&year) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-    // Days of the civil calendar with years that begin in March, so that the leap day is the last (H. Hinnant).
-    let shifted = if month > 2 { year } else { year - 1 };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
-    possible.then(|| (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+    let date = date.strip_suffix(" GMT")?;
+    let time = NaiveDateTime::parse_from_str(date, "%a, %d %b %Y %H:%M:%S").ok()?;
+    time.and_utc().timestamp().try_into().ok()
 }
 
 #[cfg(test)]
