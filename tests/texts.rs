@@ -62,6 +62,7 @@ fn help_names_every_command_option_and_exit_code() {
         "explain",
         "inspect",
         "graph",
+        "stages",
         "schema",
         "init",
         "migrate",

@@ -22,6 +22,7 @@ mod id_spaces;
 pub mod inspect;
 mod interrupt;
 mod key;
+pub mod log_experiment;
 mod maintenance;
 pub mod memory_need;
 pub mod out_of_memory;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
+use crate::log_experiment::WriteLogExperiment;
 use crate::recommend::Recommend;
 use crate::report::Render;
 use crate::spec::read_strictly;
@@ -301,6 +302,8 @@ pub struct Catalog {
     pub worth: WorthStudy,
     /// The commented experiment that `init` writes.
     pub template: &'static str,
+    /// Writes the experiment of `init --log`.
+    pub log_experiment: WriteLogExperiment,
     /// Words of experiment files that have a new name, as [`crate::spec::renamed`] reads them; empty where there are none.
     pub renamed: &'static str,
 }

@@ -7,6 +7,7 @@ mod explain;
 mod format;
 mod gc;
 mod graph;
+mod init;
 mod inspect;
 mod migrate;
 mod plan;
@@ -17,6 +18,7 @@ mod run;
 mod runs;
 mod runs_table;
 mod session;
+mod stages;
 mod value_parsers;
 mod verify;
 mod worth;
@@ -67,7 +69,12 @@ pub fn main(catalog: &'static Catalog, prepare: fn(threads: usize)) -> ExitCode 
 fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
     let needs_no_store = matches!(
         command,
-        Command::Graph(_) | Command::Schema | Command::Init(_) | Command::Migrate(_) | Command::Completions { .. }
+        Command::Graph(_)
+            | Command::Schema
+            | Command::Stages(_)
+            | Command::Init(_)
+            | Command::Migrate(_)
+            | Command::Completions { .. }
     );
     if !needs_no_store {
         usable(session.store().artifacts()).map_err(Failure::usage)?;
@@ -94,14 +101,10 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::explain(session, args),
         Command::Inspect(args) => inspect::inspect(session, args),
         Command::Graph(args) => graph::graph(session, args),
+        Command::Stages(args) => stages::stages(session, args),
         Command::Schema if session.global.json => print_json(spec::schema(session.catalog)),
         Command::Schema => write(&escape::json(&format!("{:#}\n", spec::schema(session.catalog)))),
-        Command::Init(args) => {
-            spec::write_template(&args.path, session.catalog.template).map_err(Failure::usage)?;
-            let path = args.path.display();
-            talk(&format!("wrote `{path}`; run it with `apprentice run {path}`"));
-            if session.global.json { print_json(json!({ "path": args.path })) } else { Ok(Exit::Ok) }
-        }
+        Command::Init(args) => init::init(session, args),
         Command::Migrate(args) => migrate::migrate(session, args),
         Command::Verify => verify::verify(session),
         Command::Runs(args) => runs::runs(session, args),

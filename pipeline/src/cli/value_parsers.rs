@@ -13,6 +13,15 @@ pub(super) fn place() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|path| expand_tilde(&path))
 }
 
+/// A role of a column of a log, and the column: `user=who`.
+pub(super) fn column_role(text: &str) -> Result<(String, String), String> {
+    const ROLES: [&str; 4] = ["user", "item", "rating", "timestamp"];
+    match text.split_once('=') {
+        Some((role, column)) if ROLES.contains(&role) => Ok((role.to_owned(), column.to_owned())),
+        _ => Err(format!("wanted ROLE=COLUMN with a role of {}", ROLES.join(", "))),
+    }
+}
+
 /// A finite number.
 pub(super) fn rating(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|rating: &f32| rating.is_finite()).ok_or_else(|| "wanted a finite number".into())

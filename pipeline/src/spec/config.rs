@@ -263,8 +263,12 @@ fn describe(subject: &Subject, lookup: &SchemaLookup, place: &Place, error: &Con
         return fault.help(format!("{what} is one of {}", listed(choices.iter().map(String::as_str))));
     }
     let about = if place.steps.is_empty() { None } else { lookup.about(&place.steps) };
-    match about {
-        Some(about) => fault.help(format!("{what}: {about}")),
-        None => fault,
+    let example = if place.rest.is_empty() { lookup.example(&place.steps) } else { None };
+    let example = example.filter(|_| serde_messages::wanted(message).is_some());
+    match (about, example) {
+        (Some(about), Some(example)) => fault.help(format!("{what}: {about}; for example `{example}`")),
+        (Some(about), None) => fault.help(format!("{what}: {about}")),
+        (None, Some(example)) => fault.help(format!("for example `{example}`")),
+        (None, None) => fault,
     }
 }

@@ -8,10 +8,12 @@ mod build;
 mod config;
 mod cycle;
 mod document;
+mod example;
 mod inputs;
 mod leakage;
 mod outline;
 mod port_rules;
+mod reference;
 mod reindexing;
 pub mod renamed;
 mod requirements;
@@ -35,10 +37,11 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use config::read_strictly;
 pub(crate) use outline::{fields, stage_names, stages_in};
+pub(crate) use reference::{Port, Setting, StageReference, reference};
 pub(crate) use renamed::Rows;
 pub use schema::schema;
 pub use secrets::SecretUse;
-pub use template::write_template;
+pub use template::{new_experiment, write_log_experiment, write_template};
 
 use crate::asset::AssetSpec;
 use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Source, Span, place};

@@ -32,6 +32,11 @@ impl SchemaLookup {
         Self { root, definitions: generator.take_definitions(true) }
     }
 
+    /// The schema of the config itself.
+    pub(super) fn root(&self) -> &Value {
+        &self.root
+    }
+
     /// The first sentence of the documentation of a place.
     pub fn about(&self, path: &[Step]) -> Option<String> {
         // The words of the place itself come before those of its type.
@@ -138,7 +143,7 @@ impl SchemaLookup {
         marked(here) || choices.into_iter().any(|choice| marked(self.target(choice)))
     }
 
-    fn at(&self, path: &[Step]) -> Option<&Value> {
+    pub(super) fn at(&self, path: &[Step]) -> Option<&Value> {
         path.iter().try_fold(&self.root, |here, step| self.step(here, step))
     }
 
@@ -156,7 +161,7 @@ impl SchemaLookup {
         })
     }
 
-    fn target<'s>(&'s self, mut here: &'s Value) -> &'s Value {
+    pub(super) fn target<'s>(&'s self, mut here: &'s Value) -> &'s Value {
         // A reference to a reference does not occur in generated schemas, but a loop must not hang.
         for _ in 0..8 {
             let name = here.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"));

@@ -14,12 +14,41 @@ const MARK: &str = "←";
 /// # Errors
 /// When the file exists or cannot be written, or cannot give its name to an experiment.
 pub fn write_template(path: &Path, text: &str) -> anyhow::Result<()> {
-    let text = named(text, &name(path)?, path);
+    write_new(path, &named(text, &name(path)?, path))
+}
+
+/// The name of a new experiment in `path`.
+///
+/// # Errors
+/// When the file exists, or cannot give its name to an experiment.
+pub fn new_experiment(path: &Path) -> anyhow::Result<String> {
+    let name = name(path)?;
+    anyhow::ensure!(!path.exists(), "{}", exists(path));
+    Ok(name)
+}
+
+/// Writes an experiment that was made for a log: `text` from its `assets` on.
+///
+/// # Errors
+/// As [`write_template`].
+pub fn write_log_experiment(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let file = path.display();
+    let head = format!(
+        "# An experiment for a log, written by `apprentice init --log`. Run it with\n#\n#     apprentice run {file}\n#\n\
+         # Beside each line is why it was written; `{MARK}` marks what a file cannot say. `apprentice plan {file}` says what would run,\n\
+         # `apprentice stages KIND` what a stage takes.\nname: {name}\n\n"
+    );
+    write_new(path, &(head + text))
+}
+
+fn exists(path: &Path) -> String {
+    format!("`{}` exists already\nhelp: give another name; nothing is overwritten", path.display())
+}
+
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = file.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            anyhow::anyhow!("`{}` exists already\nhelp: give another name; nothing is overwritten", path.display())
-        }
+        ErrorKind::AlreadyExists => anyhow::anyhow!(exists(path)),
         ErrorKind::NotFound => {
             anyhow::anyhow!("there is no folder for `{}`\nhelp: make it first", path.display())
         }
@@ -79,6 +108,22 @@ mod tests {
         assert!(!text.contains("old words") && text.contains("the lines marked with `←`"), "{text}");
         let error = write_template(&folder.path().join("no/mine.yaml"), "").unwrap_err().to_string();
         assert!(error.contains("there is no folder"), "{error}");
+    }
+
+    #[test]
+    fn an_experiment_for_a_log_is_written_under_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.yaml");
+        assert_eq!(new_experiment(&path).unwrap(), "mine");
+        write_log_experiment(&path, "mine", "stages: {}\n").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("written by `apprentice init --log`") && text.ends_with("\nname: mine\n\nstages: {}\n"),
+            "{text}"
+        );
+        for error in [new_experiment(&path).unwrap_err(), write_log_experiment(&path, "mine", "").unwrap_err()] {
+            assert!(error.to_string().contains("exists already\nhelp: give another name"), "{error}");
+        }
     }
 
     #[test]

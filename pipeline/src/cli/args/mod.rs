@@ -13,12 +13,13 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Worth,
+    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Stages, Worth,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   apprentice init my.yaml                     write a commented experiment to start from
+  apprentice init my.yaml --log ratings.csv   write one for a log of your own
   apprentice run my.yaml                      run it; stages that are up to date do not run again
   apprentice plan my.yaml --set stages.policy.with.gamma=0.95
                                               what would run, and why
@@ -143,7 +144,8 @@ Examples:
 
 A filter compares columns with values: `=` `!=` `<` `<=` `>` `>=`, `contains` (a part of a text, an element of a
 list), `in (1, 2)`, `is null`, `is not null`, joined with `and`, `or`, `not` and parentheses. Texts and dates stand in
-single quotes; a column whose name is not a word stands in double quotes.
+single quotes; a column whose name is not a word stands in double quotes. A moment has any zone
+(`'2020-01-31T12:00:00+02:00'`); without one it is UTC.
 
 Of a large file only the metadata is read (schema, rows, and for Parquet nulls, min and max from the footer);
 `--scan` reads every value.
@@ -157,15 +159,30 @@ Examples:
   apprentice graph configs/quickstart.yaml
   apprentice graph configs/quickstart.yaml --mermaid > graph.mmd")]
     Graph(Graph),
+    /// List the kinds of stages, or show what one takes and makes: inputs, outputs, settings with types, defaults and examples.
+    #[command(after_help = "\
+Examples:
+  apprentice stages                           all kinds, one a line
+  apprentice stages rl.a2c                    inputs, outputs and settings of one
+  apprentice stages ingest.table --json       the same for programs")]
+    Stages(Stages),
     /// Print the JSON Schema of experiment files, for completion and documentation in an editor.
     #[command(after_help = "\
 Example:
   apprentice schema > configs/schema.json")]
     Schema,
-    /// Write a commented experiment to start from.
+    /// Write a commented experiment to start from; with `--log`, one for your own log.
     #[command(after_help = "\
-Example:
-  apprentice init my.yaml && apprentice run my.yaml")]
+Examples:
+  apprentice init my.yaml && apprentice run my.yaml
+  apprentice init my.yaml --log ratings.csv --items movies.csv
+  apprentice init my.yaml --log plays.parquet --columns user=account,item=track
+  apprentice init my.yaml --log data/ml-1m/ --json             what was found, for programs
+
+`--log` looks into the file: separator, quotes, header, columns by name and content, dates and
+their unit, ratings or choices, repeats, and how many rows would be refused. It reads the whole
+log once, and writes each choice with its reason beside the line that it set. The experiment
+runs as it is: log, split, two worlds, candidates, a policy, the evaluation, the report.")]
     Init(Init),
     /// Replace old names of settings, values, ports and stage kinds in experiment files.
     #[command(after_help = "\

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Source;
-use crate::cli::value_parsers::{age, at_least_one, now_diff, place, rating};
+use crate::cli::value_parsers::{age, at_least_one, column_role, now_diff, place, rating};
 use crate::inspect::Format;
 use crate::report::ReportFormat;
 
@@ -148,10 +148,31 @@ pub(crate) struct Graph {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Stages {
+    /// The kind of stage to show, such as `rl.a2c`; by default all are listed.
+    #[arg(value_name = "KIND")]
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The file to write; nothing is overwritten.
     #[arg(value_name = "PATH", default_value = "experiment.yaml")]
     pub path: PathBuf,
+    /// Look into this log, and write an experiment that reads it: CSV or another separated text, JSON records (also in .gz or .zst),
+    /// Parquet, or the folder of a published dataset.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The catalogue: ids, titles, years, genres.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    pub items: Option<PathBuf>,
+    /// The table of users: ids and features.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    pub users: Option<PathBuf>,
+    /// The role of a column of the log that cannot be told from its name and content (`user=who`); roles are user, item, rating and
+    /// timestamp; `rating=` names none. May be repeated, or be a list with commas.
+    #[arg(long, value_name = "ROLE=COLUMN", requires = "log", value_delimiter = ',', value_parser = column_role)]
+    pub columns: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

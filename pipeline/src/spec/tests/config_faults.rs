@@ -94,10 +94,10 @@ fn wrong_types_and_values_out_of_range() {
     same(
         with("learn.a2c", "{ gamma: high, seed: -1, centre: 0, learning_rate: [] }"),
         &[
-            "20 high | `gamma` takes a number, not the text \"high\" | `gamma`: Discount per step, above 0 and at most 1",
-            "32 -1 | `seed` takes a whole number, 0 or more, not -1 | `seed`: Seed of all random draws",
-            "44 0 | `centre` takes true or false, not 0 | `centre`: Whether to centre the advantages",
-            "62 [] | `learning_rate` takes a number, not a list | `learning_rate`: Step size of the optimiser, above 0",
+            "20 high | `gamma` takes a number, not the text \"high\" | `gamma`: Discount per step, above 0 and at most 1; for example `gamma: 0.99`",
+            "32 -1 | `seed` takes a whole number, 0 or more, not -1 | `seed`: Seed of all random draws; for example `seed: 0`",
+            "44 0 | `centre` takes true or false, not 0 | `centre`: Whether to centre the advantages; for example `centre: true`",
+            "62 [] | `learning_rate` takes a number, not a list | `learning_rate`: Step size of the optimiser, above 0; for example `learning_rate: 0.001`",
         ],
     );
     same(
@@ -105,7 +105,7 @@ fn wrong_types_and_values_out_of_range() {
         &[
             "20 2 | `gamma`: must be above 0 and at most 1, not 2 | `gamma`: Discount per step, above 0 and at most 1",
             "38 -1 | `learning_rate`: must be above 0, not -1 | `learning_rate`: Step size of the optimiser, above 0",
-            "48 1.5 | `seed` takes a whole number, 0 or more, not 1.5 | `seed`: Seed of all random draws",
+            "48 1.5 | `seed` takes a whole number, 0 or more, not 1.5 | `seed`: Seed of all random draws; for example `seed: 0`",
         ],
     );
     same(
@@ -119,15 +119,15 @@ fn wrong_types_and_values_out_of_range() {
     same(
         with("fit", "{ layers: 4, model: { factors: { rank: 1e3, penalty: .inf } } }"),
         &[
-            "21 4 | `layers` takes a list, not 4 | `layers`: Sizes of the hidden layers",
-            "50 1e3 | `model.factors.rank` takes a whole number from 0 to 4294967295, not 1000.0 | `model.factors.rank`: Number of factors",
+            "21 4 | `layers` takes a list, not 4 | `layers`: Sizes of the hidden layers; for example `layers: [64]`",
+            "50 1e3 | `model.factors.rank` takes a whole number from 0 to 4294967295, not 1000.0 | `model.factors.rank`: Number of factors; for example `rank: 1`",
             "64 .inf | `.inf` is not a finite number | write a finite number such as `0.5`, or quote it where a text is meant",
         ],
     );
     same(
         with("learn.a2c", "{ seed: 99999999999999999999 }"),
         &[
-            "19 99999999999999999999 | `seed` takes a whole number, 0 or more, and this number is too large | `seed`: Seed of all random draws",
+            "19 99999999999999999999 | `seed` takes a whole number, 0 or more, and this number is too large | `seed`: Seed of all random draws; for example `seed: 0`",
         ],
     );
     same(with("fit", "3"), &["11 3 | `with` takes a mapping, not 3 | "]);
@@ -167,7 +167,7 @@ fn missing_values_are_listed_together() {
     );
     same(
         below("  x: { use: ingest, with: { asset: 3 } }"),
-        &["toy.yaml:6:36 3 | `asset` takes a text, not 3 | `asset`: The data set"],
+        &["toy.yaml:6:36 3 | `asset` takes a text, not 3 | `asset`: The data set; for example `asset: text`"],
     );
     same(
         with("fit", "{ model: { factors: {} } }"),

@@ -36,7 +36,7 @@ fn ten_thousand_lines_are_read_soon_and_a_fault_in_them_is_found_at_its_line() {
     same(
         faults(&broken, &[]),
         &[
-            "toy.yaml:9877:80 nine | `seed` takes a whole number, 0 or more, not the text \"nine\" | `seed`: Seed of the first weights",
+            "toy.yaml:9877:80 nine | `seed` takes a whole number, 0 or more, not the text \"nine\" | `seed`: Seed of the first weights; for example `seed: 0`",
         ],
     );
     let open = text.replace("{ seed: 9999 } }", "{ seed: 9999 }");

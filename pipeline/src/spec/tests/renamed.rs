@@ -266,6 +266,7 @@ fn toy() -> Catalog {
         report: CATALOG.report,
         worth: CATALOG.worth,
         template: CATALOG.template,
+        log_experiment: CATALOG.log_experiment,
         renamed: CATALOG.renamed,
     }
 }

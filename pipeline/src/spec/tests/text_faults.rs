@@ -118,7 +118,7 @@ fn overrides() {
         (
             "stages.world.with.seed=x",
             &[
-                "--set:1:24 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of the first weights",
+                "--set:1:24 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of the first weights; for example `seed: 0`",
             ],
         ),
         (
@@ -143,7 +143,9 @@ fn overrides() {
         ),
         (
             "stages.world.with.layers.0=3",
-            &["--set:1:19 layers | `layers` takes a list, not a mapping | `layers`: Sizes of the hidden layers"],
+            &[
+                "--set:1:19 layers | `layers` takes a list, not a mapping | `layers`: Sizes of the hidden layers; for example `layers: [64]`",
+            ],
         ),
         (
             "stages.world.use.x=3",
@@ -159,7 +161,7 @@ fn overrides() {
             "stages.world.sweep.model.factors.rank=[3, x]",
             &[
                 "--set:1:20 model.factors.rank | `model.factors` lacks `penalty` | `penalty`: Weight of the penalty",
-                "--set:1:43 x | `model.factors.rank` takes a whole number from 0 to 4294967295, not the text \"x\" | `model.factors.rank`: Number of factors",
+                "--set:1:43 x | `model.factors.rank` takes a whole number from 0 to 4294967295, not the text \"x\" | `model.factors.rank`: Number of factors; for example `rank: 1`",
             ],
         ),
         (
@@ -189,8 +191,8 @@ fn overrides() {
     same(
         faults(HEAD, &["stages.world.with.seed=x", "stages.world.with.layers=x", "a=1"]),
         &[
-            "--set:1:24 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of the first weights",
-            "--set:1:26 x | `layers` takes a list, not the text \"x\" | `layers`: Sizes of the hidden layers",
+            "--set:1:24 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of the first weights; for example `seed: 0`",
+            "--set:1:26 x | `layers` takes a list, not the text \"x\" | `layers`: Sizes of the hidden layers; for example `layers: [64]`",
             "--set:1:1 a | there is no `a` in the experiment | the experiment has `name`, `assets`, `stages`",
         ],
     );

@@ -202,7 +202,7 @@ fn sweeps() {
     same(
         stage("sweep: { seed: [0, x], gama: [1] }"),
         &[
-            "toy.yaml:6:69 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of all random draws",
+            "toy.yaml:6:69 x | `seed` takes a whole number, 0 or more, not the text \"x\" | `seed`: Seed of all random draws; for example `seed: 0`",
             "toy.yaml:6:73 gama | unknown key `gama` in the config of learn.a2c | did you mean `gamma`?",
         ],
     );
@@ -213,7 +213,7 @@ fn sweeps() {
     same(
         stage("sweep: { seed.deep: [0, 1] }, with: { gamma: 1 }"),
         &[
-            "toy.yaml:6:59 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws",
+            "toy.yaml:6:59 seed.deep | `seed` takes a whole number, 0 or more, not a mapping | `seed`: Seed of all random draws; for example `seed: 0`",
         ],
     );
     let fit =

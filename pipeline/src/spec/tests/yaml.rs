@@ -54,7 +54,7 @@ fn a_fault_in_what_was_merged_is_shown_where_it_is_written() {
     same(
         below(&text),
         &[
-            "toy.yaml:7:79 x | `gamma` takes a number, not the text \"x\" | `gamma`: Discount per step, above 0 and at most 1",
+            "toy.yaml:7:79 x | `gamma` takes a number, not the text \"x\" | `gamma`: Discount per step, above 0 and at most 1; for example `gamma: 0.99`",
         ],
     );
     let text = format!(
