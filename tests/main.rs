@@ -20,6 +20,7 @@ mod mistakes;
 mod mock_server;
 mod names;
 mod off_policy;
+mod own_log;
 mod parts;
 mod preferences;
 mod project;

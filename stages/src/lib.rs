@@ -134,5 +134,6 @@ pub static CATALOG: Catalog = Catalog {
     report: report::render,
     worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),
+    log_experiment: ingest::log_experiment,
     renamed: include_str!("renamed.tsv"),
 };

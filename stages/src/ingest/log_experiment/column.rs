@@ -1,0 +1,120 @@
+//! What a column holds, by a sample of its values.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::super::time_form::TimeForm;
+use crate::artifact::parse_date_time;
+
+/// The share of values that makes a column one of numbers or of times.
+const MOST: f64 = 0.95;
+/// Values of a scale of ratings, at most: stars in tenths, or percents.
+const SCALE: usize = 101;
+
+/// A column by its sampled values.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub name: String,
+    /// Values that are not missing.
+    filled: usize,
+    pub distinct: usize,
+    numbers: usize,
+    integers: usize,
+    pub min: f64,
+    pub max: f64,
+    /// Values that are times: dates, or counts that are plausible in the unit of the column.
+    times: usize,
+    /// Values in the text of a list.
+    pub lists: usize,
+}
+
+impl Column {
+    /// The column of these values; `typed_time` says that its type is a date or a time.
+    pub fn new(name: &str, values: &[&str], typed_time: bool) -> Self {
+        let filled: Vec<&str> = values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
+        let numbers: Vec<f64> =
+            filled.iter().filter_map(|text| text.parse().ok()).filter(|number: &f64| number.is_finite()).collect();
+        let form = TimeForm::of_sample(filled.iter().map(|text| Cow::Borrowed(*text)));
+        let times = match form {
+            _ if typed_time => filled.len(),
+            TimeForm::Count(unit) => numbers.iter().filter(|count| unit.is_plausible(**count)).count(),
+            TimeForm::Date | TimeForm::Written(_) => {
+                filled.iter().filter(|text| parse_date_time(text).is_some()).count()
+            }
+        };
+        Self {
+            name: name.to_owned(),
+            filled: filled.len(),
+            distinct: filled.iter().collect::<BTreeSet<_>>().len(),
+            numbers: numbers.len(),
+            integers: numbers.iter().filter(|number| number.fract() == 0.0).count(),
+            min: numbers.iter().copied().fold(f64::INFINITY, f64::min),
+            max: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            times,
+            lists: filled.iter().filter(|text| text.starts_with('[')).count(),
+        }
+    }
+
+    fn are_most(&self, count: usize) -> bool {
+        self.filled > 0 && count as f64 >= MOST * self.filled as f64
+    }
+
+    pub fn holds_numbers(&self) -> bool {
+        self.are_most(self.numbers)
+    }
+
+    pub fn holds_integers(&self) -> bool {
+        self.are_most(self.integers)
+    }
+
+    pub fn holds_times(&self) -> bool {
+        self.are_most(self.times)
+    }
+
+    /// Whether the values are those of a scale: few numbers in a small range, each of them often.
+    pub fn is_scale(&self) -> bool {
+        self.holds_numbers()
+            && self.distinct <= SCALE
+            && self.distinct * 2 <= self.filled
+            && self.min >= -10.0
+            && self.max <= 100.0
+            && !self.holds_times()
+    }
+
+    /// Whether the values may be ids: no fractions, and present.
+    pub fn may_be_ids(&self) -> bool {
+        self.filled > 0 && !self.holds_times() && self.lists == 0 && (!self.holds_numbers() || self.holds_integers())
+    }
+
+    /// What it holds, in words.
+    pub fn words(&self) -> &'static str {
+        match self {
+            _ if self.filled == 0 => "nothing",
+            _ if self.holds_times() && !self.holds_integers() => "dates",
+            _ if self.holds_times() => "times",
+            _ if self.holds_integers() => "integers",
+            _ if self.holds_numbers() => "numbers",
+            _ => "texts",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_known_by_its_values() {
+        let column = |values: &[&str]| Column::new("c", values, false);
+        let stars = column(&["1", "5", "4.5", "1", "5", "5", "1", "4.5"]);
+        assert!(stars.is_scale() && !stars.holds_times() && !stars.may_be_ids(), "{stars:?}");
+        assert_eq!((stars.words(), stars.min, stars.max, stars.distinct), ("numbers", 1.0, 5.0, 3));
+        let times = column(&["1609459200000", "1609459201000", ""]);
+        assert!(times.holds_times() && !times.is_scale() && times.words() == "times", "{times:?}");
+        assert_eq!(column(&["2021-01-01", "2021-01-02"]).words(), "dates");
+        let ids = column(&["10", "11", "12", "13"]);
+        assert!(ids.may_be_ids() && !ids.is_scale() && ids.words() == "integers", "{ids:?}");
+        assert!(column(&["a1", "b2"]).may_be_ids());
+        assert_eq!(column(&["", ""]).words(), "nothing");
+    }
+}

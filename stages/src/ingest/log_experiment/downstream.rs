@@ -1,0 +1,257 @@
+//! The pipeline behind a log, with settings that fit its size.
+
+use super::feedback::Feedback;
+use super::yaml_text::share;
+
+/// Beyond so many pairs of a user and an item a world holds factors, and `world.deepfm` has none.
+const DENSE_PAIRS: u64 = 100_000_000;
+/// Beyond so many interactions a softmax takes longer than the rest together.
+const SOFTMAX_ROWS: usize = 1_000_000;
+
+/// The sizes of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub users: usize,
+    pub items: usize,
+    pub rows: usize,
+}
+
+/// What decides on the pipeline.
+pub(super) struct Downstream {
+    pub sizes: Sizes,
+    /// How many rows repeat a user and an item, and how many of these are copies of a row.
+    pub repeats: (usize, usize),
+    pub feedback: Feedback,
+    /// Whether the log has times, and whether many of them are equal within a user.
+    pub has_times: bool,
+    pub has_ties: bool,
+    /// The title of the page, as YAML.
+    pub title: String,
+}
+
+impl Downstream {
+    fn is_large(&self) -> bool {
+        self.sizes.users as u64 * self.sizes.items as u64 > DENSE_PAIRS
+    }
+
+    /// The stages after `log`, as text.
+    pub fn text(&self) -> String {
+        let explicit = matches!(self.feedback, Feedback::Explicit { .. });
+        let amounts = matches!(self.feedback, Feedback::Amounts { .. });
+        let (before, source) = self.before();
+        // Two families where they fit; else two fits to different halves of the log.
+        let halves = if explicit { self.is_large() } else { self.sizes.rows - self.repeats.0 > SOFTMAX_ROWS };
+        let (split, train, world, evaluation) = match (explicit, halves) {
+            (true, false) => (self.split(), "split.train", DEEPFM, MF),
+            (false, false) => (self.split(), "split.train", TWO_TOWER, IALS),
+            (true, true) => (HALVES.to_owned(), "halves.train", MF_HALF, MF_OTHER_HALF),
+            (false, true) => (HALVES.to_owned(), "halves.train", IALS_HALF, IALS_OTHER_HALF),
+        };
+        let simulator = self.simulator();
+        let world = match simulator.as_str() {
+            "" => world.replace("      SIMULATOR\n", ""),
+            simulator => world.replace("SIMULATOR", simulator),
+        };
+        let [chosen, confidence] = match (amounts, halves) {
+            (true, false) => ["      min_rating: 0.1 # what was chosen: an amount of more than 0\n", "alpha: 1.0, "],
+            (true, true) => ["      alpha: 1.0 # amounts are confidence\n", "alpha: 1.0, "],
+            (false, _) => ["", ""],
+        };
+        let calibration = if explicit { "      calibration: world.calibration\n" } else { "" };
+        let tail = TAIL
+            .replace("TRAIN", train)
+            .replace("OFFERS", &self.offers())
+            .replace("SCORE", &self.score())
+            .replace("CALIBRATION", calibration)
+            .replace("TITLE", &self.title);
+        format!("{before}{split}\n{world}\n{evaluation}\n{tail}")
+            .replace("      MIN_RATING\n", chosen)
+            .replace("ALPHA, ", confidence)
+            .replace("SOURCE", source)
+    }
+
+    /// The stages between the log and its split, and the last of them.
+    fn before(&self) -> (String, &'static str) {
+        let (mut text, mut source) = (String::new(), "log");
+        let amounts = matches!(self.feedback, Feedback::Amounts { .. });
+        let (repeats, copies) = self.repeats;
+        if repeats > 0 {
+            // Amounts of several visits add up, those of a row that was written twice do not.
+            let keep = if amounts && 2 * copies < repeats { "sum" } else { "last" };
+            text += &format!(
+                "  # {} rows repeat a user and an item: one row of each is kept (`first`, `last`, `mean`, `sum`, `count`).\n  distinct: {{ use: \
+                 filter.duplicates, inputs: {{ interactions: log.interactions }}, with: {{ keep: {keep} }} }}\n\n",
+                share(repeats, self.sizes.rows)
+            );
+            source = "distinct";
+        }
+        if amounts {
+            text += &format!(
+                "  # Amounts spread over powers of ten: ln(1 + r), which leaves 0 at 0 (`log`, `quantile`, `threshold`, `range`).\n  scaled: {{ use: \
+                 rescale, inputs: {{ interactions: {source}.interactions }}, with: {{ by: log }} }}\n\n"
+            );
+            source = "scaled";
+        }
+        (text, source)
+    }
+
+    fn split(&self) -> String {
+        let (by, why) = match (self.has_times, self.has_ties) {
+            (false, _) => {
+                ("by: random, test_fraction: 0.2", "a random fifth of each user's rows, for no times are read")
+            }
+            (true, false) => ("by: time, test_fraction: 0.2", "the last fifth of each user's rows"),
+            (true, true) => (
+                "by: time, test_fraction: 0.2, ties: random",
+                "the last fifth of each user's rows. Many of them\n  # have one time; their order is drawn (`ties`)",
+            ),
+        };
+        format!(
+            "  # Held out from everything but the evaluation world: {why}.\n  split:\n    use: split\n    inputs: {{ interactions: \
+             SOURCE.interactions }}\n    with: {{ {by} }}\n"
+        )
+    }
+
+    /// The settings of the user simulator, those that differ from their defaults.
+    fn simulator(&self) -> String {
+        let (mut settings, mut reasons) = (Vec::new(), Vec::new());
+        let Sizes { users, items, .. } = self.sizes;
+        if items < 60 {
+            settings.push(format!("horizon: {}", (items / 2).max(2)));
+            reasons.push("few items: short episodes");
+        }
+        if (4_097..=16_384).contains(&items) {
+            settings.push("distance_form: on_demand".to_owned());
+            reasons.push("distances of that many items are computed when they are asked for");
+        }
+        if users > 8_192 {
+            settings.push("distance_users: 4096".to_owned());
+            reasons.push("how far items are apart is defined on a sample of the users");
+        }
+        match settings.is_empty() {
+            true => String::new(),
+            false => format!("simulator: {{ {} }} # {}", settings.join(", "), reasons.join("; ")),
+        }
+    }
+
+    fn offers(&self) -> String {
+        let items = self.sizes.items;
+        match items {
+            0..100 => format!("    with: {{ top_k: {} }} # all items\n", items.max(1)),
+            20_000.. => "    with: { n_neighbors: 200 } # bounds time and memory of a wide catalogue\n".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn score(&self) -> String {
+        let users = match self.sizes.users {
+            0..=500 => "",
+            _ => "users: 500, ",
+        };
+        let why = if users.is_empty() {
+            ""
+        } else {
+            " # of all users the first 500; without `users` all, which takes longer"
+        };
+        format!("{{ {users}exclude_history: true, baselines: {{ seeds: 1, n_iterations: 100 }} }}{why}")
+    }
+}
+
+const HALVES: &str =
+    "  # The training world is fitted to one half of the log and the evaluation world to the other half.
+  halves: { use: split, inputs: { interactions: SOURCE.interactions }, with: { by: global_random, test_fraction: 0.5 } }
+";
+const DEEPFM: &str = "  # The training world: simulated users, fitted to the train part. They leave at an item too similar to one of the last seven.
+  world:
+    use: world.deepfm
+    inputs: { interactions: split.train, holdout: split.test, items: log.items, users: log.users }
+    with:
+      ensemble_size: 3
+      SIMULATOR
+";
+const MF: &str = "  # The evaluation world: another family, fitted with the held-out part too. Item distances are the training world's.
+  evaluation:
+    use: world.mf
+    inputs: { interactions: SOURCE.interactions, items: log.items, users: log.users, distances: world.world }
+";
+const TWO_TOWER: &str = "  # The training world: which item a user chooses among all. Users leave at an item too similar to one of the last seven.
+  world:
+    use: world.two_tower
+    inputs: { interactions: split.train, holdout: split.test, items: log.items, users: log.users }
+    with:
+      n_epochs: 5
+      MIN_RATING
+      SIMULATOR
+";
+const IALS: &str = "  # The evaluation world: another family, fitted with the held-out part too. The reward is how sure it is that the user would take
+  # the item.
+  evaluation:
+    use: world.ials
+    inputs: { interactions: SOURCE.interactions, items: log.items, users: log.users, distances: world.world }
+    with: { ALPHA, n_factors: 32 }
+";
+const MF_HALF: &str =
+    "  # The training world: simulated users. They leave at an item too similar to one of the last seven.
+  world:
+    use: world.mf
+    inputs: { interactions: halves.train, holdout: halves.test, items: log.items, users: log.users }
+    with:
+      n_epochs: 10
+      batch_size: 4096
+      SIMULATOR
+";
+const MF_OTHER_HALF: &str = "  # The evaluation world: other ratings and other factors.
+  evaluation:
+    use: world.mf
+    inputs: { interactions: halves.test, items: log.items, users: log.users, distances: world.world }
+    with: { n_factors: 32, n_epochs: 10, batch_size: 4096, seed: 100 }
+";
+const IALS_HALF: &str = "  # The training world: how sure it is that the user would take the item. Users leave at an item too similar to one of the last seven.
+  world:
+    use: world.ials
+    inputs: { interactions: halves.train, holdout: halves.test, items: log.items, users: log.users }
+    with:
+      n_factors: 32
+      MIN_RATING
+      SIMULATOR
+";
+const IALS_OTHER_HALF: &str = "  # The evaluation world: other choices and other factors.
+  evaluation:
+    use: world.ials
+    inputs: { interactions: halves.test, items: log.items, users: log.users, distances: world.world }
+    with: { ALPHA, n_factors: 64, seed: 100 }
+";
+const TAIL: &str = "  # Candidates for each user, by what others rated together: a baseline of the table, and what a language model would choose from.
+  offers:
+    use: retrieve
+    inputs: { interactions: TRAIN, items: log.items, users: log.users }
+OFFERS
+  # The policy: an actor-critic that learns in the training world, three seeds. `apprentice init` without `--log` shows a pipeline with a
+  # language model as teacher; `apprentice stages` lists all learners.
+  policy:
+    use: rl.a2c
+    sweep: { seed: [0, 1, 2] }
+    inputs: { world: world.world }
+    with: { n_iterations: 100, episodes_per_update: 32, bc_coef: 0.0 } # no demonstrations: nothing is cloned
+
+  # Everything is evaluated in the world in which nothing was trained, beside baselines.
+  score:
+    use: evaluate
+    inputs:
+      world: evaluation.world
+      train: TRAIN
+      candidates: offers.candidates
+      policies: { a2c: policy.policy }
+      training_world: world.world
+    with: SCORE
+
+  report:
+    use: report
+    inputs:
+      metrics: score.metrics
+      rollouts: score.rollouts
+      comparisons: score.comparisons
+      profiles: score.profiles
+CALIBRATION      curves: policy.curves
+    with: { title: TITLE } # ← the title of the page
+";

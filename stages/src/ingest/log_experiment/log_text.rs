@@ -1,0 +1,229 @@
+//! The beginning of the experiment: the files, and the stage that reads them, each line with its reason.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use pipeline::log_experiment::LogFiles;
+use serde_json::{Value, json};
+
+use super::super::bad_rows::OnBadRow;
+use super::super::side_table::Quotes;
+use super::super::table::Table;
+use super::Findings;
+use super::column::Column;
+use super::feedback::Feedback;
+use super::roles::{Choice, Roles};
+use super::sampled_table::SampledTable;
+use super::yaml_text::{path_from, scalar};
+
+/// What is written of a log that `ingest.table` reads.
+pub(super) struct LogText<'a> {
+    pub request: &'a LogFiles,
+    pub config: &'a Table,
+    pub form: &'a SampledTable,
+    pub columns: &'a [Column],
+    pub names: &'a [String],
+    pub roles: &'a Roles,
+    pub feedback: Feedback,
+    /// What the times are.
+    pub times: Option<String>,
+    pub counts: &'a str,
+    /// Rows that would be refused, and why.
+    pub refused: Option<&'a str>,
+    /// Whether rows of the tables beside the log would be.
+    pub refuses_sides: bool,
+    /// The tables beside the log: their asset, their file and a sample.
+    pub tables: &'a [(&'static str, PathBuf, SampledTable)],
+}
+
+impl LogText<'_> {
+    /// What the column was chosen for.
+    fn why(&self, choice: &Choice) -> String {
+        format!("{}; {}", choice.why, self.columns[choice.at].words())
+    }
+
+    /// What the ratings are, for a comment.
+    fn rating_words(&self) -> String {
+        match self.feedback {
+            Feedback::Explicit { values, min, max } => format!("{values} values from {min} to {max}: ratings"),
+            Feedback::Amounts { zeros, median, max } => {
+                format!(
+                    "amounts up to {max}, median {median}, {:.0} % are 0: no ratings, so they are rescaled below",
+                    100.0 * zeros
+                )
+            }
+            Feedback::Implicit => "all are equal, so they show no preference".to_owned(),
+        }
+    }
+
+    /// Says the choices.
+    pub fn tell(&self, findings: &mut Findings) {
+        let mut columns = Vec::new();
+        let roles = [
+            ("user", Some(&self.roles.user)),
+            ("item", Some(&self.roles.item)),
+            ("rating", self.roles.rating.as_ref()),
+            ("timestamp", self.roles.time.as_ref()),
+        ];
+        for (role, choice) in roles {
+            let Some(choice) = choice else { continue };
+            let more = match role {
+                "rating" => format!("; {}", self.rating_words()),
+                _ => String::new(),
+            };
+            findings.say(role, format!("`{}` ({}){more}", self.names[choice.at], self.why(choice)));
+            columns.push(json!({
+                "role": role, "column": self.names[choice.at], "holds": self.columns[choice.at].words(), "why": choice.why,
+            }));
+        }
+        if let Some(times) = &self.times {
+            findings.say("times", times);
+        }
+        let feedback = match self.feedback {
+            Feedback::Explicit { .. } => "ratings",
+            Feedback::Amounts { .. } => "amounts: how much or how often, as confidence that a user chose an item",
+            Feedback::Implicit => "choices: no rating says whether a user liked an item",
+        };
+        findings.say("feedback", feedback);
+        findings.detail("reader", "ingest.table".into());
+        findings.detail("form", self.form.words().into());
+        findings.detail("columns", Value::Array(columns));
+        findings.detail("feedback", self.feedback.name().into());
+    }
+
+    /// The text from `assets` to the end of the stage `log`.
+    pub fn text(&self) -> String {
+        let mut text =
+            "assets: # the files, used where they lie; `--data DIR` looks for them in another folder first\n"
+                .to_owned();
+        let log = [("log", &self.request.log)];
+        for (name, path) in log.into_iter().chain(self.tables.iter().map(|(name, path, _)| (*name, path))) {
+            let slash = if path.is_dir() { "/" } else { "" };
+            let path =
+                scalar(&format!("{}{slash}", path_from(&self.request.folder, path).display()).replace("//", "/"));
+            let _ = writeln!(text, "  {name}: {{ from: [{{ path: {path} }}] }}");
+        }
+        let _ = writeln!(text, "\nstages:\n  # {}.", self.counts);
+        text += "  log:\n    use: ingest.table\n    with:\n      asset: log\n      log:\n";
+        self.log_lines(&mut text);
+        self.item_lines(&mut text);
+        self.user_lines(&mut text);
+        match self.config.quotes {
+            Quotes::ByEnding => {}
+            Quotes::Always => text += "      quotes: always # fields are quoted\n",
+            Quotes::Never => text += "      quotes: never # a quote is an ordinary character\n",
+        }
+        if self.config.on_bad_row == OnBadRow::Drop {
+            let why = self.refused.unwrap_or(if self.refuses_sides {
+                "some rows of the tables would be refused; the run says which"
+            } else {
+                ""
+            });
+            let _ = writeln!(text, "      on_bad_row: drop # {}", one_line(why));
+        }
+        text
+    }
+
+    fn log_lines(&self, text: &mut String) {
+        let log = &self.config.log;
+        let mut line = |name: &str, value: String, why: String| {
+            let _ = writeln!(
+                text,
+                "        {name}: {value}{}",
+                if why.is_empty() { why } else { format!(" # {}", one_line(&why)) }
+            );
+        };
+        line("file", scalar(&log.file), self.form.words());
+        if let Some(names) = &log.names {
+            let names: Vec<String> = names.iter().map(|name| scalar(name)).collect();
+            line("names", format!("[{}]", names.join(", ")), "← the file has no header: correct the names".into());
+        }
+        if let Some(separator) = &log.separator {
+            line("separator", quoted(separator), String::new());
+        }
+        line("user", scalar(&log.user), self.why(&self.roles.user));
+        line("item", scalar(&log.item), self.why(&self.roles.item));
+        match (&log.rating, &self.roles.rating) {
+            (Some(rating), Some(choice)) => {
+                line("rating", scalar(rating), format!("{}; {}", choice.why, self.rating_words()))
+            }
+            (None, Some(choice)) => line("# rating", scalar(&self.names[choice.at]), self.rating_words()),
+            _ => line("# rating", "…".into(), "no column holds ratings: each row is a choice".into()),
+        }
+        match (&log.timestamp, &self.roles.time) {
+            (Some(time), Some(choice)) => {
+                let found = self.times.clone().unwrap_or_default();
+                line(
+                    "timestamp",
+                    format!("{{ column: {} }}", scalar(&time.column)),
+                    format!("{}; {found}", choice.why),
+                );
+            }
+            _ => line("# timestamp", "{ column: … }".into(), "no column holds times".into()),
+        }
+    }
+
+    fn item_lines(&self, text: &mut String) {
+        let Some(items) = &self.config.items else {
+            *text +=
+                "      # items: { asset: items, file: … } # no catalogue was given (`--items`): titles are the ids\n";
+            return;
+        };
+        *text += "      items:\n        asset: items\n";
+        self.side_lines("items", &items.file, items.names.as_deref(), items.separator.as_deref(), text);
+        let _ = writeln!(text, "        id: {} # holds ids of the log", scalar(&items.id));
+        let optional = [("title", &items.title, "titles are the ids"), ("year", &items.year, "years are unknown")];
+        for (name, column, without) in optional {
+            let _ = match column {
+                Some(column) => writeln!(text, "        {name}: {}", scalar(column)),
+                None => writeln!(text, "        # {name}: … # no column is called so: {without}"),
+            };
+        }
+        let _ = match &items.genres {
+            Some(genres) => writeln!(
+                text,
+                "        genres: {{ column: {}, separator: {} }}",
+                scalar(&genres.column),
+                quoted(&genres.separator)
+            ),
+            None => writeln!(text, "        # genres: {{ column: … }} # no column is called so"),
+        };
+    }
+
+    fn user_lines(&self, text: &mut String) {
+        let Some(users) = &self.config.users else { return };
+        *text += "      users:\n        asset: users\n";
+        self.side_lines("users", &users.file, users.names.as_deref(), users.separator.as_deref(), text);
+        let _ =
+            writeln!(text, "        id: {} # holds ids of the log; all other columns are features", scalar(&users.id));
+    }
+
+    fn side_lines(
+        &self,
+        asset: &str,
+        file: &str,
+        names: Option<&[String]>,
+        separator: Option<&str>,
+        text: &mut String,
+    ) {
+        let words = self.tables.iter().find(|(name, ..)| *name == asset).map(|(_, _, table)| table.words());
+        let _ = writeln!(text, "        file: {} # {}", scalar(file), words.unwrap_or_default());
+        if let Some(names) = names {
+            let names: Vec<String> = names.iter().map(|name| scalar(name)).collect();
+            let _ = writeln!(text, "        names: [{}] # ← the file has no header", names.join(", "));
+        }
+        if let Some(separator) = separator {
+            let _ = writeln!(text, "        separator: {}", quoted(separator));
+        }
+    }
+}
+
+/// A text in double quotes, whatever it is.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A comment must not go on in another line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

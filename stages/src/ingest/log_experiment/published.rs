@@ -1,0 +1,180 @@
+//! Published datasets that have a reader of their own, by the files in their folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use pipeline::{Context, Stage};
+use serde_json::{Value, json};
+
+use super::super::atomic::{AtomicHeader, with_extension};
+use super::super::{Coat, KuaiRec, MovieLens, NoInputs, Recbole, Steam};
+use super::roles::normalised;
+use crate::artifact::{Interactions, Items, TextFile, Users};
+
+/// A dataset, and how it is read.
+pub(super) struct Published {
+    pub kind: &'static str,
+    /// By which files it was known.
+    pub why: String,
+    pub folder: PathBuf,
+    /// The settings beside `asset`.
+    pub with: Vec<(&'static str, Value)>,
+}
+
+/// The dataset in a folder, or whose log this file is.
+pub(super) fn published(log: &Path) -> Result<Option<Published>> {
+    let folder = if log.is_dir() { log } else { log.parent().unwrap_or(Path::new("")) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let name = log.file_name().filter(|_| !log.is_dir()).map(|name| name.to_string_lossy().into_owned());
+    let has = |files: &[&str]| {
+        files.iter().all(|file| folder.join(file).exists()) && name.as_deref().is_none_or(|name| name == files[0])
+    };
+    let found = |kind, files: &[&str], with| {
+        let why = format!("known by {}", files.join(", "));
+        Ok(Some(Published { kind, why, folder: folder.to_path_buf(), with }))
+    };
+    for (kind, files) in [
+        (Coat::KIND, &["train.ascii", "test.ascii", "user_item_features"][..]),
+        (MovieLens::KIND, &["u.data", "u.item"]),
+        (MovieLens::KIND, &["ratings.dat", "movies.dat"]),
+        (KuaiRec::KIND, &["big_matrix.csv", "small_matrix.csv", "item_categories.csv"]),
+        (Steam::KIND, &["steam_reviews.json"]),
+        (Steam::KIND, &["steam_reviews.json.gz"]),
+        (Steam::KIND, &["steam_new.json"]),
+        (Steam::KIND, &["steam_new.json.gz"]),
+        (Steam::KIND, &["australian_user_reviews.json"]),
+        (Steam::KIND, &["australian_user_reviews.json.gz"]),
+    ] {
+        if has(files) {
+            return found(kind, files, vec![]);
+        }
+    }
+    let csv = ["ratings.csv", "movies.csv"];
+    if has(&csv) {
+        let header = TextFile::new(&folder.join(csv[0])).first_line()?;
+        let names: Vec<String> = header.split(',').map(normalised).collect();
+        if ["userid", "movieid"].iter().all(|name| names.iter().any(|known| known == name)) {
+            return found(MovieLens::KIND, &csv, vec![]);
+        }
+    }
+    let inter = if log.is_dir() { with_extension(log, "inter")? } else { Vec::new() };
+    let is_inter = log.extension().is_some_and(|ending| ending == "inter");
+    if inter.is_empty() && !is_inter {
+        return Ok(None);
+    }
+    let first = if is_inter { log.to_path_buf() } else { inter[0].clone() };
+    found(Recbole::KIND, &[&*first.file_name().unwrap_or_default().to_string_lossy()], atomic_fields(folder, &first)?)
+}
+
+/// The fields of RecBole's files by the settings that name them.
+fn atomic_fields(folder: &Path, log: &Path) -> Result<Vec<(&'static str, Value)>> {
+    let names = AtomicHeader::read(&TextFile::new(log))?.names;
+    let mut with = Vec::new();
+    for (setting, field) in [("rating", "rating"), ("timestamp", "timestamp")] {
+        if !names.iter().any(|name| name == field) {
+            with.push((setting, Value::Null));
+        }
+    }
+    let Some(items) = with_extension(folder, "item")?.into_iter().next() else { return Ok(with) };
+    let names = AtomicHeader::read(&TextFile::new(&items))?.names;
+    for (setting, known) in [
+        ("title", &["movietitle", "title", "name", "itemname"][..]),
+        ("year", &["releaseyear", "year"]),
+        ("genres", &["genre", "genres", "class", "categories", "category"]),
+    ] {
+        let named = known.iter().find_map(|known| names.iter().find(|name| normalised(name) == *known));
+        if let Some(name) = named {
+            with.push((setting, json!(name)));
+        }
+    }
+    Ok(with)
+}
+
+impl Published {
+    /// Reads it. Rows that would be refused are dropped where need be, which the second value says.
+    pub fn read(&mut self, cx: &mut Context) -> Result<(Interactions, Items, Users)> {
+        cx.add_asset("log", &self.folder);
+        let read = self.read_with(false, cx);
+        let Err(error) = read else { return read };
+        if self.kind == Coat::KIND || !error.to_string().contains("on_bad_row: drop") {
+            return Err(error);
+        }
+        let read = self.read_with(true, cx)?;
+        self.with.push(("on_bad_row", json!("drop")));
+        Ok(read)
+    }
+
+    fn read_with(&self, drops: bool, cx: &Context) -> Result<(Interactions, Items, Users)> {
+        let mut with = json!({ "asset": "log" });
+        let Some(map) = with.as_object_mut() else { unreachable!("it was made as a mapping") };
+        map.extend(self.with.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        if drops {
+            map.insert("on_bad_row".into(), "drop".into());
+        }
+        fn run<S: Stage<Inputs = NoInputs>>(with: Value, cx: &Context) -> Result<S::Outputs> {
+            serde_json::from_value::<S>(with)?.run(NoInputs {}, cx)
+        }
+        let usual = match self.kind {
+            kind if kind == Coat::KIND => {
+                let read = run::<Coat>(with, cx)?;
+                return Ok((read.interactions, read.items, read.users));
+            }
+            kind if kind == KuaiRec::KIND => {
+                let read = run::<KuaiRec>(with, cx)?;
+                return Ok((read.interactions, read.items, read.users));
+            }
+            kind if kind == MovieLens::KIND => run::<MovieLens>(with, cx)?,
+            kind if kind == Steam::KIND => run::<Steam>(with, cx)?,
+            _ => run::<Recbole>(with, cx)?,
+        };
+        Ok((usual.interactions, usual.items, usual.users))
+    }
+
+    /// Refuses a folder that will hold the results of the experiment: no asset may.
+    pub fn check_place(&self, experiment: &Path) -> Result<()> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let folder = real(&self.folder);
+        ensure!(
+            !real(experiment).starts_with(&folder) && !real(Path::new(".")).starts_with(&folder),
+            "the dataset's files lie in {}, which will hold the results of the experiment\nhelp: move them to a folder of their own, as \
+             data/, and name that",
+            folder.display()
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_is_known_by_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let kind = |path: &Path| published(path).unwrap().map(|found| (found.kind, found.with));
+        assert_eq!(kind(folder.path()), None);
+        write("x.inter", "user_id:token\titem_id:token\n1\t2\n");
+        write("x.item", "item_id:token\tmovie_title:token_seq\tclass:token_seq\n2\tHeat\tCrime\n");
+        let fields = vec![
+            ("rating", Value::Null),
+            ("timestamp", Value::Null),
+            ("title", json!("movie_title")),
+            ("genres", json!("class")),
+        ];
+        assert_eq!(kind(folder.path()), Some(("ingest.recbole", fields.clone())));
+        assert_eq!(kind(&folder.path().join("x.inter")), Some(("ingest.recbole", fields)));
+        let mut found = published(folder.path()).unwrap().unwrap();
+        let (log, items, _) = found.read(&mut Context::detached(folder.path())).unwrap();
+        assert_eq!((log.len(), &*items.title[0], &*items.genres[0]), (1, "Heat", &["Crime".to_owned()][..]));
+        assert!(
+            found.check_place(folder.path()).unwrap_err().to_string().contains("move them to a folder of their own")
+        );
+        found.check_place(Path::new("/")).unwrap();
+        write("ratings.csv", "a,b\n1,2\n");
+        write("movies.csv", "");
+        assert_eq!(kind(&folder.path().join("ratings.csv")), None, "a log with other columns");
+        write("ratings.csv", "user_id,movieId,rating\n1,2,3\n");
+        assert_eq!(kind(&folder.path().join("ratings.csv")), Some(("ingest.movielens", vec![])));
+    }
+}

@@ -1,0 +1,327 @@
+//! Which column of a log holds its users, items, ratings and times: by what the user says, by the names of the columns, by their content.
+
+use anyhow::{Result, bail, ensure};
+
+use super::column::Column;
+
+/// Names of columns of users. A name also fits where one of its words does (`customer_id`).
+const USER: &[&str] = &[
+    "user",
+    "userid",
+    "uid",
+    "u",
+    "reviewer",
+    "reviewerid",
+    "customer",
+    "visitor",
+    "member",
+    "account",
+    "player",
+    "profile",
+    "listener",
+    "reader",
+    "person",
+    "patron",
+    "viewer",
+    "steamid",
+    "username",
+    "author",
+    "who",
+    "client",
+    "session",
+];
+/// Names of columns of items.
+const ITEM: &[&str] = &[
+    "item",
+    "itemid",
+    "iid",
+    "i",
+    "movie",
+    "film",
+    "product",
+    "parentasin",
+    "asin",
+    "sku",
+    "article",
+    "track",
+    "song",
+    "artist",
+    "book",
+    "isbn",
+    "business",
+    "video",
+    "game",
+    "appid",
+    "app",
+    "recipe",
+    "anime",
+    "joke",
+    "venue",
+    "poi",
+    "news",
+    "content",
+    "show",
+    "what",
+    "title",
+    "post",
+    "photo",
+    "course",
+];
+/// Names of columns of ratings.
+const RATING: &[&str] = &[
+    "rating",
+    "ratings",
+    "stars",
+    "star",
+    "score",
+    "overall",
+    "grade",
+    "reviewscore",
+    "preference",
+    "like",
+    "liked",
+    "recommend",
+    "r",
+];
+/// Names of columns of how much or how often.
+pub(super) const AMOUNT: &[&str] = &[
+    "count",
+    "plays",
+    "playcount",
+    "hours",
+    "minutes",
+    "seconds",
+    "playtime",
+    "listens",
+    "duration",
+    "watchratio",
+    "watchtime",
+    "clicks",
+    "quantity",
+    "views",
+    "purchases",
+    "weight",
+    "amount",
+    "times",
+];
+/// Names of columns of times.
+const TIME: &[&str] = &[
+    "timestamp",
+    "ts",
+    "datetime",
+    "date",
+    "time",
+    "unixreviewtime",
+    "reviewtime",
+    "eventtime",
+    "createdat",
+    "created",
+    "at",
+    "when",
+    "day",
+    "t",
+    "position",
+    "order",
+    "visited",
+];
+/// All of them.
+pub(super) const KNOWN_NAMES: [&[&str]; 5] = [USER, ITEM, RATING, AMOUNT, TIME];
+
+/// A column that was chosen, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Its position.
+    pub at: usize,
+    /// The reason, as `by its name`.
+    pub why: &'static str,
+}
+
+/// The columns of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Roles {
+    pub user: Choice,
+    pub item: Choice,
+    /// A rating, or an amount.
+    pub rating: Option<Choice>,
+    pub time: Option<Choice>,
+}
+
+const BY_NAME: &str = "by its name";
+const BY_CONTENT: &str = "by its content";
+const BY_ORDER: &str = "by its place among the columns of ids: check it";
+const SAID: &str = "as you say";
+
+/// The letters and digits of a name, in lower case.
+pub(super) fn normalised(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// How well a name fits a role: 3 for one of its names (the earlier the better), 2 with `id` behind it, 1 where one of its words is one.
+fn fit(name: &str, known: &[&str]) -> Option<(u8, std::cmp::Reverse<usize>)> {
+    let whole = normalised(name);
+    let place = |word: &str| known.iter().position(|known| *known == word).map(std::cmp::Reverse);
+    if let Some(place) = place(&whole) {
+        return Some((3, place));
+    }
+    if let Some(place) = whole.strip_suffix("id").and_then(place) {
+        return Some((2, place));
+    }
+    let mut words: Vec<String> = vec![String::new()];
+    for (before, c) in std::iter::once(' ').chain(name.chars()).zip(name.chars()) {
+        if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
+            words.push(String::new());
+        }
+        words.last_mut().into_iter().for_each(|word| word.extend(c.to_lowercase().filter(|c| c.is_alphanumeric())));
+    }
+    words.iter().filter(|word| word.len() > 2).filter_map(|word| place(word)).max().map(|place| (1, place))
+}
+
+/// The free column that fits best by name among those that content allows.
+fn by_name(columns: &[Column], taken: &[usize], known: &[&str], fits: impl Fn(&Column) -> bool) -> Option<Choice> {
+    let free = columns.iter().enumerate().filter(|(at, column)| !taken.contains(at) && fits(column));
+    let fitting = free.filter_map(|(at, column)| Some((fit(&column.name, known)?, std::cmp::Reverse(at))));
+    fitting.max().map(|(_, std::cmp::Reverse(at))| Choice { at, why: BY_NAME })
+}
+
+/// The roles of the columns; `said` are those that the user names, by role.
+///
+/// # Errors
+/// Where a named column does not exist, or none may hold the users or the items: with what each column holds.
+pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Roles> {
+    let mut taken: Vec<usize> = Vec::new();
+    let named = |role: &str| -> Result<Option<Option<Choice>>> {
+        let Some((_, name)) = said.iter().find(|(said, _)| said == role) else { return Ok(None) };
+        if name.is_empty() {
+            return Ok(Some(None));
+        }
+        let at = columns.iter().position(|column| column.name == *name);
+        ensure!(
+            at.is_some(),
+            "there is no column `{name}`; the columns are {}\nhelp: correct `--columns {role}=`",
+            list(columns)
+        );
+        Ok(at.map(|at| Some(Choice { at, why: SAID })))
+    };
+    let [user, item, rating, time] = [named("user")?, named("item")?, named("rating")?, named("timestamp")?];
+    taken.extend([&user, &item, &rating, &time].into_iter().flatten().flatten().map(|choice| choice.at));
+    let take = |found: Option<Choice>, taken: &mut Vec<usize>| {
+        taken.extend(found.iter().map(|choice| choice.at));
+        found
+    };
+    let id = |column: &Column| column.may_be_ids();
+    let user = match user.flatten() {
+        Some(said) => Some(said),
+        None => take(by_name(columns, &taken, USER, id), &mut taken),
+    };
+    let item = match item.flatten() {
+        Some(said) => Some(said),
+        None => take(by_name(columns, &taken, ITEM, id), &mut taken),
+    };
+    let first = |taken: &[usize], fits: &dyn Fn(&Column) -> bool, why| {
+        let at = (0..columns.len()).find(|at| !taken.contains(at) && fits(&columns[*at]))?;
+        Some(Choice { at, why })
+    };
+    let time = match time {
+        Some(said) => said,
+        None => {
+            let named = by_name(columns, &taken, TIME, |column| column.holds_times() || column.holds_integers());
+            let found = named.or_else(|| first(&taken, &Column::holds_times, BY_CONTENT));
+            take(found, &mut taken)
+        }
+    };
+    let rating = match rating {
+        Some(said) => said,
+        None => {
+            let named = by_name(columns, &taken, RATING, Column::holds_numbers)
+                .or_else(|| by_name(columns, &taken, AMOUNT, Column::holds_numbers));
+            // Of columns that nobody named, one may be a rating only where two others are left for the ids.
+            let has_ids = user.is_some() && item.is_some() || columns.len() - taken.len() > 2;
+            let found = named.or_else(|| first(&taken, &Column::is_scale, BY_CONTENT).filter(|_| has_ids));
+            take(found, &mut taken)
+        }
+    };
+    let user = user.or_else(|| take(first(&taken, &id, BY_ORDER), &mut taken));
+    let item = item.or_else(|| take(first(&taken, &id, BY_ORDER), &mut taken));
+    let (Some(user), Some(item)) = (user, item) else {
+        bail!(
+            "no two columns can be told to hold the ids of users and of items; the columns are {}\nhelp: name them with `--columns \
+             user=COLUMN,item=COLUMN`",
+            list(columns)
+        );
+    };
+    Ok(Roles { user, item, rating, time })
+}
+
+fn list(columns: &[Column]) -> String {
+    let said: Vec<String> = columns.iter().map(|column| format!("`{}` ({})", column.name, column.words())).collect();
+    said.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(table: &[(&str, &[&str])]) -> Vec<Column> {
+        table.iter().map(|(name, values)| Column::new(name, values, false)).collect()
+    }
+
+    fn found(table: &[(&str, &[&str])]) -> Vec<Option<String>> {
+        let columns = columns(table);
+        let roles = roles(&columns, &[]).unwrap();
+        [Some(roles.user), Some(roles.item), roles.rating, roles.time]
+            .map(|choice| choice.map(|choice| columns[choice.at].name.clone()))
+            .to_vec()
+    }
+
+    const IDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8"];
+    const STARS: &[&str] = &["1", "2", "3", "1", "2", "3", "3", "3"];
+    const TIMES: &[&str] = &["1609459200", "1609459201", "1609459202"];
+
+    #[test]
+    fn columns_are_known_by_name_and_by_content() {
+        let names = |user: &str, item: &str, rating: &str, time: &str| {
+            [user, item, rating, time].map(|name| (!name.is_empty()).then(|| name.to_owned())).to_vec()
+        };
+        for (table, wanted) in [
+            (
+                vec![("userId", IDS), ("movieId", IDS), ("rating", STARS), ("timestamp", TIMES)],
+                ["userId", "movieId", "rating", "timestamp"],
+            ),
+            (
+                vec![("product_id", IDS), ("customer_unique_id", IDS), ("review_score", STARS)],
+                ["customer_unique_id", "product_id", "review_score", ""],
+            ),
+            (
+                vec![("reviewerID", IDS), ("asin", IDS), ("overall", STARS), ("unixReviewTime", TIMES)],
+                ["reviewerID", "asin", "overall", "unixReviewTime"],
+            ),
+            (vec![("user", IDS), ("item", IDS), ("minutes", &["0", "4116", "5"])], ["user", "item", "minutes", ""]),
+            (vec![("user", IDS), ("item", IDS), ("position", IDS)], ["user", "item", "", "position"]),
+            (
+                vec![("column_1", IDS), ("column_2", IDS), ("column_3", STARS), ("column_4", TIMES)],
+                ["column_1", "column_2", "column_3", "column_4"],
+            ),
+            (vec![("column_1", IDS), ("column_2", STARS)], ["column_1", "column_2", "", ""]),
+            (
+                vec![("", IDS), ("who", IDS), ("title", &["Heat", "Alien"]), ("at", &["2021-01-01"])],
+                ["who", "title", "", "at"],
+            ),
+        ] {
+            assert_eq!(found(&table), names(wanted[0], wanted[1], wanted[2], wanted[3]), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_asked_for() {
+        let table = columns(&[("x", TIMES), ("y", IDS)]);
+        let error = roles(&table, &[]).unwrap_err().to_string();
+        assert!(error.contains("`x` (times), `y` (integers)") && error.contains("--columns user=COLUMN"), "{error}");
+        let table = columns(&[("a", IDS), ("b", IDS), ("c", STARS)]);
+        let said =
+            [("user", "b"), ("item", "a"), ("rating", "")].map(|(role, name)| (role.to_owned(), name.to_owned()));
+        let roles_said = roles(&table, &said).unwrap();
+        assert_eq!((roles_said.user.at, roles_said.item.at, roles_said.rating), (1, 0, None));
+        let error = roles(&table, &[("user".into(), "z".into())]).unwrap_err().to_string();
+        assert!(error.contains("there is no column `z`; the columns are `a`"), "{error}");
+    }
+}

@@ -1,0 +1,271 @@
+//! A sample of a table of any form: what its columns are called and what they hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use pipeline::Context;
+use serde_json::Value;
+
+use super::super::decompress::decompressed;
+use super::super::delimited::fields;
+use super::super::header::looks_like_header;
+use super::super::json_array::as_lines;
+use super::super::parquet_parts::parts;
+use super::super::parquet_value::value;
+use super::super::record::record;
+use super::super::sampled_lines::sampled_lines;
+use super::super::side_table::{FileFormat, SEPARATORS};
+use super::roles::KNOWN_NAMES;
+use crate::artifact::TextFile;
+
+/// Rows of a sample, at most.
+const ROWS: usize = 20_000;
+/// Parts of a folder of Parquet that are looked into.
+const PARTS: usize = 8;
+/// The share of lines with the usual number of fields from which on a separator is believed.
+const CONSISTENT: f64 = 0.9;
+
+/// The form of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Separated text: the separator, whether fields are quoted, whether the first line is a header.
+    Text {
+        separator: &'static str,
+        quotes: bool,
+        header: bool,
+    },
+    /// A record of JSON a line, or an array of them.
+    Records,
+    Parquet,
+}
+
+/// Rows from all over a table.
+#[derive(Debug)]
+pub(super) struct SampledTable {
+    pub form: Form,
+    /// Names of the columns; by their position where the file has no header.
+    pub names: Vec<String>,
+    /// Values by row; empty where missing.
+    pub rows: Vec<Vec<String>>,
+    /// The columns whose type is a date or a time.
+    pub typed_times: Vec<bool>,
+    /// Whether the file is packed.
+    pub packed: bool,
+}
+
+impl SampledTable {
+    /// Looks into the file, or folder of parts, at that path.
+    ///
+    /// # Errors
+    /// Where it is no table, or of a form that is not read.
+    pub fn read(path: &Path, cx: &Context) -> Result<Self> {
+        ensure!(path.exists(), "{} does not exist\nhelp: correct the name", path.display());
+        if path.is_dir() || path.extension().is_some_and(|ending| ending == "parquet") {
+            return Self::of_parquet(path);
+        }
+        let file = decompressed(path, cx)?;
+        let packed = file.path() != file.name();
+        let first = sampled_lines(&file)?.into_iter().find(|line| !line.trim().is_empty());
+        let Some(first) = first else {
+            bail!("{} is empty\nhelp: check that it is the right file", path.display());
+        };
+        let table = match FileFormat::of(&file) {
+            Ok(FileFormat::Records) => Self::of_records(&file, cx)?,
+            Err(error) if first.trim_start().starts_with(['{', '[']) => return Err(error),
+            _ => Self::of_text(&file)?,
+        };
+        ensure!(!table.rows.is_empty(), "{} holds no row\nhelp: check that it is the right file", path.display());
+        Ok(Self { packed, ..table })
+    }
+
+    fn of_text(file: &TextFile) -> Result<Self> {
+        let lines: Vec<String> =
+            sampled_lines(file)?.into_iter().filter(|line| !line.trim().is_empty()).take(ROWS).collect();
+        let Some((separator, quotes, width)) = separator(&lines) else {
+            bail!(
+                "{} has no separator that gives all lines the same number of fields; tried a comma, a semicolon, `|`, `::`, a tab and a \
+                 space\nhelp: check that it is a table with one row a line; its first line is {:?}",
+                file.name().display(),
+                lines[0].chars().take(80).collect::<String>()
+            );
+        };
+        let parted = |line: &String| fields(line, separator, quotes).ok().filter(|fields| fields.len() == width);
+        let mut rows: Vec<Vec<String>> = lines.iter().filter_map(parted).collect();
+        let header = parted(&lines[0]).is_some() && is_header(&rows);
+        let names = if header { rows.remove(0) } else { (1..=width).map(|place| format!("column_{place}")).collect() };
+        rows.iter_mut().flatten().filter(|value| *value == "\\N").for_each(String::clear);
+        let typed_times = vec![false; width];
+        Ok(Self { form: Form::Text { separator, quotes, header }, names, rows, typed_times, packed: false })
+    }
+
+    fn of_records(file: &TextFile, cx: &Context) -> Result<Self> {
+        let lines = sampled_lines(&as_lines(file.clone(), cx)?)?;
+        let records = lines.iter().filter(|line| !line.trim().is_empty()).take(ROWS).map(|line| record(line));
+        let records: Vec<_> = records.filter_map(Result::ok).collect();
+        Ok(Self::of_values(Form::Records, records.into_iter().map(|record| record.into_iter().collect()).collect()))
+    }
+
+    fn of_parquet(path: &Path) -> Result<Self> {
+        let parts = parts(path)?;
+        let (mut rows, mut times) = (Vec::new(), BTreeMap::new());
+        for part in parts.iter().step_by(parts.len().div_ceil(PARTS)) {
+            let Some(batch) = part.batches(None)?.next().transpose()? else { continue };
+            let step = batch.num_rows().div_ceil(ROWS / PARTS).max(1);
+            for row in (0..batch.num_rows()).step_by(step) {
+                let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+                rows.push(
+                    columns
+                        .map(|(field, column)| Ok((field.name().clone(), value(column, row)?)))
+                        .collect::<Result<_>>()?,
+                );
+            }
+            for field in batch.schema_ref().fields() {
+                times.insert(field.name().clone(), field.data_type().is_temporal());
+            }
+        }
+        let table = Self::of_values(Form::Parquet, rows);
+        ensure!(!table.rows.is_empty(), "{} holds no row\nhelp: check that it is the right file", path.display());
+        let typed_times = table.names.iter().map(|name| times.get(name) == Some(&true)).collect();
+        Ok(Self { typed_times, ..table })
+    }
+
+    fn of_values(form: Form, records: Vec<Vec<(String, Value)>>) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in records.iter().flatten() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let text = |value: Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let row = |record: Vec<(String, Value)>| {
+            let mut row = vec![String::new(); names.len()];
+            for (name, value) in record {
+                if let Some(place) = names.iter().position(|known| *known == name) {
+                    row[place] = text(value);
+                }
+            }
+            row
+        };
+        let rows = records.into_iter().map(row).collect();
+        let typed_times = vec![false; names.len()];
+        Self { form, names, rows, typed_times, packed: false }
+    }
+
+    /// What the table is, in words.
+    pub fn words(&self) -> String {
+        let form = match self.form {
+            Form::Text { separator, quotes, header } => {
+                let separator = match separator {
+                    "," => "commas".to_owned(),
+                    ";" => "semicolons".to_owned(),
+                    "\t" => "tabs".to_owned(),
+                    " " => "spaces".to_owned(),
+                    other => format!("`{other}`"),
+                };
+                format!(
+                    "text separated by {separator}{}, {}",
+                    if quotes { ", fields may be quoted" } else { "" },
+                    if header { "with a header" } else { "without a header" }
+                )
+            }
+            Form::Records => "records of JSON".to_owned(),
+            Form::Parquet => "Parquet".to_owned(),
+        };
+        if self.packed { format!("{form}, compressed") } else { form }
+    }
+}
+
+/// The separator, whether fields are quoted, and the number of fields: of those that cut nearly all lines alike, the one that gives most
+/// fields, as DuckDB decides.
+fn separator(lines: &[String]) -> Option<(&'static str, bool, usize)> {
+    let has_quotes = lines.iter().any(|line| line.contains('"'));
+    let mut best: Option<((bool, usize), (&'static str, bool, usize))> = None;
+    for separator in SEPARATORS {
+        // By default quotes count beside commas and semicolons only.
+        for quotes in [matches!(separator, "," | ";"), !matches!(separator, "," | ";") && has_quotes] {
+            let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+            for line in lines {
+                *widths.entry(fields(line, separator, quotes).map_or(0, |fields| fields.len())).or_default() += 1;
+            }
+            let Some((&width, &count)) = widths.iter().max_by_key(|(width, count)| (**count, **width)) else {
+                continue;
+            };
+            let share = count as f64 / lines.len() as f64;
+            if width < 2 || share < 0.5 {
+                continue;
+            }
+            let rank = (share >= CONSISTENT, width);
+            if best.as_ref().is_none_or(|(known, _)| rank > *known) {
+                best = Some((rank, (separator, quotes, width)));
+            }
+        }
+    }
+    best.map(|(_, found)| found)
+}
+
+/// Whether the first of these rows names the columns.
+fn is_header(rows: &[Vec<String>]) -> bool {
+    let Some((first, rest)) = rows.split_first() else { return false };
+    if !looks_like_header(first, &[]) {
+        return looks_like_header(first, &KNOWN_NAMES.concat())
+            && first.iter().all(|name| name.parse::<f64>().is_err());
+    }
+    let known = looks_like_header(&[first.clone(), vec!["0".to_owned()]].concat(), &KNOWN_NAMES.concat());
+    // A name does not come again as a value.
+    known || !rest.iter().any(|row| row.iter().zip(first).any(|(value, name)| value == name && !value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sniff(name: &str, text: &str) -> Result<SampledTable> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        SampledTable::read(&folder.path().join(name), &Context::detached(folder.path()))
+    }
+
+    #[test]
+    fn the_separator_cuts_all_lines_alike() {
+        for (text, wanted, width) in [
+            ("u,i,t\n1,2,2021-01-01 12:00\n1,3,2021-01-02 12:00\n", (",", true, true), 3),
+            ("u;i;r\n1;2;3,5\n1;3;4,5\n", (";", true, true), 3),
+            ("user\titem\n1\tThe good, the bad\n2\tHeat, a film, and\n", ("\t", false, true), 2),
+            ("1::1193::5::978300760\n1::661::3::978302109\n", ("::", false, false), 4),
+            ("a|b|c\n1|2|3\n4|5|6\n", ("|", false, true), 3),
+            ("196 242 3\n186 302 3\n", (" ", false, false), 3),
+            ("\"u\",\"i\"\n\"1\",\"x, y\"\n\"2\",\"z\"\n", (",", true, true), 2),
+            ("ann,heat\nbob,heat\nann,alien\n", (",", true, false), 2),
+        ] {
+            let table = sniff("log.txt", text).unwrap();
+            let (separator, quotes, header) = wanted;
+            assert_eq!(table.form, Form::Text { separator, quotes, header }, "{text}");
+            assert_eq!(table.names.len(), width, "{text}");
+        }
+        let broken: String =
+            (0..200).map(|row| if row % 50 == 7 { "x\n".to_owned() } else { format!("{row},2 3,{row}\n") }).collect();
+        assert_eq!(sniff("log.csv", &broken).unwrap().names.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        for (name, text, part) in [
+            ("a.csv", "", "is empty"),
+            ("a.csv", "one\ntwo\n", "has no separator"),
+            ("a.csv", "u,i\n", "holds no row"),
+            ("a.xyz", "{\"u\": 1}\n", "unknown extension `xyz`"),
+            ("a.csv.gz", "u,i\n1,2\n", "is not a gzip file"),
+        ] {
+            let error = sniff(name, text).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("\nhelp: "), "{error}");
+        }
+        let records = sniff("a.json", "[{\"u\": 1, \"x\": {\"y\": 2}}, {\"i\": null, \"u\": \"b\"}]").unwrap();
+        assert_eq!((records.form, &*records.names), (Form::Records, &["u", "x", "i"].map(str::to_owned)[..]));
+        assert_eq!(records.rows, [["1", "{\"y\":2}", ""], ["b", "", ""]].map(|row| row.map(str::to_owned).to_vec()));
+    }
+}

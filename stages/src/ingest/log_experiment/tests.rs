@@ -1,0 +1,217 @@
+//! One log in many dresses: each is known for what it is, and is read as it is written down.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use pipeline::log_experiment::{LogExperiment, LogFiles};
+
+use super::*;
+
+/// Rows of users, items, ratings and days.
+fn rows() -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..600).map(|row| (row / 20, 7 * row % 41, 1 + row % 5, row % 28))
+}
+
+fn csv() -> String {
+    let row = |(user, item, stars, day): (usize, usize, usize, usize)| {
+        format!("u{user},i{item},{stars},2021-01-{:02}\n", day + 1)
+    };
+    "userId,movieId,rating,date\n".to_owned() + &rows().map(row).collect::<String>()
+}
+
+fn look(folder: &Path, log: &str) -> Result<LogExperiment> {
+    log_experiment(&LogFiles { folder: folder.to_path_buf(), log: folder.join(log), ..LogFiles::default() })
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    std::fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
+fn parquet(path: &Path) {
+    let day = 86_400_000_000;
+    let texts = |text: &dyn Fn((usize, usize, usize, usize)) -> String| -> ArrayRef {
+        Arc::new(rows().map(|row| Some(text(row))).collect::<StringArray>())
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("userId", texts(&|row| format!("u{}", row.0))),
+        ("movieId", texts(&|row| format!("i{}", row.1))),
+        ("rating", Arc::new(rows().map(|row| Some(row.2 as f64)).collect::<Float64Array>())),
+        (
+            "date",
+            Arc::new(
+                rows()
+                    .map(|row| Some(1_609_459_200_000_000 + day * row.3 as i64))
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("Europe/Berlin"),
+            ),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn one_log_in_many_forms_is_one_experiment() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let csv = csv();
+    let (header, body) = csv.split_once('\n').unwrap();
+    let records: String = rows()
+        .map(|(user, item, stars, day)| {
+            let ms = 1_609_459_200_000_u64 + 86_400_000 * day as u64;
+            format!("{{\"userId\": \"u{user}\", \"movieId\": \"i{item}\", \"rating\": {stars}, \"date\": {ms}}}\n")
+        })
+        .collect();
+    write(at, "a.csv", &csv);
+    write(at, "b.csv", csv.replace(',', ";"));
+    write(at, "c.dat", csv.replace(',', "::"));
+    write(at, "d.tsv", body.replace(',', "\t"));
+    write(at, "e.csv.gz", gzip(&csv));
+    write(at, "f.csv.zst", zstd::encode_all(csv.as_bytes(), 0).unwrap());
+    write(at, "g.ndjson", &records);
+    write(at, "h.csv", csv.lines().map(|line| format!("\"{}\"\r\n", line.replace(',', "\",\""))).collect::<String>());
+    write(
+        at,
+        "i.txt",
+        csv.replace(header, "rating,date,who,what")
+            .lines()
+            .map(|line| {
+                let fields: Vec<&str> = line.split(',').collect();
+                if fields[0] == "rating" {
+                    format!("{line}\n")
+                } else {
+                    format!("{},{},{},{}\n", fields[2], fields[3], fields[0], fields[1])
+                }
+            })
+            .collect::<String>(),
+    );
+    parquet(&at.join("j.parquet"));
+    std::fs::create_dir(at.join("k")).unwrap();
+    parquet(&at.join("k/part-0.parquet"));
+    for log in
+        ["a.csv", "b.csv", "c.dat", "d.tsv", "e.csv.gz", "f.csv.zst", "g.ndjson", "h.csv", "i.txt", "j.parquet", "k"]
+    {
+        let found = look(at, log).unwrap_or_else(|error| panic!("{log}: {error:#}"));
+        let details = &found.details;
+        assert_eq!(
+            (&details["rows"], &details["users"], &details["items"]),
+            (&600.into(), &30.into(), &41.into()),
+            "{log}: {details}"
+        );
+        assert_eq!(
+            (&details["feedback"], &details["repeats"], &details["bad_rows"]),
+            (&"explicit".into(), &0.into(), &0.into()),
+            "{log}"
+        );
+        assert_eq!(details["times"]["first"], "2021-01-01", "{log}: {details}");
+        assert_eq!(details["times"]["last"], "2021-01-28", "{log}");
+        for part in ["use: ingest.table", "use: world.deepfm", "by: time", "5 values from 1 to 5: ratings", "title: "] {
+            assert!(found.text.contains(part), "{log}: no {part:?} in\n{}", found.text);
+        }
+        // The settings are those of a stage, and read the same log.
+        let table: Table = serde_json::from_value(details["settings"].clone()).unwrap();
+        let mut cx = Context::detached(&at.join(format!("scratch-{log}")));
+        std::fs::create_dir_all(cx.scratch()).unwrap();
+        cx.add_asset("log", &at.join(log));
+        let outputs = pipeline::Stage::run(&table, super::super::NoInputs {}, &cx).unwrap();
+        assert_eq!((outputs.interactions.len(), outputs.users.id.len()), (600, 30), "{log}");
+        assert_eq!(outputs.interactions.timestamp[1], 1_609_459_200 + 86_400, "{log}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_log_is_counted_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let broken: String = csv()
+        .lines()
+        .enumerate()
+        .map(|(row, line)| if row % 100 == 50 { "torn\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    let twice = broken.clone() + &csv().lines().skip(1).take(30).map(|line| format!("{line}\n")).collect::<String>();
+    write(at, "log.csv", twice);
+    let found = look(at, "log.csv").unwrap();
+    assert_eq!(
+        (&found.details["bad_rows"], &found.details["rows"], &found.details["repeats"]),
+        (&6.into(), &624.into(), &30.into())
+    );
+    for part in [
+        "on_bad_row: drop # 6 (1.0 %) would be refused",
+        "# 30 (4.8 %) rows repeat a user and an item",
+        "use: filter.duplicates",
+    ] {
+        assert!(found.text.contains(part), "{}", found.text);
+    }
+    let choices: String = rows().map(|(user, item, ..)| format!("{user},{item}\n")).collect();
+    write(at, "choices.csv", choices);
+    let found = look(at, "choices.csv").unwrap();
+    assert_eq!(found.details["feedback"], "implicit");
+    for part in
+        ["names: [user, item] # ← the file has no header", "use: world.two_tower", "use: world.ials", "by: random"]
+    {
+        assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
+    }
+    let minutes: String = rows().map(|(user, item, ..)| format!("{user},{item},{}\n", 97 * user * item)).collect();
+    write(at, "plays.csv", "user,item,minutes\n".to_owned() + &minutes);
+    let found = look(at, "plays.csv").unwrap();
+    assert_eq!(found.details["feedback"], "amounts");
+    for part in [
+        "rating: minutes # by its name; amounts up to",
+        "use: rescale",
+        "min_rating: 0.1",
+        "alpha: 1.0, n_factors",
+        "interactions: scaled.interactions",
+    ] {
+        assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
+    }
+    let wrong: String = rows().map(|(user, ..)| format!("{user}\n")).collect();
+    write(at, "one.csv", "user\n".to_owned() + &wrong);
+    assert!(look(at, "one.csv").unwrap_err().to_string().contains("has no separator"));
+    assert!(look(at, "absent.csv").unwrap_err().to_string().contains("does not exist\nhelp: correct `--log`"));
+}
+
+#[test]
+fn tables_beside_the_log_are_found_by_its_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "log.csv", csv());
+    let items: String = (0..50)
+        .map(|item| format!("{item};i{item};Film {item};{};{}\n", 1950 + item, ["Drama|War", "Comedy"][item % 2]))
+        .collect();
+    write(at, "films.csv", "row;key;name;year;genres\n".to_owned() + &items);
+    let users: String = (0..30).map(|user| format!("{},u{user}\n", 20 + user)).collect();
+    write(at, "people.csv", "age,person\n".to_owned() + &users);
+    let request = LogFiles {
+        folder: at.to_path_buf(),
+        log: at.join("log.csv"),
+        items: Some(at.join("films.csv")),
+        users: Some(at.join("people.csv")),
+        columns: Vec::new(),
+    };
+    let found = log_experiment(&request).unwrap();
+    assert_eq!((&found.details["items"], &found.details["bad_rows"]), (&50.into(), &0.into()));
+    for part in [
+        "items: { from: [{ path: ",
+        "        separator: \";\"\n        id: key # holds ids of the log\n        title: name\n        year: year\n        genres: { \
+         column: genres, separator: \"|\" }",
+        "        id: person # holds ids of the log; all other columns are features",
+    ] {
+        assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
+    }
+    write(at, "other.csv", "a,b\n1,2\n3,4\n");
+    let error = log_experiment(&LogFiles { items: Some(at.join("other.csv")), ..request }).unwrap_err().to_string();
+    assert!(error.contains("other.csv: no column of the table of items holds ids of the log"), "{error}");
+}
