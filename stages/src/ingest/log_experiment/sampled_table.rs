@@ -180,11 +180,14 @@ impl SampledTable {
     }
 }
 
+/// Whether nearly all lines are cut alike, and into how many fields; the separator, whether fields are quoted, the number of fields.
+type Candidate = ((bool, usize), (&'static str, bool, usize));
+
 /// The separator, whether fields are quoted, and the number of fields: of those that cut nearly all lines alike, the one that gives most
 /// fields, as DuckDB decides.
 fn separator(lines: &[String]) -> Option<(&'static str, bool, usize)> {
     let has_quotes = lines.iter().any(|line| line.contains('"'));
-    let mut best: Option<((bool, usize), (&'static str, bool, usize))> = None;
+    let mut best: Option<Candidate> = None;
     for separator in SEPARATORS {
         // By default quotes count beside commas and semicolons only.
         for quotes in [matches!(separator, "," | ";"), !matches!(separator, "," | ";") && has_quotes] {
