@@ -226,6 +226,9 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
         None => {
             let named = by_name(columns, &taken, TIME, |column| column.holds_times() || column.holds_integers());
             let found = named.or_else(|| first(&taken, &Column::holds_times, BY_CONTENT));
+            if found.is_none() {
+                refuse_unread(columns, &taken, TIME, "timestamp", UNREAD_TIMES)?;
+            }
             take(found, &mut taken)
         }
     };
@@ -237,6 +240,9 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
             // Of columns that nobody named, one may be a rating only where two others are left for the ids.
             let has_ids = user.is_some() && item.is_some() || columns.len() - taken.len() > 2;
             let found = named.or_else(|| first(&taken, &Column::is_scale, BY_CONTENT).filter(|_| has_ids));
+            if found.is_none() {
+                refuse_unread(columns, &taken, RATING, "rating", UNREAD_RATINGS)?;
+            }
             take(found, &mut taken)
         }
     };
@@ -250,6 +256,26 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
         );
     };
     Ok(Roles { user, item, rating, time })
+}
+
+const UNREAD_RATINGS: &str = "numbers: write decimals with a point (4.5, not 4,5)";
+const UNREAD_TIMES: &str = "dates that are known: write them as 2021-01-31, or name their form in `ingest.table` (`timestamp: { column: …, format: \"%d.%m.%Y\" }`)";
+
+/// An error where a column is called as `known` has it and holds something else: without it, ratings with a decimal comma would be left
+/// out and each row taken for a choice.
+fn refuse_unread(columns: &[Column], taken: &[usize], known: &[&str], role: &str, wanted: &str) -> Result<()> {
+    let called = |(at, column): &(usize, &Column)| {
+        !taken.contains(at) && column.distinct > 0 && fit(&column.name, known).is_some_and(|(how, _)| how == 3)
+    };
+    if let Some((_, column)) = columns.iter().enumerate().find(called) {
+        bail!(
+            "column `{}` is called like a {role}, but it holds {}, not {wanted}\nhelp: correct the file, or go on without it: \
+             `--columns {role}=`",
+            column.name,
+            column.words()
+        );
+    }
+    Ok(())
 }
 
 fn list(columns: &[Column]) -> String {

@@ -215,3 +215,30 @@ fn tables_beside_the_log_are_found_by_its_ids() {
     let error = log_experiment(&LogFiles { items: Some(at.join("other.csv")), ..request }).unwrap_err().to_string();
     assert!(error.contains("other.csv: no column of the table of items holds ids of the log"), "{error}");
 }
+
+#[test]
+fn a_column_that_is_called_a_rating_or_a_date_is_not_left_out_unsaid() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let rows = |rating: &str, date: &str| -> String {
+        (0..200).map(|k| format!("u{};i{};{rating};{date}\n", k % 20, k % 30)).collect()
+    };
+    let found = |text: String, columns: &[(&str, &str)]| {
+        write(at, "log.csv", text);
+        let columns = columns.iter().map(|(role, name)| ((*role).to_owned(), (*name).to_owned())).collect();
+        log_experiment(&LogFiles {
+            folder: at.to_path_buf(),
+            log: at.join("log.csv"),
+            items: None,
+            users: None,
+            columns,
+        })
+    };
+    let head = "User;Item;Rating;Date\n".to_owned();
+    let error = found(head.clone() + &rows("4,5", "2021-01-31"), &[]).unwrap_err().to_string();
+    assert!(error.contains("column `Rating` is called like a rating") && error.contains("4.5, not 4,5"), "{error}");
+    let error = found(head.clone() + &rows("4.5", "31.01.2021"), &[]).unwrap_err().to_string();
+    assert!(error.contains("column `Date` is called like a timestamp") && error.contains("format: "), "{error}");
+    let without = [("rating", ""), ("timestamp", "")];
+    assert!(found(head + &rows("4,5", "31.01.2021"), &without).is_ok());
+}
