@@ -199,7 +199,7 @@ impl Stage for Evaluate {
     /// a log of one rating popular is what was rated most often, and where no rating is liked the popular cycle counts all.
     /// 10: rows, metrics and remarks are called by the field's words. 11: t intervals over seeds and users, in place of the
     /// percentile bootstrap's, and p of differences.
-    const VERSION: u32 = 11;
+    const VERSION: u32 = 12;
     const ABOUT: &'static str = "evaluate policies in a world they did not learn from, beside baselines";
     type Inputs = Inputs;
     type Outputs = Outputs;

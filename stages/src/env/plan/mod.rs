@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Episode, EpisodeAgent};
+use super::{Episode, EpisodeAgent, GreedyOracle, play};
 use crate::artifact::World;
 use pairs::CompatiblePairs;
 use sets::ItemScores;
@@ -31,8 +31,8 @@ use sets::ItemScores;
 /// Items up to which a plan is made of all of them.
 const LARGEST: usize = 16_384;
 
-/// Items that a plan is made of in larger catalogues: the user's best. The bound takes all others for items that pay what the best of them
-/// pays, as often as wanted and beside whatever.
+/// Items that a plan is made of in larger catalogues: the user's best, and those of the greedy oracle, which finds others where the best are
+/// alike. The bound takes all others for items that pay what the best of them pays, as often as wanted and beside whatever.
 const BEST: usize = 1024;
 
 /// Rounding of sums of rewards that are equal but for their order.
@@ -95,7 +95,9 @@ fn plans_of_best(
     let all: Vec<u32> = (0..world.items() as u32).take_while(|_| world.items() <= most).collect();
     let all_pairs = CompatiblePairs::of(world, &all);
     let plan = |&user: &u32| {
-        let scores = ItemScores::of(world, user, most);
+        let greedy =
+            if world.items() > most { play(world, &[user], &GreedyOracle, 1)?.items(0).to_vec() } else { Vec::new() };
+        let scores = ItemScores::of(world, user, most, &greedy);
         let own_pairs = scores.best_items.as_ref().map(|items| CompatiblePairs::of(world, items));
         let pairs = own_pairs.as_ref().unwrap_or(&all_pairs);
         let sets = scores.best_sets(pairs, bound::longest(&world.rules));

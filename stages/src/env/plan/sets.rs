@@ -37,8 +37,8 @@ pub(super) struct Set {
 }
 
 impl<'w> ItemScores<'w> {
-    /// Of the best `most` items of a user, or of all where there are no more.
-    pub fn of(world: &'w World, user: u32, most: usize) -> Self {
+    /// Of the best `most` items of a user and of `beside`, or of all where there are no more.
+    pub fn of(world: &'w World, user: u32, most: usize, beside: &[u32]) -> Self {
         let mut rewards = world.rewards_of(user);
         let low = world.rules.quit_below.unwrap_or(f32::NEG_INFINITY);
         let (mut best_items, mut others) = (None, None);
@@ -48,7 +48,9 @@ impl<'w> ItemScores<'w> {
             let (_, &mut next, _) = items.select_nth_unstable_by(most, best_first);
             others = Some(rewards[next as usize]).filter(|&reward| reward >= low).map(f64::from);
             items.truncate(most);
+            items.extend(beside);
             items.sort_unstable();
+            items.dedup();
             rewards = items.iter().map(|&item| rewards[item as usize]).collect();
             best_items = Some(items);
         }

@@ -2,7 +2,7 @@ use rand::RngExt;
 
 use super::*;
 use crate::artifact::{Array, DiversityPenalty, QuitRules, Repeats, Termination, WindowRule};
-use crate::env::{GreedyOracle, cluster_world, play};
+use crate::env::cluster_world;
 use crate::nn::rng;
 
 /// The best return of all sequences, each of them tried.
@@ -101,6 +101,9 @@ fn a_plan_of_the_best_items_is_bounded_with_all_the_others() {
         let why = format!("{seed}: {plan:?}, the best is {most} under {:?}", world.rules);
         assert!(plan.value <= most + 1e-6 && most <= plan.bound + 1e-6, "{why}");
         assert!((returned(&world, &plan.items).0 - plan.value).abs() < 1e-6, "{why}");
+        // The best two may be alike, and the greedy oracle goes on with others.
+        let oracle = play(&world, &[0], &GreedyOracle, 1).unwrap();
+        assert!(plan.value + 1e-6 >= oracle.rewards(0).iter().map(|&r| f64::from(r)).sum::<f64>(), "{why}");
         few += usize::from(world.rules.horizon < 5);
         exact += usize::from(world.rules.horizon < 5 && plan.exact());
     }
