@@ -13,13 +13,14 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use pipeline::memory_need::zeros;
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::positives::positives;
 use super::world_memory::{with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factored, Factors, Interactions, ItemVectors, Items, Rewards, Users, World};
@@ -166,12 +167,8 @@ impl Stage for Ials {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let sizes @ [users, items] = [inputs.users.len(), inputs.items.len()];
-        inputs.interactions.check_within("interactions", users, items)?;
-        let taken = self.taken(&inputs.interactions);
-        ensure!(!taken.is_empty(), "{}", self.nothing_taken(&inputs.interactions));
-        let holdout = inputs.holdout.as_ref().map(|log| self.taken(log)).unwrap_or_default();
-        holdout.check_within("holdout", users, items)?;
+        let sizes = [inputs.users.len(), inputs.items.len()];
+        let [taken, holdout] = positives(&inputs.interactions, inputs.holdout.as_ref(), self.min_rating, sizes)?;
         let observed = ImplicitFeedback::of(&taken, sizes, "take `world.mf`, which fits ratings of any scale")?;
         let mut curves = Curves::default();
         let factors =
@@ -194,21 +191,6 @@ impl Ials {
             regularization: self.regularization,
             frequency_exponent: self.frequency_exponent,
             seed: self.seed,
-        }
-    }
-
-    /// The interactions that count as taken.
-    fn taken(&self, log: &Interactions) -> Interactions {
-        let counts = |row: &usize| self.min_rating.is_none_or(|least| f64::from(log.rating[*row]) >= least);
-        log.take(&(0..log.len()).filter(counts).collect::<Vec<_>>())
-    }
-
-    fn nothing_taken(&self, log: &Interactions) -> String {
-        match self.min_rating {
-            Some(least) if !log.is_empty() => {
-                format!("none of {} interactions is rated {least} or more\nhelp: lower `min_rating`", log.len())
-            }
-            _ => "no interaction to fit a world on".to_owned(),
         }
     }
 

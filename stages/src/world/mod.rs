@@ -35,6 +35,7 @@ mod mf;
 #[cfg(test)]
 mod on_demand_tests;
 mod pessimistic;
+mod positives;
 mod prior_mean;
 mod propensities;
 mod reference_averages;

@@ -11,7 +11,7 @@
 //! Left out: features of users, layers over the embeddings, and the streaming estimate of Q of Yi et al. (the log is at hand, so Q is
 //! counted).
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::affinity::Affinity;
 use super::dense_field::{DenseField, item_vectors};
+use super::positives::positives;
 use super::softmax_steps::SoftmaxFit;
 use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
@@ -169,11 +170,8 @@ impl Stage for TwoTower {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        inputs.interactions.check_within("interactions", users, items)?;
-        let positives = self.positives(&inputs.interactions);
-        ensure!(!positives.is_empty(), "{}", self.nothing_chosen(&inputs.interactions));
-        let holdout = inputs.holdout.as_ref().map(|log| self.positives(log)).unwrap_or_default();
-        holdout.check_within("holdout", users, items)?;
+        let [positives, holdout] =
+            positives(&inputs.interactions, inputs.holdout.as_ref(), self.min_rating, [users, items])?;
         let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
         let device = device::of(cx)?;
         let mut params = Params::on(&device);
@@ -187,23 +185,6 @@ impl Stage for TwoTower {
         let (shared, vectors) = (inputs.distances.as_ref(), inputs.item_vectors.as_ref());
         let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, rewards, cx)?;
         Ok(Outputs { world, curves })
-    }
-}
-
-impl TwoTower {
-    /// The interactions that count as chosen.
-    fn positives(&self, log: &Interactions) -> Interactions {
-        let chosen = |row: &usize| self.min_rating.is_none_or(|least| f64::from(log.rating[*row]) >= least);
-        log.take(&(0..log.len()).filter(chosen).collect::<Vec<_>>())
-    }
-
-    fn nothing_chosen(&self, log: &Interactions) -> String {
-        match self.min_rating {
-            Some(least) if !log.is_empty() => {
-                format!("none of {} interactions is rated {least} or more\nhelp: lower `min_rating`", log.len())
-            }
-            _ => "no interaction to fit a world on".to_owned(),
-        }
     }
 }
 
