@@ -86,7 +86,7 @@ fn evaluated_actions_agree_with_the_logits() {
 fn a_softmax_over_a_sample_of_everything_is_the_full_one() {
     let network = small(Encoder::Window);
     let log_proposal = Tensor::full(-1.1_f32, 5, &Device::Cpu).unwrap();
-    let candidates = Candidates { items: vec![2, 0, 1, /* positives */ 1, 2], states: 2, log_proposal };
+    let candidates = Candidates { items: vec![2, 0, 1, /* positives */ 1, 2], states: 2, log_proposal, sets: None };
     let masked = |row: usize| if row == 0 { &[2][..] } else { &[] };
     let allowed = candidates.action_mask(masked).unwrap();
     let (user, recent, rewards, progress) = ([0, 1], [2, 0, 1, 3], [1.0, 2.0, 3.0, 0.0], [0.5, 0.25]);

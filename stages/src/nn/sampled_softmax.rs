@@ -1,12 +1,15 @@
-//! Sampled softmax: a softmax over a sample of the catalogue.
+//! A softmax over a part of the catalogue: a sample of it (sampled softmax), or a set of each state's own.
 //!
 //! log π̂(a|s) = z_a − log q_a − log Σ_{i ∈ {a} ∪ S} e^(z_i − log q_i), S drawn from q: importance sampling of the sum by a proposal
 //! q (Jean, Cho, Memisevic and Bengio 2015, arXiv 1412.2007, section 3; the correction is what Yi et al. 2019, RecSys, eq. 5, call that
 //! for sampling bias). All states of a batch share S; draws that equal the
 //! positive of a state, or are masked in it, do not count. At convergence the scores are those of the full softmax.
+//!
+//! Over a set C(s) nothing is corrected: log π̂(a|s) = z_a − log Σ_{i ∈ {a} ∪ C(s)} e^z_i tells a apart from C(s), and says nothing of
+//! items that are in no set.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -58,11 +61,11 @@ impl Proposal {
         });
         let items: Vec<u32> = drawn.chain(positives.iter().copied()).collect();
         let log_proposal = Tensor::from_iter(items.iter().map(|&item| self.log(item)), &Device::Cpu)?;
-        Ok(Candidates { items, states: positives.len(), log_proposal })
+        Ok(Candidates { items, states: positives.len(), log_proposal, sets: None })
     }
 }
 
-/// C = N + B candidates: N draws, then the positive of each of B states.
+/// C = N + B candidates: N draws or all items of the states' sets, then the positive of each of B states.
 pub struct Candidates {
     /// `[C]`.
     pub items: Vec<u32>,
@@ -70,9 +73,28 @@ pub struct Candidates {
     pub states: usize,
     /// What is subtracted from the score of each, `[C]`: log q where it is corrected, else 0.
     pub log_proposal: Tensor,
+    /// The items that count in each state, in ascending order; without it all do.
+    pub sets: Option<Vec<Vec<u32>>>,
 }
 
 impl Candidates {
+    /// The items of one set a state beside the items `positives [B]`, of which there is one a set.
+    ///
+    /// # Errors
+    /// When the tensor cannot be made.
+    pub fn of_sets<'s>(sets: impl Iterator<Item = &'s [u32]>, positives: &[u32]) -> Result<Self> {
+        let ascending = |mut items: Vec<u32>| {
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        let sets: Vec<Vec<u32>> = sets.map(|set| ascending(set.to_vec())).collect();
+        let mut items = ascending(sets.concat());
+        items.extend(positives);
+        let log_proposal = Tensor::zeros(items.len(), DType::F32, &Device::Cpu)?;
+        Ok(Self { items, states: positives.len(), log_proposal, sets: Some(sets) })
+    }
+
     /// The columns of the positives, `[B]`.
     #[must_use]
     pub fn target_columns(&self) -> Vec<u32> {
@@ -80,7 +102,7 @@ impl Candidates {
         (drawn..self.items.len()).map(|column| column as u32).collect()
     }
 
-    /// `[B, C]`: 1 for the positive of a state and for draws that are neither that item nor `masked` in the state.
+    /// `[B, C]`: 1 for the positive of a state and for others that are neither that item nor `masked` in the state, and in its set.
     ///
     /// # Errors
     /// When the tensor cannot be made.
@@ -90,7 +112,10 @@ impl Candidates {
         let mut allowed = vec![0.0_f32; self.states * self.items.len()];
         let rows = allowed.par_chunks_exact_mut(width).zip(own).enumerate();
         rows.with_min_len((PART / width).max(1)).for_each(|(row, (allowed, positives))| {
-            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(item != positives));
+            let counts = |item: &u32| {
+                item != positives && self.sets.as_ref().is_none_or(|sets| sets[row].binary_search(item).is_ok())
+            };
+            allowed.iter_mut().zip(drawn).for_each(|(allowed, item)| *allowed = f32::from(counts(item)));
             let mut masked = masked(row).to_vec();
             masked.sort_unstable();
             if !masked.is_empty() {
@@ -127,11 +152,22 @@ mod tests {
     #[test]
     fn a_positive_counts_once_and_masked_draws_do_not() {
         let items = vec![0, 1, 2, 0, /* positives */ 1, 0];
-        let log_proposal = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu).unwrap();
-        let candidates = Candidates { items, states: 2, log_proposal };
+        let log_proposal = Tensor::zeros(6, DType::F32, &Device::Cpu).unwrap();
+        let candidates = Candidates { items, states: 2, log_proposal, sets: None };
         assert_eq!(candidates.target_columns(), [4, 5]);
         let allowed =
             candidates.action_mask(|row| if row == 0 { &[2] } else { &[] }).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(allowed, [[1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]]);
+    }
+
+    #[test]
+    fn of_sets_each_state_counts_its_own() {
+        let sets: [&[u32]; 2] = [&[5, 2, 2], &[7, 5]];
+        let candidates = Candidates::of_sets(sets.into_iter(), &[2, 9]).unwrap();
+        assert_eq!((&candidates.items[..], candidates.target_columns()), (&[2, 5, 7, 2, 9][..], vec![3, 4]));
+        assert_eq!(candidates.log_proposal.to_vec1::<f32>().unwrap(), [0.0; 5]);
+        let allowed =
+            candidates.action_mask(|row| if row == 0 { &[] } else { &[7] }).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(allowed, [[0.0, 1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0, 1.0]]);
     }
 }

@@ -4,7 +4,7 @@
 //! are exp(A/β)). Left out: anything that would use the world's answers; it is here to show what copying alone gives.
 
 use anyhow::{Context as _, Result};
-use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, Requirement, Sizes, Stage};
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::settings::learner_settings;
 use super::validation::{self, Validation};
 use super::warm_start::{Start, forbidden};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
-use crate::artifact::{Demonstrations, PolicyFile, TensorFile, Weights, World};
+use crate::artifact::{Candidates, Demonstrations, PolicyFile, TensorFile, Weights, World};
 use crate::nn::sampled_softmax::Proposal;
 use crate::nn::{ActorCritic, AdamW, device, rng};
 
@@ -54,6 +54,23 @@ pub enum Softmax {
     /// A sample of it, drawn by how often items were demonstrated and corrected for that: of the tables of items a step touches only
     /// the rows of the sample and of the states, the others keep their values and their moments.
     Sampled(Sampled),
+    /// The first `candidates` of the user, and what was demonstrated. The policy learns to tell the demonstrated item apart from them, and
+    /// nothing of items that are nobody's candidate: its bias is larger than that of a sample.
+    Candidates(CandidateSets),
+}
+
+/// Settings of [`Softmax::Candidates`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CandidateSets {
+    /// Candidates of a user that count, from 1; ours: 100. Fewer where a user has fewer.
+    pub n_candidates: usize,
+}
+
+impl Default for CandidateSets {
+    fn default() -> Self {
+        Self { n_candidates: 100 }
+    }
 }
 
 /// Settings of [`Softmax::Sampled`].
@@ -89,6 +106,8 @@ pipeline::ports! {
         weights: Option<Weights>,
         /// The policy to begin from; a new network without.
         init: Option<PolicyFile>,
+        /// Each user's candidates, for `softmax: { candidates: … }` alone.
+        candidates: Option<Candidates>,
     }
 }
 
@@ -96,7 +115,7 @@ impl Inputs {
     /// Of these demonstrations, without anything optional.
     #[must_use]
     pub fn new(world: World, demonstrations: Demonstrations) -> Self {
-        Self { world, demonstrations, weights: None, init: None }
+        Self { world, demonstrations, weights: None, init: None, candidates: None }
     }
 }
 
@@ -108,22 +127,42 @@ impl Stage for BehaviourCloning {
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "copy the demonstrations by (weighted) behaviour cloning";
     const NOT_IN_KEY: &'static [&'static str] = &["checkpoint_every"];
-    const ADDED_PORTS: &'static [&'static str] = &["init"];
+    const ADDED_PORTS: &'static [&'static str] = &["init", "candidates"];
     const USES_DEVICE: bool = true;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
     fn check(&self) -> Validation {
         validation::batch_size(self.batch_size)?;
-        if let Softmax::Sampled(Sampled { n_negatives, .. }) = self.softmax {
-            validation::at_least_one(
-                "softmax.sampled.n_negatives",
-                n_negatives,
-                "a softmax tells an item apart from at least one",
-            )?;
+        let one = "a softmax tells an item apart from at least one";
+        match self.softmax {
+            Softmax::Full => {}
+            Softmax::Sampled(Sampled { n_negatives, .. }) => {
+                validation::at_least_one("softmax.sampled.n_negatives", n_negatives, one)?;
+            }
+            Softmax::Candidates(CandidateSets { n_candidates }) => {
+                validation::at_least_one("softmax.candidates.n_candidates", n_candidates, one)?;
+            }
         }
         validation::fraction("holdout_fraction", self.holdout_fraction)?;
         self.check_shared()
+    }
+
+    fn requirements(&self) -> Vec<Requirement> {
+        let connected = matches!(self.softmax, Softmax::Candidates(_));
+        vec![Requirement {
+            setting: "softmax",
+            port: "candidates",
+            connected,
+            why: match connected {
+                true => "log π is normalised over each user's candidates".to_owned(),
+                false => "only `softmax: { candidates: … }` reads candidates".to_owned(),
+            },
+            help: match connected {
+                true => "connect `candidates` of a `retrieve` stage",
+                false => "leave `candidates` out, or set `softmax: { candidates: {} }`",
+            },
+        }]
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
@@ -148,14 +187,19 @@ impl Stage for BehaviourCloning {
         let start = Start::new(Self::KIND, &self.network, inputs.init.as_ref(), world, &device)?;
         let network = start.network(self.seed)?;
         let adam = self.optimizer.adam(network.params())?;
-        let (adam, sample) = match self.softmax {
-            Softmax::Full => (adam, None),
+        let (adam, among) = match self.softmax {
+            Softmax::Full => (adam, Among::All),
             Softmax::Sampled(Sampled { n_negatives, log_q_correction }) => {
                 let proposal = Proposal::new(world.items(), &pairs.actions, log_q_correction);
-                (adam.with_sparse_rows(), Some((proposal, n_negatives)))
+                (adam.with_sparse_rows(), Among::Sample(proposal, n_negatives))
+            }
+            Softmax::Candidates(CandidateSets { n_candidates }) => {
+                let candidates = inputs.candidates.context("the input `candidates` is missing")?;
+                candidates.check_world(world)?;
+                (adam.with_sparse_rows(), Among::Candidates(candidates, n_candidates))
             }
         };
-        let mut learner = Learner { config: self, pairs, held_out, network, adam, sample };
+        let mut learner = Learner { config: self, pairs, held_out, network, adam, among };
         train(
             &mut learner,
             &self.plan(self.n_epochs).after(inputs.init.as_ref(), None)?.taught_by(Some(&inputs.demonstrations)),
@@ -172,8 +216,16 @@ struct Learner<'c> {
     held_out: Option<BcDataset>,
     network: ActorCritic,
     adam: AdamW,
-    /// What negatives are drawn from, and how many an update.
-    sample: Option<(Proposal, usize)>,
+    among: Among,
+}
+
+/// What an item is told apart from.
+enum Among {
+    All,
+    /// So many draws an update.
+    Sample(Proposal, usize),
+    /// The first so many of each user.
+    Candidates(Candidates, usize),
 }
 
 impl PolicyLearner for Learner<'_> {
@@ -185,10 +237,13 @@ impl PolicyLearner for Learner<'_> {
         self.adam.learning_rate = self.config.optimizer.rate(epoch, self.config.n_epochs);
         let mut sum = 0.0;
         for rows in order.chunks(self.config.batch_size) {
-            let loss = match &self.sample {
-                None => self.pairs.imitation_loss(&self.network, rows)?,
-                Some((proposal, n_negatives)) => {
+            let loss = match &self.among {
+                Among::All => self.pairs.imitation_loss(&self.network, rows)?,
+                Among::Sample(proposal, n_negatives) => {
                     self.pairs.sampled_imitation_loss(&self.network, rows, (proposal, *n_negatives), &mut draw)?
+                }
+                Among::Candidates(candidates, most) => {
+                    self.pairs.candidate_imitation_loss(&self.network, rows, (candidates, *most))?
                 }
             };
             sum += f64::from(loss.to_scalar::<f32>()?) * rows.len() as f64;
@@ -259,6 +314,56 @@ mod tests {
             )],
             online: false,
         });
+    }
+
+    /// All items of the small worlds, for each user.
+    fn with_candidates(world: World, demonstrations: Demonstrations) -> Inputs {
+        let items: Vec<Vec<u32>> = vec![(0..world.items() as u32).collect(); world.users()];
+        let scores = vec![vec![0.0; world.items()]; world.users()];
+        let candidates = Some(Candidates { items, scores, filter_quit_items: false });
+        Inputs { candidates, ..Inputs::new(world, demonstrations) }
+    }
+
+    #[test]
+    fn a_softmax_over_candidates_keeps_the_contract_too() {
+        let among = |n_candidates| Softmax::Candidates(CandidateSets { n_candidates });
+        assert_keeps_the_contract(&ContractCase {
+            short: BehaviourCloning { n_epochs: 5, batch_size: 7, softmax: among(2), ..solver() },
+            untrained: BehaviourCloning { n_epochs: 0, softmax: among(2), ..solver() },
+            solver: BehaviourCloning { softmax: among(100), ..solver() },
+            updates: 5,
+            inputs: with_candidates,
+            frozen: &["critic."],
+            refused: vec![(
+                BehaviourCloning { softmax: among(0), ..BehaviourCloning::default() },
+                "softmax.candidates.n_candidates",
+            )],
+            online: false,
+        });
+    }
+
+    #[test]
+    fn over_candidates_that_are_the_whole_catalogue_the_loss_is_that_of_the_full_softmax() {
+        let world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 30, 4);
+        let pairs = BcDataset::new(&demonstrated_cycles(&world, &[&[0, 2, 4]]), None, &world, 2).unwrap();
+        let small = small_network();
+        let start = Start::new("rl.bc", &small, None, &world, &candle_core::Device::Cpu).unwrap();
+        let network = start.network(3).unwrap();
+        let loss = |most| {
+            let inputs = with_candidates(world.clone(), Demonstrations::default());
+            let loss = pairs.candidate_imitation_loss(&network, &[0, 1, 5, 7], (&inputs.candidates.unwrap(), most));
+            loss.unwrap().to_scalar::<f32>().unwrap()
+        };
+        let full = pairs.imitation_loss(&network, &[0, 1, 5, 7]).unwrap().to_scalar::<f32>().unwrap();
+        assert!((loss(100) - full).abs() < 1e-5, "{} for {full}", loss(100));
+        // Item 0 is what was demonstrated first: nothing is left to tell it apart from.
+        assert!(loss(1) < full);
+    }
+
+    #[test]
+    fn candidates_are_connected_where_the_softmax_is_over_them_and_nowhere_else() {
+        let port = |softmax| BehaviourCloning { softmax, ..solver() }.requirements().remove(0);
+        assert!(port(Softmax::Candidates(CandidateSets::default())).connected && !port(Softmax::Full).connected);
     }
 
     #[test]

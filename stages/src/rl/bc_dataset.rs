@@ -8,10 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::advantage_weighted::weighted_loss;
 use super::dataset::Demonstration;
-use crate::artifact::{Demonstrations, Weights, World};
+use crate::artifact::{self, Demonstrations, Weights, World};
 use crate::env::{Observation, states, states_for_candidates};
 use crate::nn::ActorCritic;
-use crate::nn::sampled_softmax::Proposal;
+use crate::nn::sampled_softmax::{Candidates, Proposal};
 
 /// What the expert did in each state, in the order of the demonstrations: N pairs.
 pub struct BcDataset {
@@ -159,9 +159,29 @@ impl BcDataset {
         (proposal, negatives): (&Proposal, usize),
         draw: &mut ChaCha8Rng,
     ) -> Result<Tensor> {
-        let candidates = proposal.candidates(&self.actions_of(rows), negatives, draw)?;
-        let states = states_for_candidates(network, &self.observation.take(rows), &candidates)?;
-        self.weighted_loss_of(&network.sampled_log_prob(&states, &candidates)?, rows)
+        self.loss_among(network, rows, &proposal.candidates(&self.actions_of(rows), negatives, draw)?)
+    }
+
+    /// −mean(w·log π̂(a|s)) over the pairs at `rows`, log π̂ among the demonstrated item and the first `most` of the user's candidates.
+    ///
+    /// # Errors
+    /// See [`BcDataset::imitation_loss`].
+    pub fn candidate_imitation_loss(
+        &self,
+        network: &ActorCritic,
+        rows: &[usize],
+        (candidates, most): (&artifact::Candidates, usize),
+    ) -> Result<Tensor> {
+        let first = |row: &usize| {
+            let items = &candidates.items[self.observation.user[*row] as usize];
+            &items[..most.min(items.len())]
+        };
+        self.loss_among(network, rows, &Candidates::of_sets(rows.iter().map(first), &self.actions_of(rows))?)
+    }
+
+    fn loss_among(&self, network: &ActorCritic, rows: &[usize], candidates: &Candidates) -> Result<Tensor> {
+        let states = states_for_candidates(network, &self.observation.take(rows), candidates)?;
+        self.weighted_loss_of(&network.sampled_log_prob(&states, candidates)?, rows)
     }
 
     fn actions_of(&self, rows: &[usize]) -> Vec<u32> {
