@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::encoder::History;
 use super::{Init, Params};
 
-/// Settings of [`Encoder::Caser`](super::Encoder::Caser).
+/// Settings of the encoder `caser`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Caser {

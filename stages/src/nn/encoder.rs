@@ -30,7 +30,7 @@ pub enum Encoder {
     Caser(Caser),
 }
 
-/// Settings of [`Encoder::Average`].
+/// Settings of the encoder `average`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Average {
@@ -44,7 +44,7 @@ impl Default for Average {
     }
 }
 
-/// Settings of [`Encoder::Gru`].
+/// Settings of the encoder `gru`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GruEncoder {
@@ -58,7 +58,7 @@ impl Default for GruEncoder {
     }
 }
 
-/// Settings of [`Encoder::Transformer`].
+/// Settings of the encoder `transformer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Transformer {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::encoder::History;
 use super::{AttentionBlock, Init, LayerNorm, MASKED_LOGIT, Params};
 
-/// Settings of [`Encoder::Sasrec`](super::Encoder::Sasrec).
+/// Settings of the encoder `sasrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SasRec {

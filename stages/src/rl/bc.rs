@@ -59,7 +59,7 @@ pub enum Softmax {
     Candidates(CandidateSets),
 }
 
-/// Settings of [`Softmax::Candidates`].
+/// Settings of `softmax: candidates`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CandidateSets {
@@ -73,7 +73,7 @@ impl Default for CandidateSets {
     }
 }
 
-/// Settings of [`Softmax::Sampled`].
+/// Settings of `softmax: sampled`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampled {
@@ -82,6 +82,8 @@ pub struct Sampled {
     /// Whether each score is corrected by the logarithm of how likely its item is to be drawn, as by default. Without it the scores learn
     /// how much more often an item was demonstrated than it is drawn, so that frequent items are recommended too rarely.
     #[serde(skip_serializing_if = "is_true")]
+    // The default of a field that is not written while it has it.
+    #[schemars(extend("default" = true))]
     pub log_q_correction: bool,
 }
 

@@ -43,7 +43,7 @@ pub enum Filter {
     Exponential(Exponential),
 }
 
-/// Settings of [`Filter::Exponential`].
+/// Settings of the filter `exponential`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exponential {

@@ -86,7 +86,7 @@ learner_settings! {
     }
 }
 
-/// The weights of [`IlRec`].
+/// The weights of `rl.ilrec`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightsConfig {

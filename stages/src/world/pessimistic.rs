@@ -66,7 +66,7 @@ impl Default for By {
     }
 }
 
-/// Settings of [`By::Mopo`].
+/// Settings of `by: mopo`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mopo {
@@ -80,7 +80,7 @@ impl Default for Mopo {
     }
 }
 
-/// Settings of [`By::Dorl`].
+/// Settings of `by: dorl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dorl {
@@ -97,7 +97,7 @@ impl Default for Dorl {
     }
 }
 
-/// Settings of [`By::R3s`].
+/// Settings of `by: r3s`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct R3s {

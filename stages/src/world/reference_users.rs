@@ -61,7 +61,7 @@ impl Default for By {
     }
 }
 
-/// Settings of [`By::Nearest`].
+/// Settings of `by: nearest`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nearest {
@@ -77,7 +77,7 @@ impl Default for Nearest {
     }
 }
 
-/// Settings of [`By::Selected`].
+/// Settings of `by: selected`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selected {
