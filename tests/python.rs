@@ -17,7 +17,7 @@ use stages::nn::categorical::{Categorical, Support};
 use stages::nn::decision_transformer::{DecisionTransformer, Returns};
 use stages::nn::mixture_policy::MixturePolicy;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, Transformer};
-use stages::recommend::recommend;
+use stages::recommend::load;
 
 use crate::project::{repository, text};
 
@@ -133,17 +133,19 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
 fn a_policy_answers_the_same_in_numpy() {
     let Some(packages) = packages("numpy-and-safetensors", &["numpy", "safetensors"]) else { return };
     let world = world();
-    let histories: [(&str, &[&str], &[f32]); 4] = [
-        ("2", &[], &[]),
-        ("1", &["4"], &[2.5]),
-        ("0", &["0", "8", "0"], &[1.0, -0.5, 3.0]),
-        ("2", &["7", "6", "5", "4", "3", "2"], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
+    let histories: [(Option<&str>, &[&str], &[f32]); 5] = [
+        (Some("2"), &[], &[]),
+        (Some("1"), &["4"], &[2.5]),
+        (Some("0"), &["0", "8", "0"], &[1.0, -0.5, 3.0]),
+        (Some("2"), &["7", "6", "5", "4", "3", "2"], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.5]),
+        // Somebody who is not in the log.
+        (None, &["3", "1"], &[2.0, 4.0]),
     ];
-    let query = |&(user, items, rewards): &(&str, &[&str], &[f32])| RecommendQuery {
-        user: user.to_owned(),
+    let query = |&(user, items, rewards): &(Option<&str>, &[&str], &[f32])| RecommendQuery {
+        user: user.map(str::to_owned),
         history: items.iter().map(|&item| item.to_owned()).collect(),
         rewards: rewards.to_vec(),
-        place: None,
+        ..RecommendQuery::default()
     };
     let folder = tempfile::tempdir().unwrap();
     for (k, (encoder, form)) in [
@@ -172,13 +174,13 @@ fn a_policy_answers_the_same_in_numpy() {
                 exclude_history,
                 ..RecommendBatch::default()
             };
-            let line = |(user, history, rewards): &(&str, &[&str], &[f32])| {
+            let line = |(user, history, rewards): &(Option<&str>, &[&str], &[f32])| {
                 json!({ "user": user, "history": history, "rewards": rewards, "exclude_history": exclude_history })
                     .to_string()
                     + "\n"
             };
             let found = in_python(&packages, &file, &histories.iter().map(line).collect::<String>());
-            let wanted = recommend(&file, &batch).unwrap().answers;
+            let wanted = load(&file).unwrap().answer(&batch).unwrap().answers;
             assert_eq!(found.len(), wanted.len());
             for (found, wanted) in found.iter().zip(wanted) {
                 let ids = |items: &[Value]| items.iter().map(|item| text(&item["id"])).collect::<Vec<_>>();

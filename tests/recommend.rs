@@ -58,4 +58,28 @@ fn what_cannot_be_answered_is_named() {
     wrong(&["score.metrics", "--user", "3"], &["is of kind `metrics`, not a policy"]);
     wrong(&["last", "--user", "3"], &["is a run, not a policy"]);
     wrong(&[policy], &["--user", "--batch"]);
+    wrong(&[policy, "--user", "x"], &["`--new-user` answers anybody"]);
+    wrong(&[policy, "--user", "3", "--exclude", "Heat"], &["no item \"Heat\""]);
+    wrong(&[policy, "--user", "3", "--batch", "bad.ndjson"], &["cannot be used with"]);
+}
+
+#[test]
+fn somebody_new_is_answered_from_the_history() {
+    let lines = "{\"history\": [7]}\n{\"user\": \"x\", \"history\": [7], \"candidates\": [1, 2], \"top_k\": 1}\n";
+    let project = Project::smoke().file("new.ndjson", lines);
+    project.ok(&["run", "x.yaml", "-q"]);
+    let policy = "policy@seed=0.policy";
+    let asked = ["recommend", policy, "--new-user", "--history", "7", "-n", "4"];
+    project.ok(&asked).says(&["a new user: answered from the history alone"]);
+    let answer = project.ok(&[&asked[..], &["--json"]].concat()).json()["answer"].clone();
+    assert_eq!((&answer["new_user"], &answer["user"]), (&Value::Bool(true), &Value::Null));
+    let unknown =
+        project.ok(&["recommend", policy, "--new-user", "--user", "x", "--history", "7", "-n", "4", "--json"]);
+    assert_eq!(unknown.json()["answer"]["items"], answer["items"]);
+    let batch = project.ok(&["recommend", policy, "--batch", "new.ndjson", "--new-user", "-n", "4"]);
+    let answers: Vec<Value> = batch.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers[0], answer);
+    assert_eq!(answers[1]["items"].as_array().unwrap().len(), 1);
+    let known = project.ok(&["recommend", policy, "--user", "3", "--json"]).json();
+    assert_eq!(known["answer"]["new_user"], Value::Null, "who is in the log is not marked");
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
 use crate::log_experiment::WriteLogExperiment;
-use crate::recommend::Recommend;
+use crate::recommend::LoadPolicy;
 use crate::report::Render;
 use crate::spec::read_strictly;
 use crate::worth::WorthStudy;
@@ -292,8 +292,8 @@ pub struct Catalog {
     pub devices: Devices,
     /// Looks into the files that stages make.
     pub inspect: Inspect,
-    /// Answers with a policy.
-    pub recommend: Recommend,
+    /// Reads a policy that answers.
+    pub load_policy: LoadPolicy,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.

@@ -129,7 +129,7 @@ pub static CATALOG: Catalog = Catalog {
     ],
     devices: nn::device::DEVICES,
     inspect: inspect::inspect,
-    recommend: recommend::recommend,
+    load_policy: recommend::load,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
     worth: worth::STUDY,

@@ -30,6 +30,8 @@ class Policy:
         self.users, items = self.p["table.user_vectors"], self.p["table.item_vectors"].astype(np.float64)
         # Similarity of two items: by the difference of their ratings by all users.
         self.items, self.metric = items, self.users.T.astype(np.float64) @ self.users / len(self.users)
+        # Somebody who is not in the log has the mean of all vectors.
+        self.users = np.concatenate([self.users, self.users.mean(0, np.float64, keepdims=True).astype(np.float32)])
         if "table.similarity_bandwidth" in self.p:  # of more than 8,192 items
             self.bandwidth = float(self.p["table.similarity_bandwidth"][0])
         else:
@@ -45,10 +47,12 @@ class Policy:
     def similar(self, item):
         return np.exp(-((self.squares(item) / self.bandwidth) ** 4))
 
-    def recommend(self, user, history=(), rewards=None, count=10, exclude_history=False):
+    def recommend(self, user=None, history=(), rewards=None, count=10, exclude_history=False):
         """The best `count` items as (id, title, score), best first, for the user with that id after the items with those ids,
-        oldest first, with their `rewards`. Repeats follow the rule of the world that the policy learned in."""
-        user, shown = self.row(self.user_ids, user, "user"), [self.row(self.item_ids, item, "item") for item in history]
+        oldest first, with their `rewards`. Without a user for somebody who is not in the log. Repeats follow the rule of the world
+        that the policy learned in."""
+        user = len(self.users) - 1 if user is None else self.row(self.user_ids, user, "user")
+        shown = [self.row(self.item_ids, item, "item") for item in history]
         horizon = self.shape["horizon"]
         last = shown[max(len(shown) - (horizon - 1), 0) :]  # a longer session is at its end
         last_rewards = list(rewards)[len(shown) - len(last) :] if rewards else [0.0] * len(last)
@@ -226,4 +230,4 @@ if __name__ == "__main__":
     for line in filter(str.strip, sys.stdin):
         asked = json.loads(line)
         items = [dict(zip(("id", "title", "score"), item)) for item in policy.recommend(**asked, count=count)]
-        print(json.dumps({"user": str(asked["user"]), "items": items}))
+        print(json.dumps({"user": asked.get("user"), "items": items}))

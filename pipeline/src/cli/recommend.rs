@@ -18,20 +18,24 @@ use crate::{Exit, UsageError};
 pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exit, Failure> {
     let store = session.store();
     let path = policy(&store, &args.policy, args.experiment.as_deref(), session.catalog)?;
-    let queries = match (&args.user, &args.batch) {
-        (Some(user), None) => {
-            vec![RecommendQuery {
-                user: user.clone(),
-                history: args.history.clone(),
-                rewards: args.reward.clone(),
-                place: None,
-            }]
-        }
-        (None, Some(batch)) => queries(batch)?,
-        _ => unreachable!("the command line asks for one of the two"),
+    let queries = match &args.batch {
+        Some(batch) => queries(batch)?,
+        None => vec![RecommendQuery {
+            user: args.user.clone(),
+            history: args.history.clone(),
+            rewards: args.reward.clone(),
+            exclude: args.exclude.clone(),
+            ..RecommendQuery::default()
+        }],
     };
-    let batch = RecommendBatch { queries, count: args.count, exclude_history: args.exclude_history, rows: args.rows };
-    let answers = (session.catalog.recommend)(&path, &batch)?;
+    let batch = RecommendBatch {
+        queries,
+        count: args.count,
+        exclude_history: args.exclude_history,
+        new_users: args.new_user,
+        rows: args.rows,
+    };
+    let answers = (session.catalog.load_policy)(&path)?.answer(&batch)?;
     if args.batch.is_some() {
         let lines = answers.answers.iter().map(|answer| json!(answer).to_string() + "\n");
         let done = print(&lines.collect::<String>())?;
@@ -42,6 +46,9 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
     let Some(answer) = answers.answers.first() else { return Ok(Exit::Ok) };
     if session.global.json {
         return print_json(json!({ "answer": answer, "seconds": answers.seconds }));
+    }
+    if answer.new_user {
+        talk("a new user: answered from the history alone, with the mean of all users' vectors");
     }
     if let Some(note) = &answer.note {
         talk(note);
@@ -78,19 +85,14 @@ fn queries(path: &Path) -> Result<Vec<RecommendQuery>, Failure> {
     let text = text.trim_start_matches('\u{feff}');
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let question = |(number, line): (usize, &str)| {
-        let query = serde_json::from_str::<RecommendQuery>(line).map_err(|error| error.to_string()).and_then(
-            |query: RecommendQuery| {
-                // JSON has no infinite numbers, but large ones that 32 bits do not hold.
-                if !query.rewards.iter().all(|reward| reward.is_finite()) {
-                    return Err("a reward is not a finite number of 32 bits".to_owned());
-                }
-                Ok(RecommendQuery { place: Some(format!("{name}:{number}")), ..query })
-            },
-        );
-        query.map_err(|error| {
-            let help = r#"help: each line is an object such as {"user": "196", "history": ["242"]}"#;
-            Failure::from(anyhow::Error::new(UsageError(format!("{name}:{number}: {error}\n{help}"))))
-        })
+        let place = format!("{name}:{number}");
+        match RecommendQuery::from_json(line.as_bytes()) {
+            Ok(query) => Ok(RecommendQuery { place: Some(place), ..query }),
+            Err(error) => {
+                let help = r#"help: each line is an object such as {"user": "196", "history": ["242"]}"#;
+                Err(Failure::from(anyhow::Error::new(UsageError(format!("{place}: {error}\n{help}")))))
+            }
+        }
     };
     lines.map(question).collect()
 }
@@ -104,7 +106,7 @@ mod tests {
     fn a_hostile_title_keeps_its_line_and_width() {
         let item = |id: &str, title: &str| Recommended { id: id.into(), title: Some(title.into()), score: 0.0 };
         let items = vec![item("1", "a\nb\u{1b}[31m"), item("2", &"x".repeat(10_000))];
-        let text = to_text(&Answer { user: "u".into(), items, note: None });
+        let text = to_text(&Answer { user: None, new_user: true, items, note: None });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains(r"a\nb\u{1b}[31m") && lines[1].contains("xxx…"), "{text}");

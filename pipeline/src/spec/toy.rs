@@ -261,7 +261,7 @@ pub static CATALOG: Catalog = Catalog {
     generators: &[Generator { name: "toy-log", about: "Ten rows.", write: |_| Ok(()) }],
     devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
-    recommend: |_, _| anyhow::bail!("toys have no policy"),
+    load_policy: |_| anyhow::bail!("toys have no policy"),
     worth: crate::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

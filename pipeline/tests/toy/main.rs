@@ -40,7 +40,7 @@ static CATALOG: Catalog = Catalog {
     }],
     devices: DEVICES,
     inspect: look_into,
-    recommend: |_, _| anyhow::bail!("toys have no policy"),
+    load_policy: |_| anyhow::bail!("toys have no policy"),
     worth: pipeline::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

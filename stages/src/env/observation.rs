@@ -89,6 +89,16 @@ impl Observation {
         }
     }
 
+    /// Masks these items in the newest state, and no others.
+    pub fn mask_last(&mut self, items: &[u32]) {
+        if !self.masking || self.mask_ends.pop().is_none() {
+            return;
+        }
+        self.masks.truncate(self.mask_ends.last().copied().unwrap_or(0));
+        self.masks.extend_from_slice(items);
+        self.mask_ends.push(self.masks.len());
+    }
+
     /// The same with the last `window` items of each state, of which it holds at least as many.
     #[must_use]
     pub fn shortened(&self, window: usize) -> Self {

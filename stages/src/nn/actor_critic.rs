@@ -163,6 +163,18 @@ impl ActorCritic {
         &self.similarity
     }
 
+    /// Adds a user behind all others whose vector is the mean of theirs. What is made of all users' vectors, as the similarity of items
+    /// is, stays as it was.
+    ///
+    /// # Errors
+    /// When there is no memory for the table.
+    pub fn add_mean_user(&mut self) -> Result<()> {
+        let mean = self.user_vectors.to_dtype(DType::F64)?.mean_keepdim(0)?.to_dtype(self.user_vectors.dtype())?;
+        self.user_vectors = Tensor::cat(&[&self.user_vectors, &mean], 0)?;
+        self.config.users += 1;
+        Ok(())
+    }
+
     /// v_u `[B, D]`, and the recent items' vectors `[B, W, D]`.
     pub(super) fn vectors(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
         Ok((self.user_vectors.index_select(&states.user, 0)?, self.item_in.forward(&states.recent)?))

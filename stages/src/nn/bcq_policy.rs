@@ -50,6 +50,10 @@ impl PolicyNetwork for BcqPolicy {
     fn backbone(&self) -> &ActorCritic {
         &self.values
     }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.values.add_mean_user()?;
+        self.behaviour.add_mean_user()
+    }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         let usual = likely_actions(&self.behaviour.logits(states)?, self.threshold)?;
         Ok(mask_logits(&self.values.logits(states)?, &usual)?)

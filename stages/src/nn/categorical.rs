@@ -159,6 +159,9 @@ impl PolicyNetwork for Categorical {
     fn backbone(&self) -> &ActorCritic {
         &self.tilt
     }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.tilt.add_mean_user()
+    }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         Ok(states.mask_logits(&self.q_values(states)?)?)
     }

@@ -178,6 +178,9 @@ impl PolicyNetwork for DecisionTransformer {
     fn backbone(&self) -> &ActorCritic {
         &self.backbone
     }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.backbone.add_mean_user()
+    }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits_for(states, &self.asked(states)?)
     }

@@ -98,6 +98,10 @@ impl PolicyNetwork for MixturePolicy {
     fn backbone(&self) -> &ActorCritic {
         &self.learned
     }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.learned.add_mean_user()?;
+        self.frozen.add_mean_user()
+    }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.log_probs(states, &self.learned.logits(states)?)
     }

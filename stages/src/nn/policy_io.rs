@@ -21,6 +21,12 @@ pub trait PolicyNetwork: Send + Sync {
     /// The network that builds states from observations.
     fn backbone(&self) -> &ActorCritic;
 
+    /// Adds a user behind all others whose vector is the mean of theirs: somebody who is not in the log.
+    ///
+    /// # Errors
+    /// When there is no memory for the table.
+    fn add_mean_user(&mut self) -> Result<()>;
+
     /// Scores of the whole catalogue, `[B, I]`; [`MASKED_LOGIT`](super::MASKED_LOGIT) or below where an item is masked.
     fn logits(&self, states: &StateBatch) -> Result<Tensor>;
 
@@ -49,6 +55,9 @@ impl PolicyNetwork for ActorCritic {
     fn backbone(&self) -> &ActorCritic {
         self
     }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.add_mean_user()
+    }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.logits(states)
     }
@@ -66,6 +75,9 @@ impl PolicyNetwork for ActorCritic {
 impl PolicyNetwork for Box<dyn PolicyNetwork> {
     fn backbone(&self) -> &ActorCritic {
         self.as_ref().backbone()
+    }
+    fn add_mean_user(&mut self) -> Result<()> {
+        self.as_mut().add_mean_user()
     }
     fn logits(&self, states: &StateBatch) -> Result<Tensor> {
         self.as_ref().logits(states)

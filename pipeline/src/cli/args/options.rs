@@ -292,20 +292,26 @@ pub(crate) struct Gc {
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("whom").required(true).args(["user", "batch"]))]
+#[command(group = clap::ArgGroup::new("whom").required(true).multiple(true).args(["user", "batch", "new_user"]))]
 pub(crate) struct Recommend {
     /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
     #[arg(value_name = "POLICY")]
     pub policy: String,
     /// The user.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "batch")]
     pub user: Option<String>,
+    /// Answer somebody who is not in the policy's log from the history alone: without `--user`, or where that is not known.
+    #[arg(long)]
+    pub new_user: bool,
     /// An item that was shown in this session, oldest first; may be repeated.
     #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
     pub history: Vec<String>,
     /// The reward of the item in the same position, on the scale of the log; some policies read it. May be repeated.
     #[arg(long, value_name = "RATING", conflicts_with = "batch", value_parser = rating)]
     pub reward: Vec<f32>,
+    /// An item that is not recommended; may be repeated.
+    #[arg(long, value_name = "ITEM", conflicts_with = "batch")]
+    pub exclude: Vec<String>,
     /// Answer each line of this file, in one batch; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub batch: Option<PathBuf>,

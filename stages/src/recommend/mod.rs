@@ -1,0 +1,190 @@
+//! Serving: recommendations of a trained policy, outside of any world, for `apprentice recommend`.
+//!
+//! A policy is served as it is evaluated: greedily, and with repeats where its training world allows them, unless the history is
+//! excluded. Ids come from the policy file alone, so the file gives the same answers wherever it lies. Quit distances are not
+//! known here. Who is not in the log is answered with the mean of all users' vectors, so from the history alone.
+
+mod names;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Error, Result};
+use pipeline::recommend::{Answer, Answers, PolicyFacts, RecommendBatch, RecommendQuery, ServedPolicy};
+use pipeline::{Artifact, UsageError};
+
+use crate::artifact::{Origin, PolicyFile, Repeats};
+use crate::env::{Observation, states};
+use crate::nn::{PolicyNetwork, policy_io, top_items};
+use names::Names;
+
+/// Queries per forward pass, at most.
+const BATCH: usize = 256;
+/// Scores per forward pass, at most: 64 MB.
+const SCORES: usize = 1 << 24;
+
+/// Reads the policy of a file to answer with.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn load(path: &Path) -> Result<Box<dyn ServedPolicy>> {
+    let policy = PolicyFile::read(path)?;
+    let (mut network, origin, ids) = (policy_io::load(&policy.0)?, policy.origin()?, policy.ids()?);
+    let [users, items] = [network.config().users, network.config().items];
+    network.add_mean_user()?;
+    Ok(Box::new(Recommender { network, origin, names: Names::new(ids, [users, items]) }))
+}
+
+/// A policy in memory. Row U of its users, behind those of the log, is somebody new.
+struct Recommender {
+    network: Box<dyn PolicyNetwork>,
+    origin: Origin,
+    names: Names,
+}
+
+impl ServedPolicy for Recommender {
+    fn answer(&self, batch: &RecommendBatch) -> Result<Answers> {
+        let config = self.network.config();
+        self.names.prepare(batch)?;
+        let exclude = batch.exclude_history || self.origin.repeats != Repeats::Allowed;
+        let session = |query: &RecommendQuery| self.session(query, batch, exclude).map_err(at(query));
+        let sessions: Vec<Session> = batch.queries.iter().map(session).collect::<Result<_>>()?;
+
+        let begun = Instant::now();
+        let mut chosen = Vec::with_capacity(sessions.len());
+        for sessions in sessions.chunks((SCORES / config.items.max(1)).clamp(1, BATCH)) {
+            let masking = sessions.iter().any(|session| !session.masked.is_empty());
+            let mut observation = Observation { masking, ..Observation::unmasked(config.window) };
+            for session in sessions {
+                let Session { user, history, rewards, .. } = session;
+                // A session that is longer than any it learned from is at its end.
+                let first = history.len().saturating_sub(self.origin.horizon.saturating_sub(1));
+                let (history, rewards) = (&history[first..], &rewards[first..]);
+                observation.push(*user, history, rewards, self.origin.horizon, config.items as u32);
+                observation.mask_last(&session.masked);
+            }
+            let scores = self.network.logits(&states(&self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
+            let of_row = |(scores, session): (&[f32], &Session)| top_items(scores, session.count);
+            chosen.extend(scores.chunks_exact(config.items).zip(sessions).map(of_row));
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+
+        let answer = |((query, session), chosen): ((&RecommendQuery, &Session), Vec<(u32, f32)>)| Answer {
+            user: query.user.clone(),
+            new_user: session.user as usize == self.names.users(),
+            note: session.note(chosen.len()),
+            items: chosen.into_iter().map(|(item, score)| self.names.item(item, score, batch.rows)).collect(),
+        };
+        Ok(Answers { answers: batch.queries.iter().zip(&sessions).zip(chosen).map(answer).collect(), seconds })
+    }
+
+    fn facts(&self) -> PolicyFacts {
+        let (users, items) = (self.names.users(), self.network.config().items);
+        PolicyFacts { learner: self.origin.learner.clone(), users, items, horizon: self.origin.horizon }
+    }
+}
+
+/// A query in the policy's row numbers.
+struct Session {
+    /// The number of users where it is somebody new.
+    user: u32,
+    history: Vec<u32>,
+    /// As many as `history`; 0 where they are not known and not read.
+    rewards: Vec<f32>,
+    /// What may not be recommended, in ascending order: what is excluded, and what is no candidate where there are some.
+    masked: Vec<u32>,
+    /// How many items are wanted, of as many as there are or candidates.
+    count: usize,
+    /// How many may be recommended.
+    fresh: usize,
+}
+
+impl Recommender {
+    fn session(&self, query: &RecommendQuery, batch: &RecommendBatch, exclude: bool) -> Result<Session> {
+        let items = self.network.config().items;
+        let rows = |names: &[String]| -> Result<Vec<u32>> {
+            Ok(names.iter().map(|name| self.names.item_row(name, batch.rows)).collect::<Result<_, UsageError>>()?)
+        };
+        let history = rows(&query.history)?;
+        let user = match &query.user {
+            None => self.names.users() as u32,
+            Some(user) => self.names.user_row(user, batch)?,
+        };
+        let rewards = self.rewards(query)?;
+        let excluded: BTreeSet<u32> =
+            history.iter().filter(|_| exclude).copied().chain(rows(&query.exclude)?).collect();
+        let candidates: Option<BTreeSet<u32>> =
+            query.candidates.as_ref().map(|names| rows(names)).transpose()?.map(|rows| rows.into_iter().collect());
+        let masked: Vec<u32> = match &candidates {
+            None => excluded.into_iter().collect(),
+            Some(candidates) => {
+                (0..items as u32).filter(|item| excluded.contains(item) || !candidates.contains(item)).collect()
+            }
+        };
+        let fresh = items - masked.len();
+        if fresh == 0 {
+            return Err(UsageError(match &candidates {
+                Some(candidates) => format!(
+                    "none of the {} candidates may be recommended: they are excluded, or in the history, which is excluded\nhelp: give \
+                     other candidates, or exclude less",
+                    candidates.len()
+                ),
+                None if query.exclude.is_empty() => format!(
+                    "all {items} items of the policy's catalogue are in the history, which is excluded\nhelp: give a shorter \
+                     history: the items of this session alone"
+                ),
+                None => format!("all {items} items of the policy's catalogue are excluded\nhelp: exclude less"),
+            })
+            .into());
+        }
+        let count = query.top_k.unwrap_or(batch.count).min(candidates.map_or(items, |candidates| candidates.len()));
+        Ok(Session { user, history, rewards, masked, count, fresh })
+    }
+
+    fn rewards(&self, query: &RecommendQuery) -> Result<Vec<f32>, UsageError> {
+        let (items, earned) = (query.history.len(), query.rewards.len());
+        let reads = self.network.config().encoder.reads_rewards();
+        if earned == items {
+            return Ok(query.rewards.clone());
+        }
+        if earned == 0 && !reads {
+            return Ok(vec![0.0; items]);
+        }
+        let help = match reads {
+            true => "this policy reads the reward of each item: give",
+            false => "this policy does not read rewards: leave them out, or give",
+        };
+        let whose = query.user.as_ref().map_or_else(|| "a new user".to_owned(), |user| format!("user {user:?}"));
+        Err(UsageError(format!(
+            "{whose}: the history has {items} items and {earned} rewards\nhelp: {help} as many `--reward` as `--history` (in a batch \
+             `rewards`), in the same order"
+        )))
+    }
+}
+
+impl Session {
+    /// Why there are no more than `found` items.
+    fn note(&self, found: usize) -> Option<String> {
+        let wanted = self.count;
+        match found {
+            _ if found < wanted.min(self.fresh) => {
+                Some(format!("{found} instead of {wanted}: the policy allows no other item in this state"))
+            }
+            _ if found < wanted => Some(format!("{found} instead of {wanted}: the others are excluded")),
+            _ => None,
+        }
+    }
+}
+
+/// Adds to an error the place of its query in a batch file.
+fn at(query: &RecommendQuery) -> impl FnOnce(Error) -> Error {
+    let place = query.place.clone();
+    |error| match place {
+        Some(place) => error.context(place),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
