@@ -120,7 +120,7 @@ fn of_run(
                     value: *value,
                     interval: end("low").zip(end("high")).map(|(low, high)| [low, high]),
                     world,
-                    settings: settings(run, row),
+                    settings: settings(run, stage, row),
                 });
             }
         }
@@ -135,13 +135,16 @@ fn measure(figure: &str) -> Option<String> {
 }
 
 /// `stage.setting` → its value, or its values where the cells of a stage differ; of the cell that the row is named for its own alone.
-fn settings(run: &RunSummary, row: &str) -> BTreeMap<String, String> {
+fn settings(run: &RunSummary, table: &RunSummaryStage, row: &str) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let own = run.stages.iter().find(|stage| stage.name == row);
+    // A connection may have a name of its own: then what stood there tells the cell.
+    let digest = table.inputs.iter().find(|input| input.named.as_deref() == Some(row)).map(|input| &input.digest);
+    let made = |stage: &&RunSummaryStage| stage.files.iter().any(|file| Some(&file.digest) == digest);
+    let own = run.stages.iter().find(made).or_else(|| run.stages.iter().find(|stage| stage.name == row));
     let base = |stage: &RunSummaryStage| stage.name.split('@').next().unwrap_or_default().to_owned();
     for stage in &run.stages {
         let of_own = own.is_some_and(|own| base(own) == base(stage));
-        if stage.config.is_null() || (of_own && stage.name != row) {
+        if stage.config.is_null() || (of_own && own.is_none_or(|own| own.name != stage.name)) {
             continue;
         }
         flatten(&base(stage), &stage.config, &mut |name, value| {
@@ -184,6 +187,12 @@ impl Row {
 
 fn as_text(rows: &[Row], args: &Runs, differ: &[String], several: bool) -> String {
     let mut head: Vec<String> = [&args.metric, "95 %", "row", "run"].map(|name: &str| name.to_owned()).into();
+    let tables: BTreeSet<(&str, &str)> = rows.iter().map(|row| (&*row.run, &*row.stage)).collect();
+    let runs: BTreeSet<&str> = tables.iter().map(|(run, _)| *run).collect();
+    let by_stage = tables.len() > runs.len();
+    if by_stage {
+        head.push("stage".into());
+    }
     let experiments: BTreeSet<&str> = rows.iter().map(|row| &*row.experiment).collect();
     if experiments.len() > 1 {
         head.push("experiment".into());
@@ -195,6 +204,9 @@ fn as_text(rows: &[Row], args: &Runs, differ: &[String], several: bool) -> Strin
     let line = |row: &Row| {
         let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.3}, {high:.3}]"));
         let mut cells = vec![format!("{:.3}", row.value), interval, row.name.clone(), row.run.clone()];
+        if by_stage {
+            cells.push(row.stage.clone());
+        }
         if experiments.len() > 1 {
             cells.push(row.experiment.clone());
         }

@@ -75,6 +75,8 @@ pub struct RunSummaryStage {
 pub struct RunSummaryInput {
     /// The port.
     pub port: String,
+    /// What it goes by in tables, `name` or `name@cell`, where the port takes several.
+    pub named: Option<String>,
     /// The BLAKE3 of the content.
     pub digest: String,
 }
@@ -215,6 +217,10 @@ fn inputs(material: &KeyMaterial) -> Vec<RunSummaryInput> {
         .flat_map(|(port, rows)| rows.as_array().into_iter().flatten().map(move |row| (port, row)));
     rows.map(|(port, row)| RunSummaryInput {
         port: port.clone(),
+        named: row["name"].as_str().map(|name| match row["cell"].as_str() {
+            None | Some("") => name.to_owned(),
+            Some(cell) => format!("{name}@{cell}"),
+        }),
         digest: row["digest"].as_str().unwrap_or_default().into(),
     })
     .collect()

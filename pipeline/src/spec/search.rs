@@ -1,7 +1,7 @@
 //! Random search: `search: { n_trials: 16, over: { gamma: { uniform: [0.3, 0.95] } } }` makes sixteen cells `trial=0` … `trial=15`, each with
 //! values of its own for all the settings.
 //!
-//! A value is drawn from (seed, path, trial) alone and rounded to four digits: a larger search contains the smaller one, whose cells stay what
+//! A value is drawn from (seed, path, trial) alone and rounded to four digits, unless the range is narrow: a larger search contains the smaller one, whose cells stay what
 //! they were, and another setting beside it changes no draw. (Bergstra and Bengio 2012, JMLR 13: where few of many settings matter, random
 //! trials find good ones sooner than a grid.)
 
@@ -180,9 +180,9 @@ impl<'t> Draw<'t> {
     fn value(&self, at: f64, span: Span) -> Tree {
         let scalar = |value: Value| Tree { span, data: Data::Scalar(value) };
         match *self {
-            Self::Uniform(low, high) => scalar(rounded((low + (high - low) * at).clamp(low, high)).into()),
+            Self::Uniform(low, high) => scalar(within(low + (high - low) * at, low, high).into()),
             Self::LogUniform(low, high) => {
-                scalar(rounded((low.ln() + (high.ln() - low.ln()) * at).exp().clamp(low, high)).into())
+                scalar(within((low.ln() + (high.ln() - low.ln()) * at).exp(), low, high).into())
             }
             Self::Integer(low, high) => scalar((low + ((high - low + 1) as f64 * at) as i64).min(high).into()),
             Self::Choice(list) => list[((list.len() as f64 * at) as usize).min(list.len() - 1)].clone(),
@@ -199,9 +199,11 @@ fn unit(seed: u64, path: &str, trial: u64) -> f64 {
     (number >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// To four significant digits, as a person would write it.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
+/// To four significant digits, as a person would write it; as it is where these tell too few values of the range apart.
+fn within(value: f64, low: f64, high: f64) -> f64 {
+    let narrow = high - low < 0.01 * low.abs().max(high.abs());
+    let rounded = if narrow { value } else { format!("{value:.3e}").parse().unwrap_or(value) };
+    rounded.clamp(low, high)
 }
 
 #[cfg(test)]
@@ -263,6 +265,15 @@ mod tests {
         let seeds: std::collections::BTreeSet<u64> =
             seeds.iter().map(|(_, config)| config["seed"].as_u64().unwrap()).collect();
         assert_eq!(seeds, [3, 4, 5].into());
+    }
+
+    #[test]
+    fn a_value_stays_in_its_range_and_a_narrow_range_has_many() {
+        let keys = "    search: { n_trials: 30, over: { gamma: { uniform: [0.9999, 0.99999] } } }\n";
+        let gammas: Vec<f64> = values(keys).iter().map(|(_, config)| config["gamma"].as_f64().unwrap()).collect();
+        assert!(gammas.iter().all(|gamma| (0.9999..=0.99999).contains(gamma)), "{gammas:?}");
+        let distinct: std::collections::BTreeSet<u64> = gammas.iter().map(|gamma| gamma.to_bits()).collect();
+        assert_eq!(distinct.len(), 30);
     }
 
     #[test]

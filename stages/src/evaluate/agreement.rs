@@ -67,8 +67,8 @@ pipeline::ports! {
 
 impl Stage for Agreement {
     const KIND: &'static str = "evaluate.agreement";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: a pair of systems that worlds list in different orders is one.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "compare what several evaluation worlds say: rank agreement, and differences that flip";
     type Inputs = AgreementInputs;
     type Outputs = AgreementOutputs;
@@ -90,6 +90,10 @@ impl Stage for Agreement {
         );
         let agreement = self.agreement(&inputs.metrics, &labels)?;
         let differences = differences(&inputs.comparisons);
+        let most = inputs.comparisons.iter().map(|world| tested(&world.value).len()).max().unwrap_or(0);
+        if differences.0.len() < most {
+            cx.note("left out", format!("{} differences that not all worlds have", most - differences.0.len()));
+        }
         let taus: Vec<f64> = agreement.0.iter().map(|pair| pair.kendall_tau).collect();
         let lowest = taus.iter().copied().fold(f64::INFINITY, f64::min);
         let mean = taus.iter().sum::<f64>() / taus.len() as f64;
@@ -154,32 +158,40 @@ fn ranks(values: &[f64]) -> Vec<f32> {
 fn differences(comparisons: &[Named<Comparisons>]) -> WorldDifferences {
     let worlds: Vec<Vec<Tested>> = comparisons.iter().map(|named| tested(&named.value)).collect();
     let of = |first: &Tested| {
-        let all: Vec<&Tested> =
-            worlds.iter().filter_map(|world| world.iter().find(|other| other.is_of(first))).collect();
+        let all: Vec<Tested> =
+            worlds.iter().filter_map(|world| world.iter().find_map(|other| other.seen_as(first))).collect();
         (all.len() == worlds.len()).then(|| difference(first.comparison, &all))
     };
     WorldDifferences(worlds.first().into_iter().flatten().filter_map(of).collect())
 }
 
 /// A comparison with its p after Holm's correction over those of its world.
+#[derive(Clone, Copy)]
 struct Tested<'a> {
     comparison: &'a Comparison,
+    /// Of the two systems in the order in which the first world has them.
+    difference: f64,
     p: f64,
 }
 
-impl Tested<'_> {
-    fn is_of(&self, other: &Self) -> bool {
-        let key = |tested: &Self| {
-            let c = tested.comparison;
-            (c.policy.clone(), c.other.clone(), c.metric.clone())
-        };
-        key(self) == key(other)
+impl<'a> Tested<'a> {
+    /// This comparison in the order of the systems of another one; none where it is of others. A world may list them the other way round.
+    fn seen_as(&self, first: &Tested) -> Option<Tested<'a>> {
+        let (own, wanted) = (self.comparison, first.comparison);
+        if own.metric != wanted.metric {
+            return None;
+        }
+        match (&*own.policy, &*own.other) {
+            (a, b) if a == wanted.policy && b == wanted.other => Some(*self),
+            (a, b) if a == wanted.other && b == wanted.policy => Some(Tested { difference: -self.difference, ..*self }),
+            _ => None,
+        }
     }
 }
 
 /// The comparisons of a world, each pair of systems in the order in which it comes first.
-fn tested(comparisons: &Comparisons) -> Vec<Tested<'_>> {
-    let mut once: Vec<&Comparison> = Vec::new();
+fn tested<'c>(comparisons: &'c Comparisons) -> Vec<Tested<'c>> {
+    let mut once: Vec<&'c Comparison> = Vec::new();
     for c in &comparisons.0 {
         let mirrored =
             once.iter().any(|known| known.policy == c.other && known.other == c.policy && known.metric == c.metric);
@@ -188,16 +200,17 @@ fn tested(comparisons: &Comparisons) -> Vec<Tested<'_>> {
         }
     }
     let corrected = holm(&once.iter().map(|c| c.p).collect::<Vec<_>>());
-    once.into_iter().zip(corrected).map(|(comparison, p)| Tested { comparison, p }).collect()
+    let tested = |(comparison, p): (&'c Comparison, f64)| Tested { comparison, difference: comparison.difference, p };
+    once.into_iter().zip(corrected).map(tested).collect()
 }
 
-fn difference(first: &Comparison, worlds: &[&Tested]) -> WorldDifference {
+fn difference(first: &Comparison, worlds: &[Tested]) -> WorldDifference {
     let count = |is: &dyn Fn(&Tested) -> bool| worlds.iter().filter(|tested| is(tested)).count() as u32;
-    let positive = count(&|tested| tested.comparison.difference > 0.0);
-    let negative = count(&|tested| tested.comparison.difference < 0.0);
-    let above = count(&|tested| tested.p < LEVEL && tested.comparison.difference > 0.0);
-    let below = count(&|tested| tested.p < LEVEL && tested.comparison.difference < 0.0);
-    let values: ScoreMatrix = vec![worlds.iter().map(|tested| tested.comparison.difference).collect()];
+    let positive = count(&|tested| tested.difference > 0.0);
+    let negative = count(&|tested| tested.difference < 0.0);
+    let above = count(&|tested| tested.p < LEVEL && tested.difference > 0.0);
+    let below = count(&|tested| tested.p < LEVEL && tested.difference < 0.0);
+    let values: ScoreMatrix = vec![worlds.iter().map(|tested| tested.difference).collect()];
     let mean = CrossedMean::of(&values);
     let interval = mean.is_tested().then(|| mean.interval());
     let all = worlds.len() as u32;
@@ -317,6 +330,21 @@ mod tests {
         // 3, −1 and 2: mean 4/3, standard error √(13/9), t with 2 degrees of freedom.
         assert!((mean - 4.0 / 3.0).abs() < 1e-12);
         assert!((low.unwrap() - (4.0 / 3.0 - 4.302_652_729_749_46 * (13.0_f64 / 9.0).sqrt())).abs() < 1e-9, "{low:?}");
+    }
+
+    #[test]
+    fn a_pair_that_a_world_lists_the_other_way_round_is_the_same_pair() {
+        let wanted = run(inputs()).unwrap().differences.0;
+        let mut turned = inputs();
+        for c in &mut turned.comparisons[1].value.0 {
+            std::mem::swap(&mut c.policy, &mut c.other);
+            c.difference = -c.difference;
+        }
+        assert_eq!(run(turned).unwrap().differences.0, wanted);
+        // What one world lacks is in no row.
+        let mut fewer = inputs();
+        fewer.comparisons[2].value.0.retain(|c| c.other != "d");
+        assert_eq!(run(fewer).unwrap().differences.0.len(), wanted.len() - 1);
     }
 
     #[test]

@@ -13,6 +13,8 @@ const OF_STEP: u64 = 48;
 const OF_EPISODE: u64 = 700;
 /// Where a world does not say it: the horizon that worlds have by default.
 const HORIZON: u64 = 30;
+/// Where a world does not say it: the dimension of vectors that worlds have by default.
+const DIMENSION: u64 = 16;
 /// Scores that a policy holds while it plays.
 const SCORES: u64 = 1 << 22;
 
@@ -37,7 +39,7 @@ impl Evaluate {
 }
 
 impl OffPolicy {
-    pub(super) fn tables(inputs: &Sizes, scores: u64) -> Option<MemoryNeed> {
+    pub(super) fn tables(&self, inputs: &Sizes, scores: u64) -> Option<MemoryNeed> {
         let interactions = inputs.get("interactions")?;
         let need = MemoryNeed::new(
             "estimate from fewer interactions (`filter.sample`), or keep fewer items by `filter.kcore`",
@@ -45,7 +47,13 @@ impl OffPolicy {
         let need = need.table("the world", &[inputs.get("world_bytes").unwrap_or(0)], 1);
         // Two copies of the log, and of each row what the estimators read.
         let need = need.table("interactions", &[interactions], 2 * 20 + 56);
-        Some(need.table("scores and chances of all items", &[scores], 24))
+        let need = need.table("scores and chances of all items", &[scores], 24);
+        if !self.estimate_returns {
+            return Some(need);
+        }
+        // Of each row the features of what was shown and of what the policy would show: a constant, the expected rating and the vector.
+        let width = 2 + inputs.get("embedding_dim").unwrap_or(DIMENSION);
+        Some(need.table("features of the linear Q", &[interactions, 2, width], 8))
     }
 }
 
@@ -72,6 +80,11 @@ mod tests {
         assert_eq!((need(Some(2000)), need(Some(10))), (need(None), 15 * 10 * (10 * 48 + 700) + rest));
         assert!(Evaluate::default().tables(&Sizes::of("users", 3)).is_none());
         assert_eq!(EvaluatePrompts::tables(&sizes).unwrap().total(), 100 * 60 + 50 * 400);
-        assert_eq!(OffPolicy::tables(&sizes, 500).unwrap().total(), 7 + 100 * 96 + 500 * 24);
+        let need = |estimate_returns| {
+            let stage = OffPolicy { estimate_returns, ..OffPolicy::default() };
+            stage.tables(&sizes.clone().and(Sizes::of("embedding_dim", 3)), 500).unwrap().total()
+        };
+        assert_eq!(need(false), 7 + 100 * 96 + 500 * 24);
+        assert_eq!(need(true), need(false) + 100 * 2 * 5 * 8);
     }
 }

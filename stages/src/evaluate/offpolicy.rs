@@ -208,7 +208,7 @@ impl Stage for OffPolicy {
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let items = inputs.get("items")?;
-        Self::tables(inputs, items.saturating_mul(BATCH as u64).min(items.max(SCORES as u64)))
+        self.tables(inputs, items.saturating_mul(BATCH as u64).min(items.max(SCORES as u64)))
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {

@@ -400,7 +400,11 @@ pub(super) fn ran() -> RunSummary {
 
 /// A stage that read and made contents of these digests.
 pub(super) fn stage(name: &str, kind: &str, inputs: &[(&str, &str)], made: &[&str]) -> RunSummaryStage {
-    let input = |&(port, digest): &(&str, &str)| RunSummaryInput { port: port.to_owned(), digest: digest.to_owned() };
+    let input = |&(port, digest): &(&str, &str)| RunSummaryInput {
+        port: port.to_owned(),
+        named: None,
+        digest: digest.to_owned(),
+    };
     let file = |digest: &&str| pipeline::report::RunSummaryFile {
         stage: name.to_owned(),
         port: "out".to_owned(),

@@ -108,8 +108,8 @@ impl Stage for Report {
     // from right to left keeps its place. 8: rows, metrics and sections are called by the field's words.
     // 9: what learning cost meanwhile, from the curves of returns. 10: on a narrow screen each row of the table is a block with all
     // its columns. 11: p by t; the verdict says the probability of improvement, and on how many
-    // evaluation worlds it rests.
-    const VERSION: u32 = 11;
+    // evaluation worlds it rests. 12: the verdict names the best baseline where it returns more and is not compared.
+    const VERSION: u32 = 12;
     const ABOUT: &'static str = "render metrics, episodes and learning curves as one self-contained HTML page";
     const ADDED_PORTS: &'static [&'static str] = &["ranking", "agreement", "world_differences"];
     type Inputs = Inputs;

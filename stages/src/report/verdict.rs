@@ -103,6 +103,8 @@ pub(super) struct Contenders<'a> {
     pub retriever: Option<&'a Row>,
     /// The best learned row.
     pub best: Option<&'a Row>,
+    /// The baseline of the highest return that is told nothing of users.
+    pub best_baseline: Option<&'a Row>,
     /// How many learned rows it is the best of.
     pub learned: usize,
     /// How many rows show policies that were never trained; they are none of the learned.
@@ -133,6 +135,7 @@ impl<'a> Contenders<'a> {
             teachers: judged().filter(|row| row.role == Role::Teacher).count(),
             retriever: starting("retriever"),
             best: best(Row::is_learned),
+            best_baseline: best(|row| row.role == Role::Baseline && !row.privileged),
             learned: judged().filter(|row| row.is_learned()).count(),
             untrained: judged().filter(|row| row.role == Role::Untrained).count(),
             comparisons: None,
@@ -201,13 +204,27 @@ impl<'a> Contenders<'a> {
         let head = format!("{who} returns {} per episode", format::with_interval(best.returns()?));
         let clauses: Vec<_> = comparisons.iter().map(|c| c.clause.clone()).collect();
         let beaten = comparisons.first().is_some_and(|c| c.outcome == Outcome::Below && self.baseline.is_some());
+        let more = match self.higher_baseline(best) {
+            Some(row) => format!(
+                "; {}, a baseline without learning, returns {}",
+                row.name,
+                format::with_interval(row.returns()?)
+            ),
+            None if beaten => "; a baseline without learning returns more".to_owned(),
+            None => String::new(),
+        };
         Some(match clauses.is_empty() {
-            true => format!("{head}."),
-            false if beaten => {
-                format!("{head}: {}; a baseline without learning returns more.", format::list(&clauses))
-            }
-            false => format!("{head}: {}.", format::list(&clauses)),
+            true => format!("{head}{more}."),
+            false => format!("{head}: {}{more}.", format::list(&clauses)),
         })
+    }
+
+    /// The best baseline, where it returns more than the best policy under the same rules and no clause is about it.
+    fn higher_baseline(&self, best: &Row) -> Option<&'a Row> {
+        let row = self.best_baseline?;
+        let told = [self.baseline, self.retriever].into_iter().flatten().any(|told| told.name == row.name);
+        let below = matches!(outcome(best, row)?, Outcome::Below | Outcome::MaybeBelow | Outcome::Untested);
+        (!told && below && row.returns()?.mean > best.returns()?.mean).then_some(row)
     }
 
     fn on_teacher(&self) -> Option<String> {
@@ -399,6 +416,24 @@ mod tests {
                 "The learned policy a2c returns 120.0 [119.0, 121.0] per episode: below popular quit-aware (132.0; intervals do not overlap); a baseline without learning returns more."
             ]
         );
+    }
+
+    #[test]
+    fn a_baseline_that_no_clause_is_about_is_named_where_it_returns_more() {
+        let said = |cycle: f64| {
+            let rows = [
+                ("popular quit-aware", true, 132.0, 0.5),
+                ("popular cycle", true, cycle, 0.5),
+                ("a2c", false, 134.0, 0.5),
+            ];
+            sentences(&rows).remove(0)
+        };
+        assert!(
+            said(140.0).ends_with("; popular cycle, a baseline without learning, returns 140.0 [139.5, 140.5]."),
+            "{}",
+            said(140.0)
+        );
+        assert!(!said(120.0).contains("popular cycle"), "{}", said(120.0));
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl Stage for Ials {
     const KIND: &'static str = "world.ials";
     /// 1: first.
     /// 2: `similar_fraction` leaves out pairs at 0 where they are so many that nothing would lie below them.
-    const VERSION: u32 = 2;
+    /// 3: a rating of 0 at `holdout` is nothing that was taken.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str =
         "fit implicit feedback by weighted alternating least squares and complete it to a simulated world";
     type Inputs = Inputs;
@@ -168,7 +169,8 @@ impl Stage for Ials {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let sizes = [inputs.users.len(), inputs.items.len()];
-        let [taken, holdout] = positives(&inputs.interactions, inputs.holdout.as_ref(), self.min_rating, sizes)?;
+        let [taken, holdout] =
+            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, false), sizes)?;
         let observed = ImplicitFeedback::of(&taken, sizes, "take `world.mf`, which fits ratings of any scale")?;
         let mut curves = Curves::default();
         let factors =

@@ -154,3 +154,21 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(error(&stage(), negative).ends_with("or take `world.mf`, which fits ratings of any scale"));
     assert!(error(&stage(), inputs([2, 2], &[(0, 2)])).contains("but there are 2 users and 2 items"));
 }
+
+#[test]
+fn a_rating_of_0_was_not_taken_in_the_hold_out_either() {
+    let series = ["recall_at_20.holdout", "ndcg_at_10.holdout"];
+    let scores = |inputs| {
+        let curves = run(&stage(), inputs).unwrap().curves;
+        series.map(|series| last(&curves, series))
+    };
+    let mut with_zeros = clusters();
+    let holdout = with_zeros.holdout.as_mut().unwrap();
+    for item in 100..120 {
+        holdout.user.push(0);
+        holdout.item.push(item);
+        holdout.rating.push(0.0);
+        holdout.timestamp.push(0);
+    }
+    assert_eq!(scores(with_zeros), scores(clusters()));
+}

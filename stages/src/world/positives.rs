@@ -4,19 +4,23 @@ use anyhow::{Result, ensure};
 
 use crate::artifact::Interactions;
 
-/// The rows of `log` and of `holdout` that count: all, or those rated `min_rating` or more.
+/// The rows of `log` and of `holdout` that count: those rated `min_rating` or more; without it all, or where zeros say that nothing was
+/// taken all but them.
 ///
 /// # Errors
 /// When no row of `log` counts, or a row names a user or item beyond `[users, items]`.
 pub(super) fn positives(
     log: &Interactions,
     holdout: Option<&Interactions>,
-    min_rating: Option<f64>,
+    (min_rating, zeros_count): (Option<f64>, bool),
     [users, items]: [usize; 2],
 ) -> Result<[Interactions; 2]> {
     log.check_within("interactions", users, items)?;
     let of = |log: &Interactions| {
-        let counts = |row: &usize| min_rating.is_none_or(|least| f64::from(log.rating[*row]) >= least);
+        let counts = |row: &usize| {
+            let rating = log.rating[*row];
+            min_rating.map_or(zeros_count || rating != 0.0, |least| f64::from(rating) >= least)
+        };
         log.take(&(0..log.len()).filter(counts).collect::<Vec<_>>())
     };
     let fitted = of(log);

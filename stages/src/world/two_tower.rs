@@ -171,7 +171,7 @@ impl Stage for TwoTower {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let [positives, holdout] =
-            positives(&inputs.interactions, inputs.holdout.as_ref(), self.min_rating, [users, items])?;
+            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, true), [users, items])?;
         let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
         let device = device::of(cx)?;
         let mut params = Params::on(&device);

@@ -85,6 +85,11 @@ pub(crate) fn find(store: &Store, what: &str, experiment: Option<&str>, catalog:
         return Err(Failure::usage(anyhow!("`{what}` is a folder\nhelp: give the path of a file in it")));
     }
     if let Some(other) = elsewhere(store, what)? {
+        let stages = store.stages_of(&other)?;
+        if let Some((stage, port)) = split(&stages, what) {
+            // Where the other experiment has the stage without the port, what it has is said.
+            output(store, &other, &stages, stage, port, catalog)?;
+        }
         return Err(Failure::usage(anyhow!(
             "experiment `{}` has no such output as `{what}`\nhelp: `{other}` has: `--experiment {other}`",
             experiment.unwrap_or_default()
@@ -108,6 +113,13 @@ fn nothing(store: &Store, what: &str, experiment: Option<&str>, stages: &[Latest
         );
     };
     if let Some(stage) = left_out(store, what, experiment) {
+        let cells: Vec<&LatestResult> = stages.iter().filter(|latest| newest::is(&latest.stage, &stage)).collect();
+        if !cells.is_empty() {
+            return anyhow!(
+                "`{what}` is no cell of stage `{stage}` of experiment `{experiment}`\nhelp: it has results of {}",
+                names(&cells)
+            );
+        }
         return anyhow!(
             "stage `{stage}` of experiment `{experiment}` has no result yet\n\
              help: `apprentice run EXPERIMENT.yaml {stage}` runs it and what it needs"

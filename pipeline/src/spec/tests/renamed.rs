@@ -261,7 +261,7 @@ fn toy() -> Catalog {
         generators: CATALOG.generators,
         devices: crate::Devices::CPU,
         inspect: CATALOG.inspect,
-        recommend: CATALOG.recommend,
+        load_policy: CATALOG.load_policy,
         metrics: CATALOG.metrics,
         report: CATALOG.report,
         worth: CATALOG.worth,

@@ -27,6 +27,11 @@ use held_out::HeldOut;
 use summary::Ranked;
 use systems::{System, Task, systems};
 
+/// The largest cut-off, and the most random rankings.
+const MOST: usize = 1_000_000;
+/// Bytes of what is kept of a user in a ranking until the file is written: ids, names of system and seed, and some ranks.
+const OF_HIT: u64 = 160;
+
 /// `evaluate.ranking`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -87,8 +92,8 @@ pipeline::ports! {
 
 impl Stage for EvaluateRanking {
     const KIND: &'static str = "evaluate.ranking";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: the interval of coverage, a share, lies within 0 and 1.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "measure how high policies, retrievers and worlds rank the held-out interactions of a log";
     type Inputs = RankingInputs;
@@ -102,11 +107,14 @@ impl Stage for EvaluateRanking {
         if distinct.len() < self.top_k.len() || distinct.first().is_none_or(|&k| k == 0) {
             return wrong("top_k", "one or more cut-offs of at least 1, each once");
         }
+        if distinct.last().is_some_and(|&k| k > MOST) {
+            return wrong("top_k", "cut-offs of a million at most");
+        }
         if self.min_rating.is_some_and(|rating| !rating.is_finite()) {
             return wrong("min_rating", "a finite rating");
         }
-        if self.n_repeats == 0 {
-            return wrong("n_repeats", "at least one random ranking");
+        if !(1..=MOST).contains(&self.n_repeats) {
+            return wrong("n_repeats", "between one random ranking and a million");
         }
         Ok(())
     }
@@ -128,11 +136,14 @@ impl Stage for EvaluateRanking {
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let (train, test, users) = (inputs.get("train")?, inputs.get("test")?, inputs.get("users")?);
         let most = self.top_k.iter().max().copied().unwrap_or(0) as u64;
+        // What is ranked beside the random rankings and popular is not known here: one system of one seed, at least.
+        let rankings = self.n_repeats as u64 + 2;
         Some(
-            MemoryNeed::new("lower `top_k`")
+            MemoryNeed::new("lower `n_repeats` or `top_k`")
                 .table("interactions", &[train + test], 24)
                 .table("rankings", &[users, most], 8)
-                .table("metrics", &[users, self.top_k.len() as u64, measures::MEASURES.len() as u64], 8),
+                .table("hits", &[rankings, users], OF_HIT)
+                .table("metrics", &[rankings, users, self.top_k.len() as u64, measures::MEASURES.len() as u64], 8),
         )
     }
 
@@ -167,14 +178,19 @@ impl Stage for EvaluateRanking {
     }
 }
 
-/// Warns of a retriever whose lists end before the cut-off.
+/// Warns of rankings that end before the cut-off: of a retriever, whose lists are as long as they were made, or in a small catalogue.
 fn warn_if_short(system: &System, ranked: &Ranked, cx: &Context) {
     for (k, missing) in ranked.missing() {
         if missing > 0.0 {
+            let help = match system.cells.iter().all(|(_, ranker)| ranker.is_of_candidates()) {
+                true => {
+                    "raise `top_k` of the stage that made them by the largest number of items that a user has in `train`"
+                }
+                false => "lower `top_k`: some users have fewer items that they have not met in `train`",
+            };
+            let name = &system.name;
             cx.warn(format!(
-                "the rankings of {} fall short of {k} by {missing:.1} items on average, which count as misses\nhelp: raise `top_k` of the stage \
-                 that made them by the largest number of items that a user has in `train`",
-                system.name
+                "the rankings of {name} fall short of {k} by {missing:.1} items on average, which count as misses\nhelp: {help}"
             ));
         }
     }

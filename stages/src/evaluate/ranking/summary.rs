@@ -102,7 +102,12 @@ fn column(rows: &[(&System, Ranked)], cut_off: usize, metric: usize, name: &str,
     let mut corrected = holm(&differences.iter().flatten().map(CrossedMean::p).collect::<Vec<_>>()).into_iter();
     let row = |(place, (system, ranked)): (usize, &(&System, Ranked))| {
         let cut = &ranked.cut_offs[cut_off];
-        let [own, difference] = [Some(means[place]), differences[place]].map(|mean| ends(mean.as_ref()));
+        let own = match name {
+            // A share of the catalogue.
+            COVERAGE => means[place].is_tested().then(|| means[place].share_interval()),
+            _ => ends(Some(&means[place])),
+        };
+        let difference = ends(differences[place].as_ref());
         RankingMetric {
             system: system.name.clone(),
             baseline: system.baseline,

@@ -104,6 +104,11 @@ fn by_interactions(log: &Interactions, items: usize) -> Vec<u32> {
 }
 
 impl Ranker<'_> {
+    /// Whether its lists are only as long as a stage made them.
+    pub fn is_of_candidates(&self) -> bool {
+        matches!(self, Self::Candidates(_))
+    }
+
     /// Whether it is for so many users and items; `label` names it.
     pub fn check(&self, label: &str, users: usize, items: usize) -> Result<()> {
         let found = match self {

@@ -1,7 +1,8 @@
 //! The chat template of a model's file, in Jinja.
 //!
-//! The template is rendered strictly and has access to the messages only; an unknown variable is an error. Of Python's string methods
-//! it has those that templates of published models use most. Not here: the others, tools, dates.
+//! The template has access to the messages only. It may ask whether something else is there, as templates ask for tools; to print or to
+//! read what is not there is an error. Of Python's string methods it has those that templates of published models use most. Not here: the
+//! others, tools, dates.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use minijinja::syntax::SyntaxConfig;
@@ -57,7 +58,7 @@ impl Chat {
 
     fn render(&self, system: &str, user: &str) -> Result<String> {
         let mut jinja = Environment::new();
-        jinja.set_undefined_behavior(UndefinedBehavior::Strict);
+        jinja.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         // As Hugging Face's transformers render them.
         jinja.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         jinja.set_fuel(Some(1_000_000));
@@ -150,6 +151,17 @@ mod tests {
             let error = format!("{:#}", chat(template).segments(&[], "x").unwrap_err());
             assert!(error.contains("help: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_template_may_ask_for_tools_and_there_are_none() {
+        // The form of Qwen 2.5's template.
+        let qwen = "{%- if tools %}{{ tools|tojson }}{%- endif %}{%- for message in messages %}\
+                    {%- if (message.role == 'user') or (message.role == 'system') or (message.role == 'assistant' and not \
+                    message.tool_calls) %}{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}\
+                    {%- endif %}{%- endfor %}";
+        let found = chat(qwen).segments(&texts(&["Be brief.\n", "Alien: 5\n"]), "Why?").unwrap().concat();
+        assert_eq!(found, "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nAlien: 5\nWhy?<|im_end|>\n");
     }
 
     #[test]
