@@ -36,6 +36,7 @@ mod report;
 mod resume;
 mod schema;
 mod search;
+mod serve;
 mod server;
 mod smoke;
 mod snapshots;

@@ -83,6 +83,11 @@ impl Project {
         self.run(args).ends_with(0)
     }
 
+    /// Starts the program; who starts it reads what it prints, and ends it.
+    pub fn start(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts the program and kills it as soon as `ready`; `false` where it ended before.
     pub fn kill_when(&self, args: &[&str], ready: impl Fn() -> bool) -> bool {
         let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

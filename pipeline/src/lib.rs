@@ -36,6 +36,7 @@ pub mod report;
 mod run;
 pub mod secret;
 mod secret_matcher;
+mod serve;
 pub mod spec;
 mod stage;
 mod store;

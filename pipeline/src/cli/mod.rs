@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod runs;
 mod runs_table;
+mod serve;
 mod session;
 mod stages;
 mod value_parsers;
@@ -112,6 +113,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::diff(session, args),
         Command::Gc(args) => gc::gc(session, args),
         Command::Recommend(args) => recommend::recommend(session, args),
+        Command::Serve(args) => serve::serve(session, args),
         Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);

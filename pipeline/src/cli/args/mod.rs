@@ -13,7 +13,8 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Stages, Worth,
+    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Serve, Stages,
+    Worth,
 };
 
 const EXAMPLES: &str = "\
@@ -249,6 +250,17 @@ Examples:
 Users and items are named by their ids in the source; items also by their exact titles. A line of a
 batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]
     Recommend(Recommend),
+    /// Answer questions over HTTP with trained policies; several share the users.
+    #[command(after_help = "\
+Examples:
+  apprentice serve policy@seed=0 --port 8080
+  apprentice serve old.safetensors new.safetensors --split 0.9,0.1
+  curl -d '{\"user\": \"196\", \"history\": [\"242\"], \"top_k\": 5}' http://127.0.0.1:8080/recommend
+
+A question is what a line of `recommend --batch` is; a list of questions gets a list of answers. Who is
+not in the log is answered from the history and marked `new_user`. GET /health says what is served,
+GET /metrics counts for Prometheus. A file that changes is read again; Ctrl-C ends after open requests.")]
+    Serve(Serve),
     /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
     #[command(after_help = "\
 Examples:

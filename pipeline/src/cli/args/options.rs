@@ -328,3 +328,37 @@ pub(crate) struct Recommend {
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The policies: files, or outputs as `stage.port` or `stage@cell.port`. Each user is always answered by the same one.
+    #[arg(value_name = "POLICY", required = true)]
+    pub policies: Vec<String>,
+    /// The share of the users that each policy answers, in their order; equal shares without it.
+    #[arg(long, value_name = "SHARE,SHARE", value_delimiter = ',')]
+    pub split: Vec<f64>,
+    /// The address to listen on; `0.0.0.0` lets other machines ask.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// The port to listen on; 0 takes any free one and prints it.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub port: u16,
+    /// Number of items of an answer, where its question has no `top_k`.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
+    pub count: usize,
+    /// Recommend no item of the history again. By default repeats follow the rule of the world that the policy learned in.
+    #[arg(long)]
+    pub exclude_history: bool,
+    /// Bytes that a request's body may have.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = at_least_one)]
+    pub max_body: usize,
+    /// Questions that one request may ask.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    pub max_questions: usize,
+    /// Requests that are answered at once; further ones get 503.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
+    pub max_requests: usize,
+    /// The experiment that the stages belong to; by default that of the newest run that has them.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+}
