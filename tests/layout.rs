@@ -8,13 +8,14 @@ use crate::project::repository;
 use crate::source::{Source, sources};
 
 /// The nouns of `stages` and what each may use.
-const NOUNS: [(&str, &[&str]); 8] = [
+const NOUNS: [(&str, &[&str]); 9] = [
     ("artifact", &[]),
+    ("features", &["artifact"]),
     ("ground", &["artifact"]),
     ("inspect", &["artifact"]),
     ("llm", &["artifact", "nn"]),
     ("nn", &["artifact"]),
-    ("prompting", &["artifact", "llm", "nn"]),
+    ("prompting", &["artifact", "features", "llm", "nn"]),
     ("env", &["artifact", "nn"]),
     ("ratings", &["artifact", "nn"]),
 ];
@@ -24,7 +25,7 @@ pub fn is_noun(module: &str) -> bool {
 }
 
 /// What a stage may use: artifacts and how to handle them, never another stage.
-const FOR_STAGES: &[&str] = &["artifact", "env", "ground", "llm", "nn", "prompting", "ratings"];
+const FOR_STAGES: &[&str] = &["artifact", "env", "features", "ground", "llm", "nn", "prompting", "ratings"];
 /// Who may use the learners of `rl`: adversarial inverse RL needs a generator, and the evaluation trains the controls that
 /// every table must have (a learner that is only paid to stay, and plain copying).
 pub const EXCEPTION: (&[&str], &str) = (&["evaluate", "irl"], "rl");

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use pipeline::Artifact as _;
 use pipeline::recommend::{RecommendBatch, RecommendQuery};
 use serde_json::{Value, json};
-use stages::artifact::{Array, Ids, PolicyFile, QuitRules, WindowRule, World};
+use stages::artifact::{Array, FeatureColumn, Ids, ItemFeatures, PolicyFile, QuitRules, WindowRule, World};
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
 use stages::nn::categorical::{Categorical, Support};
@@ -75,6 +75,19 @@ fn world() -> World {
     world
 }
 
+/// The same with two columns of the items: one of a value, one of up to two.
+fn with_columns(mut world: World) -> World {
+    let column = |name: &str, width, table_rows| FeatureColumn { name: name.to_owned(), width, table_rows };
+    let ids = (0..ITEMS).flat_map(|item| [(item % 2) as f32, (2 + item % 3) as f32, 4.0]).collect();
+    let weights = (0..ITEMS).flat_map(|item| [0.5 - item as f32 / 4.0, 0.5, if item % 2 == 0 { 0.5 } else { 0.0 }]);
+    world.item_features = Some(ItemFeatures {
+        columns: vec![column("brand", 1, 2), column("tags", 2, 3)],
+        ids: Array::new(&[ITEMS, 3], ids),
+        weights: Array::new(&[ITEMS, 3], weights.collect()),
+    });
+    world
+}
+
 fn backwards(count: usize) -> Vec<String> {
     (0..count).rev().map(|k| k.to_string()).collect()
 }
@@ -103,7 +116,11 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
         similarity_penalty: 1.0,
         similar_fraction: 0.2,
     };
-    let network = |seed| ActorCritic::new(config.clone(), &world.user_vectors, &world.item_vectors, seed).unwrap();
+    let network = |seed| {
+        let vectors = [&world.user_vectors, &world.item_vectors];
+        let (device, features) = (candle_core::Device::Cpu, world.item_features.as_ref());
+        ActorCritic::with_item_features(&device, config.clone(), vectors, seed, features).unwrap()
+    };
     let mut file = match form {
         Form::Logits => network(1).export(),
         Form::Bcq => BcqPolicy::export(&network(1), &network(2), 0.3),
@@ -132,7 +149,7 @@ fn policy(world: &World, encoder: Encoder, form: Form) -> PolicyFile {
 #[test]
 fn a_policy_answers_the_same_in_numpy() {
     let Some(packages) = packages("numpy-and-safetensors", &["numpy", "safetensors"]) else { return };
-    let world = world();
+    let (world, with_columns) = (world(), with_columns(world()));
     let histories: [(Option<&str>, &[&str], &[f32]); 5] = [
         (Some("2"), &[], &[]),
         (Some("1"), &["4"], &[2.5]),
@@ -164,7 +181,8 @@ fn a_policy_answers_the_same_in_numpy() {
     .into_iter()
     .enumerate()
     {
-        let policy = policy(&world, encoder.clone(), form);
+        // Every other policy reads columns of the items.
+        let policy = policy(if k % 2 == 0 { &world } else { &with_columns }, encoder.clone(), form);
         let file = folder.path().join(format!("{k}.safetensors"));
         policy.write(&file).unwrap();
         for exclude_history in [false, true] {

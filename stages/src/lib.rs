@@ -5,6 +5,7 @@ pub mod demonstrate;
 pub mod embed;
 pub mod env;
 pub mod evaluate;
+pub mod features;
 pub mod filter;
 pub mod ground;
 pub mod hint_policy;

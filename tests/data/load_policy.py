@@ -106,7 +106,7 @@ class Policy:
         v = self.users[user]
         returns = (asked + np.concatenate([[0.0], np.cumsum(paid)])) / unit
         state = linear(p, "state", np.concatenate([v, [progress]])[None])
-        actions = linear(p, "action", self.p["item_in"][recent]) + p["place"][1:]
+        actions = linear(p, "action", self.vectors(self.p, recent)) + p["place"][1:]
         x = np.concatenate([linear(p, "return", returns[:, None]) + p["place"], state + p["place"], actions])
         turns = np.arange(window + 1)
         age = np.concatenate([3 * turns + 2, 3 * turns + 1, 3 * turns[1:]])  # a token sees itself and older ones
@@ -122,6 +122,16 @@ class Policy:
     def below(self, prefix):
         return {name[len(prefix):]: array for name, array in self.p.items() if name.startswith(prefix)}
 
+    def vectors(self, p, recent):
+        """The vectors of the recent items, with the embeddings of their columns where the policy reads some."""
+        found = p["item_in"][recent]
+        if "item_features" in p:
+            ids, weights = (self.p[f"table.item_feature_{name}"] for name in ("ids", "weights"))
+            for place, item in enumerate(recent):
+                if item < self.shape["items"]:
+                    found[place] += weights[item] @ p["item_features"][ids[item].astype(int)]
+        return found
+
     def network(self, p, user, history, rewards, progress, masked=()):
         """Logits of all items by these parameters, and what they are computed from."""
         window, items = self.shape["window"], self.shape["items"]
@@ -129,7 +139,7 @@ class Policy:
         recent_rewards = np.array((list(rewards)[::-1] + [0.0] * window)[:window], np.float32)
         mask = np.array([item < items for item in recent])
         v = self.users[user]
-        x = np.concatenate([v, self.encode(p, v, p["item_in"][recent], recent_rewards, mask), [progress]])
+        x = np.concatenate([v, self.encode(p, v, self.vectors(p, recent), recent_rewards, mask), [progress]])
         return self.scores(p, x, v, recent, masked), x
 
     def scores(self, p, x, v, recent, masked):

@@ -16,7 +16,7 @@ use super::rewards::Rewards;
 use super::session_bonus::SessionBonus;
 use super::similar_items::SimilarItems;
 use super::tensors::Array;
-use super::{Ids, array_hash};
+use super::{Ids, ItemFeatures, array_hash};
 
 /// The largest catalogue whose items are all asked at a turn.
 const LISTED: usize = 16_384;
@@ -44,7 +44,8 @@ pub enum DistancesFrom {
 /// `item_vectors [I, D]` (the model's own factors, for policies that start from what the world knows), the quit rules, and
 /// where the distances come from; where they are known also `ensemble_std [U, I]`, `predicted_std [U, I]`, `bonus [I + 1, I + 1]` (or,
 /// in large catalogues, `bonus_after_one [I + 1]` and `bonus_after_two [P]` of the pairs `bonus_pairs [P, 2]` that a log has),
-/// `categories [I, C]` and the penalty of similar items; and the [`Ids`] of its users and items.
+/// `categories [I, C]`, the penalty of similar items, and the declared columns of the items (`item_feature_ids [I, S]`,
+/// `item_feature_weights [I, S]`, see [`ItemFeatures`]); and the [`Ids`] of its users and items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct World {
     /// Expected reward of user × item.
@@ -71,6 +72,8 @@ pub struct World {
     pub diversity_penalty: Option<DiversityPenalty>,
     /// Which categories each item belongs to, 1 or 0, `[I, C]`. Only where the catalogue names some.
     pub categories: Option<Array>,
+    /// The declared columns of the items, as the world was fitted with them; for the encoders of policies.
+    pub item_features: Option<ItemFeatures>,
     /// The quit rules.
     pub rules: QuitRules,
     /// Where the distances come from.
@@ -102,6 +105,7 @@ impl World {
             bonus: None,
             diversity_penalty: None,
             categories: None,
+            item_features: None,
             rules,
             distances: DistancesFrom::Own,
             ids: Ids::default(),

@@ -10,6 +10,7 @@ use super::agent::{Actor, SearchPrior};
 use super::lookahead::nodes;
 use super::roles::CRITIC_TOKENS;
 use crate::artifact::{Items, World};
+use crate::features::{Columns, Declared, told};
 use crate::llm::Workload;
 use crate::prompting::Strategy;
 
@@ -104,16 +105,29 @@ impl Demonstrate {
             all as f64 / items.len().max(1) as f64
         };
         let title = items.map_or(TITLE_TOKENS, |items| 1.0 + bytes(items) / BYTES_PER_TOKEN);
+        let columns = match (items, self.item_features.len()) {
+            (_, 0) => 0.0,
+            (None, columns) => columns as f64 * TITLE_TOKENS,
+            (Some(items), _) => told_bytes(&self.item_features, items) / BYTES_PER_TOKEN,
+        };
         // Between `history_length` and twice as many, less while an episode is young.
         let shown = (1.5 * self.history_length as f64).min(horizon.map_or(f64::MAX, |horizon| horizon as f64 / 2.0));
         let own = [&self.instructions, &self.prompts.preamble].into_iter().flatten();
         let own = own.map(|text| text.len() as f64 / BYTES_PER_TOKEN).sum::<f64>();
         FIXED_TOKENS
             + own
-            + (title + 1.0) * self.told_items()
+            + (title + columns + 1.0) * self.told_items()
+            + columns * self.n_candidates as f64
             + (title + FEEDBACK_TOKENS) * shown
             + (title + 3.0) * self.n_candidates as f64
     }
+}
+
+/// Bytes of the columns of an item on average; 0 where one of them is not there, which the stage refuses.
+fn told_bytes(declared: &Declared, items: &Items) -> f64 {
+    let plain = |text: &str, most: usize| text.chars().take(most).collect();
+    let texts = told(&Columns::of_items(items), declared, plain).map(|told| told.texts).unwrap_or_default();
+    texts.iter().map(String::len).sum::<usize>() as f64 / items.len().max(1) as f64
 }
 
 #[cfg(test)]

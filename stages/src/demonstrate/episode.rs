@@ -400,7 +400,7 @@ impl Prior for AskedPrior<'_, '_> {
         for &(item, reward) in imagined {
             shown.push(prompt.feedback_line(item, reward)?);
         }
-        let request = prompt.request(prompt.context(&episode.prefixes[0], &shown), candidates);
+        let request = prompt.request(prompt.context(&episode.prefixes[0], &shown), candidates)?;
         let (reading, used) = episode.runner.cache.choose(&mut *episode.conversations[0], &request)?;
         episode.result.calls.extend(used);
         match reading {

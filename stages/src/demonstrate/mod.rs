@@ -48,6 +48,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
+use crate::features::{self, Declared};
 use crate::ground::Grounder;
 use crate::llm::{self, AwaitsBatch, CachedLlm, EmbedderConfig, Llm, LlmConfig, Rating, RecordedCall, usage_by_user};
 use crate::prompting::{Aggregate, Examples, LogHistory, Prompt, Prompts, Strategy, histories};
@@ -113,6 +114,10 @@ pub struct Demonstrate {
     /// Prompt templates that replace the default ones.
     #[serde(default)]
     pub prompts: Prompts,
+    /// Columns of the catalogue that the prompts tell, behind a title in a list and of the candidates: `{ brand: categorical, price: numeric }`
+    /// gives `Heat (brand: Acme, price: 12.5)`. A value is cut at 60 characters, one of kind `text` at 200. None by default.
+    #[serde(default, skip_serializing_if = "Declared::is_empty")]
+    pub item_features: Declared,
     /// The roles that the model plays.
     #[serde(default)]
     pub agent: Agent,
@@ -225,6 +230,7 @@ impl Stage for Demonstrate {
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
         self.llm.check().map_err(|(path, message)| (format!("llm.{path}"), message))?;
+        features::check(&self.item_features).map_err(|(path, message)| (format!("item_features.{path}"), message))?;
         if self.users == 0 {
             return wrong("users", "at least one user");
         }
@@ -294,6 +300,7 @@ impl Demonstrate {
         let (world, noun) = (&inputs.world, self.item_noun.trim());
         let instructions = self.instructions.as_deref();
         let prompt = Prompt::new(noun, instructions, &self.prompts, self.history_length, &inputs.items, &inputs.train)?;
+        let prompt = prompt.telling(&self.item_features, &inputs.items, cx)?;
         let embedder = self.embedder.as_ref().map(|embedder| embedder.open(cx)).transpose()?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?).embedding_with(embedder.as_deref());
         let users = sample_users(self.users, self.seed, world);

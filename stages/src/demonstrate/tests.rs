@@ -10,6 +10,7 @@ use pipeline::{Artifact as _, Interrupted};
 use super::*;
 use crate::artifact::QuitRules;
 use crate::env::cluster_world;
+use crate::features::Declared;
 use crate::llm::gguf::toy;
 use crate::llm::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, GgufConfig, ParsedChoice, Score,
@@ -60,6 +61,7 @@ pub(super) fn stage() -> Demonstrate {
         item_noun: "thing".into(),
         instructions: None,
         prompts: Prompts::default(),
+        item_features: Declared::new(),
         agent: Agent::default(),
         actor: Actor::default(),
         roles: RoleSettings::default(),

@@ -126,6 +126,10 @@ pub struct ItemColumns {
     /// The column of genres.
     #[serde(default)]
     pub genres: Option<GenreColumn>,
+    /// Other columns that the catalogue keeps, as worlds, encoders and prompts may declare them: `[price, brand, tags]`. The run notes the
+    /// columns that are not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// The column of genres.

@@ -225,3 +225,31 @@ fn rows_that_do_not_fit_are_named_or_dropped() {
     let dropped = run(&[("log.csv", text)], json!({ "log": log("log.csv"), "on_bad_row": "drop" })).unwrap();
     assert_eq!(dropped.interactions.len(), 1);
 }
+
+#[test]
+fn other_columns_of_the_catalogue_are_kept_as_they_are_named() {
+    let files = [
+        ("log.csv", "u,i\nb,2\n"),
+        ("items.csv", "i,price,tags,brand\n1,12.50,\"['a', 'b']\",Acme\n2,,,\n"),
+        (
+            "more.ndjson",
+            "{\"i\": 2, \"price\": 3.0, \"tags\": [\"x\", 7], \"brand\": true}\n{\"i\": 3, \"price\": 0.5}\n",
+        ),
+    ];
+    let with = |file: &str, features: &[&str]| {
+        let log = json!({ "file": "log.csv", "user": "u", "item": "i" });
+        run(&files, json!({ "log": log, "items": { "file": file, "id": "i", "features": features } }))
+    };
+    let kept = with("items.csv", &["price", "tags"]).unwrap().items;
+    assert_eq!(kept.features.keys().collect::<Vec<_>>(), ["price", "tags"]);
+    assert_eq!(kept.features["price"], ["12.50", ""]);
+    assert_eq!(kept.features["tags"], [r#"["a","b"]"#, ""], "a list of Python is one of JSON");
+    let kept = with("more.ndjson", &["tags", "price", "brand"]).unwrap().items;
+    assert_eq!(kept.features["tags"], [r#"["x","7"]"#, ""]);
+    assert_eq!(
+        (&*kept.features["price"], &*kept.features["brand"]),
+        (&["3".to_owned(), "0.5".into()][..], &["true".to_owned(), String::new()][..])
+    );
+    let error = with("items.csv", &["prise"]).err().unwrap().to_string();
+    assert!(error.contains("has no column `prise`"), "{error}");
+}

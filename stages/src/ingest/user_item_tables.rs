@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use pipeline::Context;
 use serde_json::Value;
 
-use super::record::text;
+use super::bad_rows::Fault;
+use super::record::{Record, text};
 use super::side_table::{SideTable, file_of};
 use super::table::{ItemColumns, Table, UserColumns};
 use super::{genres, integers};
@@ -18,8 +19,19 @@ impl Table {
         let table = SideTable::read(&path, names, columns.separator.as_deref(), self.quotes, self.on_bad_row, cx)?;
         let genres = columns.genres.as_ref();
         let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
-        optional.into_iter().flatten().try_for_each(|name| table.require_column(name))?;
+        let features = &columns.features;
+        optional.into_iter().flatten().chain(features).try_for_each(|name| table.require_column(name))?;
+        let own = |name: &&String| ["id", "title", "year", "genres"].contains(&name.as_str());
+        if let Some(name) = features.iter().find(own) {
+            bail!(
+                "`items.features` names the column `{name}` of {}, and the catalogue has a column of that name\nhelp: set `items.{name}`, or \
+                 rename the column",
+                table.path.display()
+            );
+        }
+        note_unread(&table, columns, cx);
         let (mut items, mut unread, mut unknown) = (Items::default(), 0, None);
+        items.features = features.iter().map(|name| (name.clone(), Vec::new())).collect();
         table.for_each_id(&columns.id, self.on_bad_row, cx, |id, record| {
             let said = |name: &Option<String>| name.as_ref().map_or(Ok(String::new()), |name| text(record, name));
             let (title, year) = (said(&columns.title)?, said(&columns.year)?);
@@ -28,6 +40,8 @@ impl Table {
                 Some(genres) => genres::parse(record.get(&genres.column), &genres.separator, &genres.column)?,
                 None => Vec::new(),
             };
+            let described: Vec<(&String, String)> =
+                features.iter().map(|name| Ok((name, described(record, name)?))).collect::<Result<_, Fault>>()?;
             let read = integers::year(&year);
             if read.is_none() && !year.trim().is_empty() {
                 unknown.get_or_insert((items.year.len() + 1, year.clone()));
@@ -36,6 +50,9 @@ impl Table {
             items.title.push(if title.trim().is_empty() { id.clone() } else { title.trim().to_owned() });
             items.year.push(read);
             items.genres.push(of_genres);
+            for (name, value) in described {
+                items.features.entry(name.clone()).or_default().push(value);
+            }
             items.id.push(id);
             Ok(())
         })?;
@@ -73,5 +90,35 @@ impl Table {
             Ok(())
         })?;
         Ok(users)
+    }
+}
+
+/// A value as text; a list, also one that stands in a text, as a list in JSON.
+fn described(record: &Record, name: &str) -> Result<String, Fault> {
+    Ok(match record.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) if text.trim().starts_with('[') && text.trim().ends_with(']') => {
+            match genres::parse(record.get(name), "|", name) {
+                Ok(list) => Value::from(list).to_string(),
+                // Square brackets may stand around a text.
+                Err(_) => text.clone(),
+            }
+        }
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(_)) => text(record, name).or_else(|_| Ok(record[name].to_string()))?,
+        Some(list @ Value::Array(_)) => Value::from(genres::parse(Some(list), "|", name)?).to_string(),
+        Some(other) => other.to_string(),
+    })
+}
+
+/// Notes the columns of a catalogue that no setting names.
+fn note_unread(table: &SideTable, columns: &ItemColumns, cx: &Context) {
+    let genres = columns.genres.as_ref().map(|genres| &genres.column);
+    let named = [Some(&columns.id), columns.title.as_ref(), columns.year.as_ref(), genres];
+    let is_read = |name: &&String| named.contains(&Some(*name)) || columns.features.contains(name);
+    let unread: Vec<&str> =
+        table.names.iter().filter(|name| !name.is_empty() && !is_read(name)).map(String::as_str).collect();
+    if !unread.is_empty() {
+        cx.note("columns left out", format!("items: {} (`items.features` reads them)", unread.join(", ")));
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action_choice::choose;
 use super::encoder::{EncoderNet, History};
+use super::item_features::{ItemFeatureTable, Slots};
 use super::item_similarity::ItemSimilarity;
 use super::kernels::{
     ActionScores, FrozenHead, HeadInputs, StreamedScores, Wanted, add_item_inputs, embedding, output_layer,
@@ -20,7 +21,7 @@ use super::sampled_softmax::Candidates;
 use super::state_batch::{OfItems, StateBatch};
 use super::state_features::FEATURE_SCALE;
 use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params};
-use crate::artifact::{Array, TensorFile};
+use crate::artifact::{Array, ItemFeatures, TensorFile};
 
 /// Scores of all items in all states of a batch beyond which they are refused: 256 MB, of which a learner holds about ten.
 const LARGEST_SCORES: usize = 1 << 26;
@@ -57,7 +58,7 @@ pub struct ActorCriticConfig {
 /// they are advantages, and the value is V (see `rl`). In both cases the best item has the highest logit.
 ///
 /// v_u are the training world's user vectors, frozen. E_in and E_out are initialised with its item vectors, so that a new policy starts
-/// from the world's ratings (p = `prior_scale`). c and d are learned weights of items that were just shown (initially 0) and of items
+/// from the world's ratings (p = `prior_scale`); declared columns of an item add to its E_in (`item_features.rs`). c and d are learned weights of items that were just shown (initially 0) and of items
 /// similar to them (initially −`similarity_penalty`/100; the factor 100 compensates for the larger range of logits). The similarity is
 /// computed from the policy's vectors and uses no quit rule of a world.
 pub struct ActorCritic {
@@ -67,6 +68,8 @@ pub struct ActorCritic {
     item_vectors: Tensor,
     similarity: Arc<ItemSimilarity>,
     item_in: Embedding,
+    /// What declared columns of the items add to E_in.
+    item_features: Option<ItemFeatureTable>,
     item_out: Tensor,
     bias: Tensor,
     prior: Tensor,
@@ -101,17 +104,27 @@ impl ActorCritic {
         item_vectors: &Array,
         seed: u64,
     ) -> Result<Self> {
-        Self::with_bandwidth(device, config, user_vectors, item_vectors, seed, None)
+        Self::with_tables(device, config, [user_vectors, item_vectors], seed, (None, None))
+    }
+
+    /// The same with columns of the items, which the state encoder reads.
+    pub fn with_item_features(
+        device: &Device,
+        config: ActorCriticConfig,
+        vectors: [&Array; 2],
+        seed: u64,
+        features: Option<&ItemFeatures>,
+    ) -> Result<Self> {
+        Self::with_tables(device, config, vectors, seed, (None, features.map(Slots::of)))
     }
 
     /// The same, where σ² of the similarity may be known.
-    fn with_bandwidth(
+    fn with_tables(
         device: &Device,
         config: ActorCriticConfig,
-        user_vectors: &Array,
-        item_vectors: &Array,
+        [user_vectors, item_vectors]: [&Array; 2],
         seed: u64,
-        bandwidth: Option<f32>,
+        (bandwidth, features): (Option<f32>, Option<Slots>),
     ) -> Result<Self> {
         ensure!(user_vectors.shape == [config.users, config.width], "user vectors are {:?}", user_vectors.shape);
         ensure!(item_vectors.shape == [config.items, config.width], "item vectors are {:?}", item_vectors.shape);
@@ -127,6 +140,9 @@ impl ActorCritic {
             user_vectors: to_tensor(user_vectors)?.to_device(device)?,
             similarity: ItemSimilarity::shared(user_vectors, item_vectors, config.similar_fraction, bandwidth)?,
             item_in: Embedding::new(&mut params, "item_in", &Tensor::cat(&[&items, &padding], 0)?)?,
+            item_features: features
+                .map(|slots| ItemFeatureTable::new(&mut params, &slots, config.width))
+                .transpose()?,
             item_out: params.add("item_out", &items)?,
             bias: params.add("bias", &Tensor::zeros(config.items, DType::F32, &Device::Cpu)?)?,
             prior: params.add("prior", &scalar(config.prior_scale)?)?,
@@ -158,6 +174,12 @@ impl ActorCritic {
         &self.config
     }
 
+    /// The names of the columns of the items that the encoder reads.
+    #[must_use]
+    pub fn item_features(&self) -> &[String] {
+        self.item_features.as_ref().map_or(&[], |features| features.columns.as_slice())
+    }
+
     /// Of the items, by its frozen vectors.
     pub(super) fn similarity(&self) -> &ItemSimilarity {
         &self.similarity
@@ -177,7 +199,11 @@ impl ActorCritic {
 
     /// v_u `[B, D]`, and the recent items' vectors `[B, W, D]`.
     pub(super) fn vectors(&self, states: &StateBatch) -> Result<(Tensor, Tensor)> {
-        Ok((self.user_vectors.index_select(&states.user, 0)?, self.item_in.forward(&states.recent)?))
+        let mut items = self.item_in.forward(&states.recent)?;
+        if let Some(features) = &self.item_features {
+            items = (items + features.rows(&states.recent)?)?;
+        }
+        Ok((self.user_vectors.index_select(&states.user, 0)?, items))
     }
 
     /// v_u `[B, D]` and x `[B, D + X + 1]`.
@@ -367,6 +393,10 @@ impl ActorCritic {
         file.arrays = self.params.export()?;
         file.arrays.insert("table.user_vectors".to_owned(), to_array(&self.user_vectors)?);
         file.arrays.insert("table.item_vectors".to_owned(), to_array(&self.item_vectors)?);
+        if let Some(features) = &self.item_features {
+            file.tell("item_features", &features.columns)?;
+            file.arrays.extend(features.export()?);
+        }
         if let Some(vectors) = self.similarity.vectors() {
             file.arrays.insert(BANDWIDTH.to_owned(), Array::new(&[1], vec![vectors.bandwidth()]));
         }
@@ -389,10 +419,19 @@ impl ActorCritic {
             _ => Err(anyhow!("the network's `{BANDWIDTH}` is {:?}, wanted one number above 0", array.data)),
         });
         let bandwidth = bandwidth.transpose()?;
-        let network = Self::with_bandwidth(device, config, &users, &items, 0, bandwidth)?;
+        let ItemColumns { item_features } = file.about()?;
+        let features = Slots::take_from(&mut arrays, item_features, config.items)?;
+        let network = Self::with_tables(device, config, [&users, &items], 0, (bandwidth, features))?;
         network.params.import(&arrays)?;
         Ok(network)
     }
+}
+
+/// The columns of the items that the encoder reads; in the file's header.
+#[derive(Deserialize)]
+struct ItemColumns {
+    #[serde(default)]
+    item_features: Vec<String>,
 }
 
 /// Refuses the scores of so many items in so many states at once.

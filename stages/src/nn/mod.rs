@@ -23,6 +23,7 @@ mod encoder;
 mod gru;
 pub mod importance_weights;
 mod init;
+mod item_features;
 mod item_similarity;
 pub mod item_values;
 mod kernels;

@@ -5,11 +5,13 @@
 
 use anyhow::{Context as _, Result};
 use minijinja::{Environment, Value, context};
+use pipeline::Context;
 
 use super::templates::Prompts;
 use crate::artifact::{Interactions, Items};
+use crate::features::{Columns, Declared, told};
 use crate::llm::ChoiceRequest;
-use crate::llm::item_names::names;
+use crate::llm::item_names::{names, sanitize};
 
 /// The parts of every prompt of one stage.
 pub(crate) struct Prompt {
@@ -17,6 +19,8 @@ pub(crate) struct Prompt {
     noun: String,
     /// The name of each item; no two are equal.
     names: Vec<String>,
+    /// The declared columns of each item, `brand: Acme, price: 12.5`; none where none is declared.
+    features: Vec<String>,
     /// The top of the rating scale, as the log shows it.
     highest: f32,
     /// The instructions, the same for every user.
@@ -40,6 +44,7 @@ impl Prompt {
             environment: prompts.environment()?,
             noun: noun.to_owned(),
             names: names(items),
+            features: Vec::new(),
             highest,
             preamble: String::new(),
             completion_prefix: String::new(),
@@ -48,6 +53,31 @@ impl Prompt {
         prompt.preamble = prompt.line("preamble", context! { noun, instructions })?;
         prompt.completion_prefix = prompt.render("completion_prefix", context! { noun })?;
         Ok(prompt)
+    }
+
+    /// The same that tells these columns of the items: behind each title in a list, and of the candidates. Notes which columns of the
+    /// catalogue no prompt tells.
+    ///
+    /// # Errors
+    /// Where the catalogue has no such column.
+    pub fn telling(mut self, declared: &Declared, items: &Items, cx: &Context) -> Result<Self> {
+        let table = Columns::of_items(items);
+        if declared.is_empty() {
+            return Ok(self);
+        }
+        let found = told(&table, declared, sanitize)?;
+        let of = found.texts.iter().filter(|text| !text.is_empty()).count();
+        let cut = if found.cut > 0 { format!("; {} values are cut", found.cut) } else { String::new() };
+        cx.note(
+            "told columns",
+            format!("{} of {of} items{cut}", declared.keys().cloned().collect::<Vec<_>>().join(", ")),
+        );
+        let left: Vec<&str> = table.undeclared(declared).collect();
+        if !left.is_empty() {
+            cx.note("columns left out", format!("items: {} (`item_features` tells them)", left.join(", ")));
+        }
+        self.features = found.texts;
+        Ok(self)
     }
 
     /// The rendered template without surrounding space.
@@ -102,13 +132,27 @@ impl Prompt {
     }
 
     fn titles(&self, items: &[u32]) -> Value {
-        items.iter().map(|&item| self.name(item).to_owned()).collect()
+        items.iter().map(|&item| self.described(item)).collect()
+    }
+
+    /// The name of an item with its columns: `Heat (brand: Acme, price: 12.5)`.
+    fn described(&self, item: u32) -> String {
+        match self.features_of(item) {
+            "" => self.name(item).to_owned(),
+            features => format!("{} ({features})", self.name(item)),
+        }
+    }
+
+    /// The declared columns of an item; empty where none is declared or known.
+    fn features_of(&self, item: u32) -> &str {
+        self.features.get(item as usize).map_or("", String::as_str)
     }
 
     /// The line about one shown item.
     pub fn feedback_line(&self, item: u32, reward: f32) -> Result<String> {
         let (rating, highest) = (format!("{reward:.1}"), self.highest.to_string());
-        self.line("feedback", context! { noun => self.noun.as_str(), title => self.name(item), rating, highest })
+        let (noun, title, features) = (self.noun.as_str(), self.name(item), self.features_of(item));
+        self.line("feedback", context! { noun, title, rating, highest, features })
     }
 
     /// The context of a turn: `prefix` and the last of the lines `shown`.
@@ -116,10 +160,14 @@ impl Prompt {
         prefix.iter().chain(&shown[dropped(shown.len(), self.history_length)..]).cloned().collect()
     }
 
-    /// The request to choose one of `candidates` after this context.
-    pub fn request(&self, context: Vec<String>, candidates: &[u32]) -> ChoiceRequest {
+    /// The request to choose one of `candidates` after this context, and after their columns where some are declared.
+    pub fn request(&self, mut context: Vec<String>, candidates: &[u32]) -> Result<ChoiceRequest> {
+        if !self.features.is_empty() {
+            let (noun, candidates) = (self.noun.as_str(), self.titles(candidates));
+            context.push(self.line("candidates", context! { noun, candidates })?);
+        }
         let options = candidates.iter().map(|&item| self.name(item).to_owned()).collect();
-        ChoiceRequest { context, completion_prefix: self.completion_prefix.clone(), options }
+        Ok(ChoiceRequest { context, completion_prefix: self.completion_prefix.clone(), options })
     }
 
     /// The text that a generated title continues.
@@ -178,6 +226,7 @@ fn dropped(shown: usize, history_length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::FeatureKind;
 
     fn items(titles: &[(&str, Option<i32>)]) -> Items {
         Items {
@@ -202,7 +251,7 @@ mod tests {
         let prompt = Prompt::new("movie", None, &Prompts::default(), 7, &catalogue, &train).unwrap();
         let prefix = prompt.prefix(&[1, 0]).unwrap();
         let shown = [prompt.feedback_line(2, 3.12).unwrap()];
-        let request = prompt.request(prompt.context(&prefix, &shown), &[0, 1]);
+        let request = prompt.request(prompt.context(&prefix, &shown), &[0, 1]).unwrap();
         assert_eq!(
             request.context.concat(),
             "You recommend one movie at a time to a user. Choose what this user will rate highly, and vary: a user who is shown \
@@ -214,6 +263,28 @@ mod tests {
             (request.completion_prefix.as_str(), &request.options[..]),
             ("Recommended movie:", &["Fargo".into(), "Heat".into()][..])
         );
+        let mut described = catalogue.clone();
+        described.features = [("brand", ["Acme", "", "B"]), ("price", ["12.5", "", ""])]
+            .map(|(name, values)| (name.to_owned(), values.map(str::to_owned).to_vec()))
+            .into();
+        let declared =
+            [("brand".to_owned(), FeatureKind::Categorical), ("price".to_owned(), FeatureKind::Numeric)].into();
+        let (folder, new) = (tempfile::tempdir().unwrap(), || {
+            Prompt::new("movie", None, &Prompts::default(), 7, &described, &train).unwrap()
+        });
+        let cx = Context::detached(folder.path());
+        let telling = new().telling(&declared, &described, &cx).unwrap();
+        let wanted = "The user's favourites: Heat; Fargo (brand: Acme, price: 12.5).\n";
+        assert_eq!(telling.prefix(&[1, 0]).unwrap()[1], wanted);
+        assert_eq!(telling.feedback_line(2, 3.12).unwrap(), shown[0], "unless the template tells `features`");
+        let asked = telling.request(telling.context(&prefix, &shown), &[2, 1]).unwrap();
+        assert_eq!(asked.context.last().unwrap(), "To choose from: Big (brand: B); Heat.\n");
+        assert_eq!(asked.options, ["Big", "Heat"], "what is scored stays the name");
+        let nothing = new().telling(&Declared::new(), &described, &cx).unwrap();
+        assert_eq!(nothing.request(nothing.context(&prefix, &shown), &[0, 1]).unwrap(), request);
+        let unknown = [("brnad".to_owned(), FeatureKind::Text)].into();
+        let error = new().telling(&unknown, &described, &cx).err().unwrap().to_string();
+        assert!(error.contains("no column `brnad`\nhelp: did you mean `brand`? it has brand, price"), "{error}");
         let terse = Prompt::new("movie", Some("Be bold."), &Prompts::default(), 7, &catalogue, &train).unwrap();
         assert_eq!(terse.prefix(&[]).unwrap(), ["Be bold.\n"], "own instructions, a user without a history");
     }

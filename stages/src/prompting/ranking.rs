@@ -92,7 +92,7 @@ impl CandidateOrders {
                 places.shuffle(&mut rng(&[self.seed, ORDER, order as u64, candidates[0].into()]));
             }
             let offered: Vec<u32> = places.iter().map(|&place| candidates[place]).collect();
-            let (reading, calls) = cache.choose(conversation, &prompt.request(context.to_vec(), &offered))?;
+            let (reading, calls) = cache.choose(conversation, &prompt.request(context.to_vec(), &offered)?)?;
             Ok((places, reading, calls))
         };
         let mut asked = Asked { index: None, rankings: vec![], choices: vec![], calls: vec![] };

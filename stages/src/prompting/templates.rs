@@ -36,7 +36,11 @@ pub struct Prompts {
     /// A hint of the stage `hints`, before the question. Variable: `hint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, and `highest`, the top of the scale.
+    /// The candidates with their columns, before the question; only with `item_features`. Variables: `noun`, and `candidates`, a list of texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<String>,
+    /// The user's rating of a recommendation. Variables: `noun`, `title`, `rating`, `highest`, the top of the scale, and `features`, the
+    /// item's columns (empty without `item_features`).
     pub feedback: Option<String>,
     /// The text that the chosen or generated title continues. Variable: `noun`.
     pub completion_prefix: Option<String>,
@@ -65,7 +69,7 @@ struct Template<'a> {
 }
 
 impl Prompts {
-    fn all(&self) -> [Template<'_>; 15] {
+    fn all(&self) -> [Template<'_>; 16] {
         let (noun, titles) = ("item", ["The Piano", "Heat (1995)"]);
         let none: [&str; 0] = [];
         let template = |name, own, given, samples| Template { name, own, given, samples };
@@ -106,10 +110,19 @@ impl Prompts {
                 vec![context! { hint => "Prefer what is old." }],
             ),
             template(
+                "candidates",
+                include_str!("templates/candidates.j2"),
+                &self.candidates,
+                vec![context! { noun, candidates => titles }],
+            ),
+            template(
                 "feedback",
                 include_str!("templates/feedback.j2"),
                 &self.feedback,
-                vec![context! { noun, title => titles[0], rating => "3.5", highest => "5" }],
+                vec![
+                    context! { noun, title => titles[0], rating => "3.5", highest => "5", features => "" },
+                    context! { noun, title => titles[0], rating => "3.5", highest => "5", features => "brand: Acme" },
+                ],
             ),
             template(
                 "completion_prefix",
@@ -219,6 +232,7 @@ mod tests {
             step: own("step"),
             phases: own("phases"),
             hint: own("hint"),
+            candidates: own("candidates"),
             feedback: own("feedback"),
             completion_prefix: own("completion_prefix"),
             thought_prompt: own("thought_prompt"),
@@ -245,7 +259,7 @@ mod tests {
             wrong(Prompts { feedback: Some("nothing {{ titel }} {{ nuon }}".into()), ..Prompts::default() });
         assert!(
             said.starts_with(
-                "`titel` is not a variable of this template; its variables are `noun`, `title`, `rating`, `highest`\n"
+                "`titel` is not a variable of this template; its variables are `noun`, `title`, `rating`, `highest`, `features`\n"
             ),
             "{said}"
         );

@@ -1,12 +1,12 @@
 //! The policy's network as a setting of every learner.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use candle_core::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::validation::{self, Validation};
-use crate::artifact::World;
+use crate::artifact::{ItemFeatures, World};
 use crate::nn::actor_critic::ActorCriticConfig;
 use crate::nn::{ActorCritic, Encoder};
 
@@ -21,6 +21,10 @@ pub struct NetworkConfig {
     /// State encoder of the last items: `window` (concatenation of their vectors, the default), `average` (EasyRL4Rec's default), `gru`,
     /// `transformer` (IL-Rec's), `sasrec` or `caser`.
     pub encoder: Encoder,
+    /// Columns of the items that the state encoder reads beside the items' vectors: names among those that the training world declares in
+    /// `features.items`. Each adds an embedding to the vector of a recent item, 0 at first. None by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub item_features: Vec<String>,
     /// Initial weight of the training world's ratings in the logits; 0 starts with a uniform policy.
     pub prior_scale: f64,
     /// Initial penalty of items similar to the last ones, in logits; 0 for none. It is learned further.
@@ -35,6 +39,7 @@ impl Default for NetworkConfig {
             window: 7,
             hidden_size: 64,
             encoder: Encoder::Window,
+            item_features: Vec::new(),
             prior_scale: 16.0,
             similarity_penalty: 0.0,
             similar_fraction: 0.02,
@@ -66,6 +71,100 @@ impl NetworkConfig {
             similarity_penalty: self.similarity_penalty,
             similar_fraction: self.similar_fraction,
         };
-        ActorCritic::new_on(device, config, &world.user_vectors, &world.item_vectors, seed)
+        let vectors = [&world.user_vectors, &world.item_vectors];
+        let features = self.features_of(world)?;
+        ActorCritic::with_item_features(device, config, vectors, seed, features.as_ref())
+    }
+
+    /// The columns of the items that the encoder reads; `None` where it reads none.
+    ///
+    /// # Errors
+    /// Where the world was not fitted with one of them.
+    fn features_of(&self, world: &World) -> Result<Option<ItemFeatures>> {
+        if self.item_features.is_empty() {
+            return Ok(None);
+        }
+        let features = world.item_features.as_ref().with_context(|| {
+            format!(
+                "`network.item_features` names {}, and the world at `world` was fitted with no column of the items\nhelp: declare it where \
+                 the world is fitted, as `features: {{ items: {{ {}: categorical }} }}` of `world.deepfm`, `world.mf` or \
+                 `world.two_tower`",
+                self.item_features.join(", "),
+                self.item_features[0]
+            )
+        })?;
+        features.select(&self.item_features).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::{Array, FeatureColumn};
+    use crate::env::cluster_world;
+    use crate::rl::BcDataset;
+    use crate::rl::conformance::{demonstrated_cycles, small_network};
+
+    /// Three clusters of two items with a column that names the cluster, and one that says how far an item is in it.
+    fn world() -> World {
+        let column = |name: &str, table_rows| FeatureColumn { name: name.into(), width: 1, table_rows };
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 5);
+        world.item_features = Some(ItemFeatures {
+            columns: vec![column("cluster", 3), column("place", 1)],
+            ids: Array::new(&[6, 2], (0..6).flat_map(|item| [(item / 2) as f32, 3.0]).collect()),
+            weights: Array::new(&[6, 2], (0..6).flat_map(|item| [1.0, (item % 2) as f32 - 0.5]).collect()),
+        });
+        world
+    }
+
+    fn reading(names: &[&str]) -> NetworkConfig {
+        NetworkConfig { item_features: names.iter().map(|&name| name.to_owned()).collect(), ..small_network() }
+    }
+
+    #[test]
+    fn an_encoder_reads_the_columns_that_it_names_and_begins_as_without() {
+        let (world, device) = (world(), Device::Cpu);
+        let demonstrations = demonstrated_cycles(&world, &[&[0, 2, 4], &[1, 3, 5]]);
+        let rows: Vec<usize> = (0..15).collect();
+        let loss = |network: &ActorCritic| {
+            let data = BcDataset::new(&demonstrations, None, &world, 2).unwrap();
+            data.imitation_loss(network, &rows).unwrap()
+        };
+        let plain = reading(&[]).build(&world, 1, &device).unwrap();
+        let columns = reading(&["place", "cluster"]).build(&world, 1, &device).unwrap();
+        let value = |network: &ActorCritic| loss(network).to_scalar::<f32>().unwrap();
+        assert_eq!(value(&plain), value(&columns));
+        assert_eq!(
+            (plain.item_features().len(), columns.item_features()),
+            (0, &["cluster".to_owned(), "place".into()][..])
+        );
+        // Nobody decides anything after an item of the last cluster.
+        let gradients = loss(&columns).backward().unwrap();
+        let (_, table) = columns.params().iter().find(|(name, _)| *name == "item_features").unwrap();
+        let gradient = gradients.get(table.as_tensor()).unwrap().to_vec2::<f32>().unwrap();
+        assert!([0, 1, 3].iter().all(|&row| gradient[row as usize].iter().any(|x| *x != 0.0)), "{gradient:?}");
+        table.set(&(table.ones_like().unwrap() * 0.3).unwrap()).unwrap();
+        assert_ne!(value(&plain), value(&columns));
+        let file = columns.export().unwrap();
+        let read = ActorCritic::import(&file).unwrap();
+        assert_eq!((value(&read), read.item_features()), (value(&columns), columns.item_features()));
+        assert_eq!(read.export().unwrap(), file);
+        let one = reading(&["place"]).build(&world, 1, &device).unwrap().export().unwrap();
+        assert_eq!(one.arrays["item_features"].shape[0], 1);
+        assert!(!plain.export().unwrap().about.contains("item_features"), "a file without columns is as before");
+    }
+
+    #[test]
+    fn columns_that_the_world_does_not_have_are_refused() {
+        let error =
+            |world: &World, names: &[&str]| reading(names).build(world, 1, &Device::Cpu).err().unwrap().to_string();
+        let unknown = error(&world(), &["brand"]);
+        assert!(unknown.contains("no column `brand` of the items\nhelp: it has cluster, place;"), "{unknown}");
+        let bare = cluster_world(&[5.0, 4.0, 3.0], 2, 2, 3, 5);
+        let none = error(&bare, &["brand"]);
+        assert!(
+            none.contains("fitted with no column of the items\nhelp: declare it where the world is fitted"),
+            "{none}"
+        );
     }
 }

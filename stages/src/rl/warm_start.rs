@@ -92,7 +92,12 @@ fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFil
         world.users(),
         world.items()
     );
+    let mut columns = wanted.item_features.clone();
+    columns.sort();
+    columns.dedup();
+    let read = network.item_features();
     let other = [
+        ("item_features", read == columns, serde_json::to_string(read)?),
         ("window", found.window == wanted.window, found.window.to_string()),
         ("hidden_size", found.hidden_size == wanted.hidden_size, found.hidden_size.to_string()),
         ("encoder", found.encoder == wanted.encoder, serde_json::to_string(&found.encoder)?),

@@ -10,7 +10,7 @@ use pipeline::Context;
 use pipeline::memory_need::zeros;
 use rayon::prelude::*;
 
-use super::two_tower::{ItemRows, Towers};
+use super::towers::{ItemRows, Towers, log_sum_exp};
 use crate::artifact::{Array, Factored, Factors};
 
 /// Numbers of a block of scores.
@@ -52,7 +52,7 @@ impl Affinity {
         let mut sums = zeros::<f32>("ln Z, users", self.sizes[0])?;
         self.fill(&mut sums, towers, cx, |users, catalogue| {
             let scores = towers.scores(users, catalogue)?;
-            Ok(super::two_tower::log_sum_exp(&scores)?.to_vec1()?)
+            Ok(log_sum_exp(&scores)?.to_vec1()?)
         })?;
         let ItemRows { bias, vectors, .. } = towers.catalogue()?;
         let column = |numbers: Vec<f32>| Tensor::from_vec(numbers, (self.sizes[0], 1), &Device::Cpu);
@@ -65,7 +65,7 @@ impl Affinity {
         };
         let bias = (bias.unsqueeze(1)? * self.slope)?;
         let factors = Factors::of_product(
-            array([towers.user.clone(), constants.clone(), constants.ones_like()?])?,
+            array([towers.all_users()?, constants.clone(), constants.ones_like()?])?,
             array([(vectors * self.slope)?, bias.ones_like()?, bias])?,
         );
         Ok(Factored { members: vec![factors], range: (self.low as f32, self.high as f32), penalty: None })
@@ -105,6 +105,7 @@ mod tests {
     use crate::artifact::Rewards;
     use crate::nn::Params;
     use crate::world::TwoTower;
+    use crate::world::side_features::Declarations;
 
     #[test]
     fn rewards_by_hand() {
@@ -121,7 +122,7 @@ mod tests {
     fn completing_ends_when_it_is_interrupted() {
         let mut params = Params::default();
         let sizes = [600, 5];
-        let towers = Towers::new(&mut params, &TwoTower::default(), sizes, None).unwrap();
+        let towers = Towers::new(&mut params, &TwoTower::default(), sizes, None, &Declarations::default()).unwrap();
         let cx = Context::detached(std::path::Path::new("unused"));
         let affinity = Affinity::new([0.0, 1.0], sizes);
         let mut table = vec![0.0; 600];
@@ -138,7 +139,7 @@ mod tests {
         let sizes = [300, 40];
         let mut params = Params::default();
         let config = TwoTower { embedding: 5, ..TwoTower::default() };
-        let towers = Towers::new(&mut params, &config, sizes, None).unwrap();
+        let towers = Towers::new(&mut params, &config, sizes, None, &Declarations::default()).unwrap();
         // Large enough that some probabilities are below 1/I².
         for (_, var) in params.iter() {
             var.set(&(var.as_tensor() * 20.0).unwrap()).unwrap();

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::completion::{Fitted, Said};
 use super::ensemble::{Ensemble, Member, mean, mean_square, range};
 use super::prior_mean::PriorMean;
+use super::side_features::note_unread;
 use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factors, Interactions};
 use crate::ratings::{Biases, Regularization};
@@ -101,6 +102,7 @@ impl Stage for Bias {
         ensure!(!log.is_empty() || inputs.item_scores.is_some(), "no interaction to fit a world on");
         inputs.check(false, NO_TASTE)?;
         let (users, items) = (inputs.users.len(), inputs.items.len());
+        note_unread(&inputs.users, &inputs.items, cx);
         let weights = self.ensemble().weights(&inputs)?;
         let mut range = range(log);
         let fitted = match PriorMean::of(&inputs, cx)? {

@@ -2,11 +2,12 @@
 //!
 //! r̂ = μ + Σ_f w_f + Σ_{f<g} ⟨v_f, v_g⟩ + MLP([v_1 … v_F]); fields are the user, the user's features, the item, its year,
 //! its genres (a genre field is the mean of the item's genres), its other features and, where it is connected, its vector
-//! (`item_vectors`, mapped linearly). With `predict_variance`, the network's second
+//! (`item_vectors`, mapped linearly). `features` declares other fields: a number's is z·v of its column (Rendle 2010, eq. 1), a column of
+//! several values has the mean of their embeddings. With `predict_variance`, the network's second
 //! output says how far r̂ may be off: ln σ² = 6·tanh(MLP₂/6). Left out: the log-loss head for clicks.
 
 use anyhow::Result;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::Module;
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
@@ -19,8 +20,10 @@ use super::ensemble::Ensemble;
 use super::fields::Fields;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
+use super::side_features::{Declarations, Undeclared, sum};
 use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm, heteroscedastic};
 use crate::artifact::{Array, Factors};
+use crate::features::Features;
 use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.deepfm`.
@@ -31,8 +34,13 @@ pub struct DeepFm {
     pub embedding: usize,
     /// Widths of the network's hidden layers.
     pub hidden: Vec<usize>,
-    /// Features of users or items with more distinct values than this are ignored (a zip code describes few others).
+    /// Features of users or items with more distinct values than this are ignored (a zip code describes few others), and the run notes
+    /// them. It is for a table of which `features` declares no column.
     pub max_cardinality: usize,
+    /// The columns of items and of users that are fields, and what each is read as. Without any of a table, its columns of at most
+    /// `max_cardinality` values are categorical, and a catalogue's year (by decade) and genres are fields. With some, exactly these are.
+    #[serde(skip_serializing_if = "Features::is_default")]
+    pub features: Features,
     /// Number of models, each fitted with its own seed. The world holds their mean, which suppresses errors of single models on
     /// rarely rated items, and their standard deviation. 5 as in EasyRL4Rec.
     pub ensemble_size: u64,
@@ -79,6 +87,7 @@ impl Default for DeepFm {
             embedding: 8,
             hidden: vec![64, 64],
             max_cardinality: 100,
+            features: Features::default(),
             ensemble_size: 5,
             predict_variance: false,
             n_epochs: 8,
@@ -115,6 +124,7 @@ impl Stage for DeepFm {
         if self.hidden.contains(&0) {
             return Err(("hidden".into(), "a layer has at least one unit".into()));
         }
+        self.features.check().map_err(|(path, message)| (format!("features.{path}"), message))?;
         self.fit(String::new(), self.seed).check()?;
         self.ensemble().check()
     }
@@ -133,10 +143,17 @@ impl Stage for DeepFm {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let fields = Fields::new(&inputs.users, &inputs.items, self.max_cardinality)?;
-        let vectors = item_vectors(inputs.item_vectors.as_ref(), inputs.items.len())?;
+        let Inputs { users, items, interactions, .. } = &inputs;
+        interactions.check_within("interactions", users.len(), items.len())?;
+        let (undeclared, tables) = (Undeclared::UpTo(self.max_cardinality), (users, items));
+        let declared =
+            Declarations::of(&self.features, tables, interactions, inputs.item_vectors.as_ref(), undeclared, cx)?;
+        let fields = Fields::new(users, items, self.max_cardinality, &declared)?;
+        let vectors = item_vectors(inputs.item_vectors.as_ref(), items.len())?;
         let build = |params: &mut Params, seed, mean| Model::new(params, self, &fields, vectors.as_ref(), mean, seed);
-        self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
+        let mut outputs = self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)?;
+        outputs.world.item_features = declared.item_features(items.len());
+        Ok(outputs)
     }
 }
 
@@ -158,8 +175,8 @@ pub(super) struct Model {
     pub mean: f64,
     /// `[rows, 1 + K]`: each row's linear weight, then its embedding.
     pub table: Tensor,
-    /// `[G, 1 + K]`.
-    pub genre_table: Tensor,
+    /// `[G, 1 + K]`, where genres are not declared.
+    pub genre_table: Option<Tensor>,
     /// To 1 + K numbers, as a row of the table.
     pub vectors: Option<DenseField>,
     pub network: Mlp,
@@ -167,7 +184,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    fn new(
+    pub fn new(
         params: &mut Params,
         config: &DeepFm,
         fields: &Fields,
@@ -178,14 +195,18 @@ impl Model {
         let fields = fields.on(params.device())?;
         let mut init = Init::new(seed);
         let width = config.embedding;
-        let count = fields.user.dim(1)? + fields.item.dim(1)? + 1 + vectors.iter().count();
+        let count = fields.count() + vectors.iter().count();
         let mut widths = vec![count * width];
         widths.extend(&config.hidden);
         widths.push(if config.predict_variance { 2 } else { 1 });
         Ok(Self {
             mean,
             table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
-            genre_table: params.add("genre_table", &init.normal(&[fields.genres.dim(1)?, 1 + width], 0.05)?)?,
+            genre_table: fields
+                .genres
+                .as_ref()
+                .map(|genres| genre_table(params, genres, 1 + width, &mut init))
+                .transpose()?,
             network: Mlp::new(params, "network", &widths, 1.0, &mut init)?,
             vectors: vectors
                 .map(|vectors| DenseField::new(params, "item_vectors", vectors, 1 + width, &mut init))
@@ -195,18 +216,27 @@ impl Model {
         })
     }
 
-    /// Which rows of the table the pairs use, `[B·F']`.
+    /// Which rows of the table the pairs use, `[B·S]`.
     fn ids(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
-        let of = [self.fields.user.index_select(user, 0)?, self.fields.item.index_select(item, 0)?];
+        let of = [self.fields.user.ids_of(user)?, self.fields.item.ids_of(item)?];
         Ok(Tensor::cat(&of, 1)?.flatten_all()?)
     }
 
-    /// What the model says of B pairs: from their rows of the table, `[B·F', 1 + K]`, and what the items' vectors give, `[B, 1 + K]`.
-    fn ratings(&self, rows: &Tensor, item: &Tensor, vectors: Option<Tensor>) -> Result<Predicted> {
+    /// What the model says of B pairs: from their rows of the table, `[B·S, 1 + K]`, the weights of these, `[B, S]`, where they are not 1,
+    /// and what the items' vectors give, `[B, 1 + K]`.
+    fn ratings(
+        &self,
+        rows: &Tensor,
+        weights: Option<&Tensor>,
+        item: &Tensor,
+        vectors: Option<Tensor>,
+    ) -> Result<Predicted> {
         let (batch, width) = (item.dim(0)?, 1 + self.embedding);
         let rows = rows.reshape((batch, rows.elem_count() / (batch * width), width))?;
-        let genre = self.fields.genres.index_select(item, 0)?.matmul(&self.genre_table)?.unsqueeze(1)?;
-        let mut fields = vec![rows, genre];
+        let mut fields = vec![self.fields.grouped(rows, weights)?];
+        if let Some((genres, table)) = self.fields.genres.as_ref().zip(self.genre_table.as_ref()) {
+            fields.push(genres.index_select(item, 0)?.matmul(table)?.unsqueeze(1)?);
+        }
         if let Some(vectors) = vectors {
             fields.push(vectors.unsqueeze(1)?);
         }
@@ -227,20 +257,23 @@ impl Model {
         Ok(Predicted { rating, log_variance })
     }
 
-    /// |θ|² of what all pairs use.
-    fn shared_size(&self) -> Result<Tensor> {
-        let genres = self.genre_table.sqr()?.sum_all()?;
-        Ok(match &self.vectors {
-            Some(vectors) => (genres + vectors.size()?)?,
-            None => genres,
-        })
+    /// |θ|² of what all pairs use; `None` where that is nothing.
+    fn shared_size(&self) -> Result<Option<Tensor>> {
+        let genres = self.genre_table.as_ref().map(|table| table.sqr()?.sum_all()).transpose()?;
+        let vectors = self.vectors.as_ref().map(DenseField::size).transpose()?;
+        Ok(sum(genres, vectors)?)
     }
+}
+
+fn genre_table(params: &mut Params, genres: &Tensor, width: usize, init: &mut Init) -> Result<Tensor> {
+    params.add("genre_table", &init.normal(&[genres.dim(1)?, width], 0.05)?)
 }
 
 impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let rows = self.table.index_select(&self.ids(user, item)?, 0)?;
-        self.ratings(&rows, item, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
+        let vectors = self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?;
+        self.ratings(&rows, self.fields.weights(user, item)?.as_ref(), item, vectors)
     }
 
     fn factors(&self) -> Result<Option<Factors>> {
@@ -252,30 +285,38 @@ impl RatingModel for Model {
     }
 
     fn size(&self) -> Result<Tensor> {
-        let tables = (self.table.sqr()?.sum_all()? + self.genre_table.sqr()?.sum_all()?)?;
+        let mut size = self.table.sqr()?.sum_all()?;
+        if let Some(genres) = &self.genre_table {
+            size = (size + genres.sqr()?.sum_all()?)?;
+        }
         Ok(match &self.vectors {
-            Some(vectors) => (tables + vectors.size()?)?,
-            None => tables,
+            Some(vectors) => (size + vectors.size()?)?,
+            None => size,
         })
     }
 
     fn table_uses(&self, uses: &Uses) -> Result<TableUses> {
         let mut rows = vec![0.0; self.fields.rows];
-        for (fields, uses) in [(&self.fields.user, &uses.user), (&self.fields.item, &uses.item)] {
-            for (fields, uses) in fields.to_vec2::<u32>()?.iter().zip(uses) {
-                fields.iter().for_each(|&row| rows[row as usize] += uses);
-            }
-        }
+        self.fields.user.add_uses(&uses.user, &mut rows)?;
+        self.fields.item.add_uses(&uses.item, &mut rows)?;
         Ok(TableUses::from([("table", rows)]))
     }
 
     fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)> {
         let ids = self.ids(user, item)?;
         let rows = embedding(&self.table, &ids)?;
-        let of_rows = (rows.sqr()?.sum(1)? * weights.of("table", &ids)?)?.sum_all()?;
-        let penalty = (of_rows + (self.shared_size()? * weights.of_shared(user.dim(0)?))?)?;
+        let mut of_rows = (rows.sqr()?.sum(1)? * weights.of("table", &ids)?)?;
+        let of_slots = self.fields.weights(user, item)?;
+        if let Some(of_slots) = &of_slots {
+            // A slot of weight 0 uses no row.
+            of_rows = (of_rows * of_slots.ne(0.0)?.to_dtype(DType::F32)?.flatten_all()?)?;
+        }
+        let mut penalty = of_rows.sum_all()?;
+        if let Some(shared) = self.shared_size()? {
+            penalty = (penalty + (shared * weights.of_shared(user.dim(0)?))?)?;
+        }
         let vectors = self.vectors.as_ref().map(|vectors| vectors.look_up(item)).transpose()?;
-        Ok((self.ratings(&rows, item, vectors)?, penalty))
+        Ok((self.ratings(&rows, of_slots.as_ref(), item, vectors)?, penalty))
     }
 }
 
@@ -307,7 +348,7 @@ mod tests {
             features: BTreeMap::from([("colour".to_owned(), vec!["red".to_owned(), "red".to_owned()])]),
         };
         let mut params = Params::default();
-        let fields = Fields::new(&users, &items, 10).unwrap();
+        let fields = Fields::new(&users, &items, 10, &Declarations::default()).unwrap();
         assert_eq!(fields.rows, 2 + 2 + 2 + 2 + 1);
         let model = Model::new(&mut params, &DeepFm::default(), &fields, None, 3.0, 0).unwrap();
         let (user, item) =
@@ -315,7 +356,7 @@ mod tests {
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
 
         let table = model.table.to_vec2::<f32>().unwrap();
-        let genre = model.genre_table.to_vec2::<f32>().unwrap();
+        let genre = model.genre_table.as_ref().unwrap().to_vec2::<f32>().unwrap();
         let mixed: Vec<f32> = genre[0].iter().zip(&genre[1]).map(|(a, b)| 0.5 * (a + b)).collect();
         // User a: row 0 and sex m (row 3 after f at 2); item x: row 4, the nineties (row 7 after "" at 6) and red (row 8).
         let rows = [&table[0], &table[3], &table[4], &table[7], &table[8], &mixed];
@@ -401,7 +442,7 @@ mod tests {
             ensemble_size: 1,
             ..DeepFm::default()
         };
-        let fields = Fields::new(&inputs.users, &inputs.items, 10).unwrap();
+        let fields = Fields::new(&inputs.users, &inputs.items, 10, &Declarations::default()).unwrap();
         let model = Model::new(&mut params, &stage, &fields, None, 3.0, 0).unwrap();
         let ids = |ids: &[u32]| Tensor::new(ids, &Device::Cpu).unwrap();
         let says = |item: u32| model.predict(&ids(&[0, 1, 2]), &ids(&[item; 3])).unwrap();

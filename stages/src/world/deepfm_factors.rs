@@ -8,19 +8,22 @@ use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 
 use super::deepfm::Model;
+use super::fields::Slots;
 use crate::artifact::{Array, Factors, PairNetwork};
 
 /// x = (S_u, μ + Σ w + ½(|S_u|² − Σ|v|²), 1) and y = (S_i, 1, Σ w + ½(|S_i|² − Σ|v|²)) with the network's rating; what it states of the
 /// variance is left out.
 pub(super) fn factors(model: &Model) -> Result<Factors> {
-    let rows = |fields: &Tensor| -> Result<Tensor> {
-        let (count, fields_of) = fields.dims2()?;
-        let rows = model.table.index_select(&fields.flatten_all()?, 0)?;
-        Ok(rows.reshape((count, fields_of, rows.dim(1)?))?)
+    let rows = |slots: &Slots| -> Result<Tensor> {
+        let (count, of_each) = slots.ids.dims2()?;
+        let rows = model.table.index_select(&slots.ids.flatten_all()?, 0)?;
+        slots.grouped(rows.reshape((count, of_each, rows.dim(1)?))?)
     };
     let users = rows(&model.fields.user)?;
-    let genres = model.fields.genres.matmul(&model.genre_table)?.unsqueeze(1)?;
-    let mut of_items = vec![rows(&model.fields.item)?, genres];
+    let mut of_items = vec![rows(&model.fields.item)?];
+    if let Some((genres, table)) = model.fields.genres.as_ref().zip(model.genre_table.as_ref()) {
+        of_items.push(genres.matmul(table)?.unsqueeze(1)?);
+    }
     if let Some(vectors) = &model.vectors {
         let all = Tensor::arange(0, of_items[0].dim(0)? as u32, model.table.device())?;
         of_items.push(vectors.rows(&all)?.unsqueeze(1)?);

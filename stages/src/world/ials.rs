@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::positives::positives;
+use super::side_features::note_unread;
 use super::world_memory::{with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
 use crate::artifact::{Array, Curves, Factored, Factors, Interactions, ItemVectors, Items, Rewards, Users, World};
@@ -172,6 +173,7 @@ impl Stage for Ials {
         let [taken, holdout] =
             positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, false), sizes)?;
         let observed = ImplicitFeedback::of(&taken, sizes, "take `world.mf`, which fits ratings of any scale")?;
+        note_unread(&inputs.users, &inputs.items, cx);
         let mut curves = Curves::default();
         let factors =
             self.objective().fit(&observed, &mut curves, |factors| self.score(factors, &observed, &holdout), cx)?;

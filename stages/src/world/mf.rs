@@ -1,6 +1,7 @@
 //! Matrix factorisation with biases: r̂(u, i) = μ + b_u + b_i + p_u · q_i (Koren, Bell and Volinsky 2009, eq. 5).
 //!
-//! Where vectors of the items are connected, b_i and q_i are an item's own plus a linear map of its vector (`dense_field.rs`).
+//! Where vectors of the items are connected, b_i and q_i are an item's own plus a linear map of its vector (`dense_field.rs`). Where
+//! `features` declares columns, b and (p, q) are a row's own plus the embeddings of its columns (`side_features.rs`).
 //!
 //! Left out: implicit feedback, time. Weight decay stands for the paper's λ.
 
@@ -16,8 +17,10 @@ use super::ensemble::Ensemble;
 use super::factor_steps::Intercepts;
 use super::fit::{Fit, Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
+use super::side_features::{Declarations, FeatureTable, Undeclared, sum};
 use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Array, Factors};
+use crate::features::Features;
 use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
 
 /// `world.mf`.
@@ -26,6 +29,10 @@ use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, embedding}
 pub struct MatrixFactorisation {
     /// Number of factors: the dimension of p and q.
     pub n_factors: usize,
+    /// The columns of items and of users whose embeddings are added to an item's or a user's own, and what each is read as. No other column
+    /// is read; the run notes them.
+    #[serde(skip_serializing_if = "Features::is_default")]
+    pub features: Features,
     /// Number of models, each fitted with its own seed. The world holds their mean and their standard deviation.
     pub ensemble_size: u64,
     /// Passes over the log.
@@ -65,6 +72,7 @@ impl Default for MatrixFactorisation {
         // Chosen on a held-out split of MovieLens-100K.
         Self {
             n_factors: 16,
+            features: Features::default(),
             ensemble_size: 1,
             n_epochs: 20,
             batch_size: 1024,
@@ -95,6 +103,7 @@ impl Stage for MatrixFactorisation {
         if self.n_factors == 0 {
             return Err(("n_factors".into(), "a factorisation has at least one factor".into()));
         }
+        self.features.check().map_err(|(path, message)| (format!("features.{path}"), message))?;
         self.fit(String::new(), self.seed).check()?;
         self.ensemble().check()
     }
@@ -113,10 +122,17 @@ impl Stage for MatrixFactorisation {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
-        let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
-        let build =
-            |params: &mut Params, seed, mean| Model::new(params, self, (users, items), vectors.as_ref(), mean, seed);
-        self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)
+        inputs.interactions.check_within("interactions", users, items)?;
+        let (vectors, tables) = (inputs.item_vectors.as_ref(), (&inputs.users, &inputs.items));
+        let declared =
+            Declarations::of(&self.features, tables, &inputs.interactions, vectors, Undeclared::LeftOut, cx)?;
+        let vectors = item_vectors(vectors, items)?;
+        let build = |params: &mut Params, seed, mean| {
+            Model::new(params, self, (users, items), (vectors.as_ref(), &declared), mean, seed)
+        };
+        let mut outputs = self.ensemble().run(&inputs, cx, |name, seed| self.fit(name, seed), build)?;
+        outputs.world.item_features = declared.item_features(items);
+        Ok(outputs)
     }
 }
 
@@ -133,7 +149,7 @@ impl MatrixFactorisation {
     }
 }
 
-struct Model {
+pub(super) struct Model {
     mean: f64,
     user_bias: Tensor,
     item_bias: Tensor,
@@ -141,18 +157,21 @@ struct Model {
     item: Tensor,
     /// To a bias and `n_factors` numbers, which are added to the item's own.
     vectors: Option<DenseField>,
+    /// Of declared columns, likewise.
+    user_features: Option<FeatureTable>,
+    item_features: Option<FeatureTable>,
 }
 
 impl Model {
-    fn new(
+    pub fn new(
         params: &mut Params,
         config: &MatrixFactorisation,
         (users, items): (usize, usize),
-        vectors: Option<&Array>,
+        (vectors, declared): (Option<&Array>, &Declarations),
         mean: f64,
         seed: u64,
     ) -> Result<Self> {
-        let mut init = Init::new(seed);
+        let (mut init, width) = (Init::new(seed), 1 + config.n_factors);
         Ok(Self {
             mean,
             user_bias: params.add("user_bias", &init.normal(&[users, 1], 0.0)?)?,
@@ -160,8 +179,24 @@ impl Model {
             user: params.add("user", &init.normal(&[users, config.n_factors], 0.1)?)?,
             item: params.add("item", &init.normal(&[items, config.n_factors], 0.1)?)?,
             vectors: vectors
-                .map(|vectors| DenseField::new(params, "item_vectors", vectors, 1 + config.n_factors, &mut init))
+                .map(|vectors| DenseField::new(params, "item_vectors", vectors, width, &mut init))
                 .transpose()?,
+            user_features: FeatureTable::new(
+                params,
+                "user_features",
+                declared.users.as_ref(),
+                users,
+                width,
+                &mut init,
+            )?,
+            item_features: FeatureTable::new(
+                params,
+                "item_features",
+                declared.items.as_ref(),
+                items,
+                width,
+                &mut init,
+            )?,
         })
     }
 }
@@ -191,39 +226,60 @@ impl Model {
         })
     }
 
-    /// The ratings of these rows, to which what the items' vectors say, `[B, 1 + D]`, is added.
-    fn ratings(&self, rows: &Rows, vectors: Option<Tensor>) -> Result<Predicted> {
-        let (mut factors, mut bias) = (rows.item.clone(), rows.item_bias.clone());
-        if let Some(vectors) = vectors {
-            bias = (bias + vectors.narrow(1, 0, 1)?)?;
-            factors = (factors + vectors.narrow(1, 1, vectors.dim(1)? - 1)?)?;
+    /// What is added to users' and items' own bias and factors, `[B, 1 + D]` each; `vectors` is what the items' vectors say.
+    fn added(&self, user: &Tensor, item: &Tensor, vectors: Option<Tensor>) -> Result<[Option<Tensor>; 2]> {
+        let of = |table: &Option<FeatureTable>, ids: &Tensor| table.as_ref().map(|table| table.rows(ids)).transpose();
+        Ok([of(&self.user_features, user)?, sum(vectors, of(&self.item_features, item)?)?])
+    }
+
+    /// |θ|² of what all pairs use; `None` where that is nothing.
+    fn shared_size(&self) -> Result<Option<Tensor>> {
+        let mut size = self.vectors.as_ref().map(DenseField::size).transpose()?;
+        for table in [&self.user_features, &self.item_features] {
+            size = sum(size, table.as_ref().map(FeatureTable::size).transpose()?)?;
         }
-        let product = (&rows.user * factors)?.sum(1)?;
-        let biases = (&rows.user_bias + bias)?.squeeze(1)?;
+        Ok(size)
+    }
+
+    /// The ratings of these rows, to which `added` is added.
+    fn ratings(&self, rows: &Rows, [of_users, of_items]: [Option<Tensor>; 2]) -> Result<Predicted> {
+        let [user_bias, user] = plus([&rows.user_bias, &rows.user], of_users)?;
+        let [bias, factors] = plus([&rows.item_bias, &rows.item], of_items)?;
+        let product = (user * factors)?.sum(1)?;
+        let biases = (user_bias + bias)?.squeeze(1)?;
         Ok(Predicted { rating: ((product + biases)? + self.mean)?, log_variance: None })
     }
+}
+
+/// A bias `[B, 1]` and factors `[B, D]` with what is added to them, `[B, 1 + D]`.
+fn plus([bias, factors]: [&Tensor; 2], added: Option<Tensor>) -> candle_core::Result<[Tensor; 2]> {
+    Ok(match added {
+        None => [bias.clone(), factors.clone()],
+        Some(added) => [(bias + added.narrow(1, 0, 1)?)?, (factors + added.narrow(1, 1, added.dim(1)? - 1)?)?],
+    })
 }
 
 impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let rows = self.rows(|table, ids| table.index_select(ids, 0), [user, item])?;
-        self.ratings(&rows, self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?)
+        let vectors = self.vectors.as_ref().map(|vectors| vectors.rows(item)).transpose()?;
+        self.ratings(&rows, self.added(user, item, vectors)?)
     }
 
     fn factors(&self) -> Result<Option<Factors>> {
-        let (mut factors, mut bias) = (self.item.clone(), self.item_bias.clone());
-        if let Some(vectors) = &self.vectors {
-            let all = Tensor::arange(0, factors.dim(0)? as u32, factors.device())?;
-            let rows = vectors.rows(&all)?;
-            bias = (bias + rows.narrow(1, 0, 1)?)?;
-            factors = (factors + rows.narrow(1, 1, rows.dim(1)? - 1)?)?;
-        }
-        let user_bias = (&self.user_bias + self.mean)?;
+        let [users, items] =
+            [&self.user, &self.item].map(|table| Tensor::arange(0, table.dim(0)? as u32, table.device()));
+        let (users, items) = (users?, items?);
+        let vectors = self.vectors.as_ref().map(|vectors| vectors.rows(&items)).transpose()?;
+        let [of_users, of_items] = self.added(&users, &items, vectors)?;
+        let [user_bias, user] = plus([&self.user_bias, &self.user], of_users)?;
+        let [bias, factors] = plus([&self.item_bias, &self.item], of_items)?;
+        let user_bias = (user_bias + self.mean)?;
         let array = |parts: [&Tensor; 3]| -> Result<Array> {
             let rows = Tensor::cat(&parts, 1)?;
             Ok(Array::new(rows.dims(), rows.flatten_all()?.to_vec1()?))
         };
-        let users = array([&self.user, &user_bias, &user_bias.ones_like()?])?;
+        let users = array([&user, &user_bias, &user_bias.ones_like()?])?;
         Ok(Some(Factors::of_product(users, array([&factors, &bias.ones_like()?, &bias])?)))
     }
 
@@ -236,10 +292,10 @@ impl RatingModel for Model {
         for table in [&self.item_bias, &self.user, &self.item] {
             size = (size + table.sqr()?.sum_all()?)?;
         }
-        if let Some(vectors) = &self.vectors {
-            size = (size + vectors.size()?)?;
+        match self.shared_size()? {
+            Some(shared) => Ok((size + shared)?),
+            None => Ok(size),
         }
-        Ok(size)
     }
 
     fn table_uses(&self, uses: &Uses) -> Result<TableUses> {
@@ -254,16 +310,16 @@ impl RatingModel for Model {
         let of_users = (squares(&rows.user_bias, &rows.user)? * weights.of("user", user)?)?;
         let of_items = (squares(&rows.item_bias, &rows.item)? * weights.of("item", item)?)?;
         let mut penalty = (of_users + of_items)?.sum_all()?;
-        let mut looked_up = None;
-        if let Some(vectors) = &self.vectors {
-            looked_up = Some(vectors.look_up(item)?);
-            penalty = (penalty + (vectors.size()? * weights.of_shared(user.dim(0)?))?)?;
+        if let Some(shared) = self.shared_size()? {
+            penalty = (penalty + (shared * weights.of_shared(user.dim(0)?))?)?;
         }
-        Ok((self.ratings(&rows, looked_up)?, penalty))
+        let vectors = self.vectors.as_ref().map(|vectors| vectors.look_up(item)).transpose()?;
+        Ok((self.ratings(&rows, self.added(user, item, vectors)?)?, penalty))
     }
 
     fn intercepts(&self) -> Option<Intercepts> {
-        self.vectors.is_none().then(|| Intercepts { mean: self.mean, items: Vec::new() })
+        let alone = self.vectors.is_none() && self.user_features.is_none() && self.item_features.is_none();
+        alone.then(|| Intercepts { mean: self.mean, items: Vec::new() })
     }
 }
 
@@ -282,7 +338,9 @@ mod tests {
     #[test]
     fn every_parameter_learns_and_a_prediction_is_the_sum_by_hand() {
         let mut params = Params::default();
-        let model = Model::new(&mut params, &MatrixFactorisation::default(), (2, 2), None, 3.0, 0).unwrap();
+        let model =
+            Model::new(&mut params, &MatrixFactorisation::default(), (2, 2), (None, &Declarations::default()), 3.0, 0)
+                .unwrap();
         let (user, item) =
             (Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap(), Tensor::new(&[1_u32, 0], &Device::Cpu).unwrap());
         assert_every_parameter_learns(&params, || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all());
@@ -299,7 +357,15 @@ mod tests {
         let vectors = Array::new(&[9, 2], (0..18).map(|k| (k % 5) as f32 - 2.0).collect());
         for vectors in [None, Some(&vectors)] {
             let mut params = Params::default();
-            let model = Model::new(&mut params, &MatrixFactorisation::default(), (7, 9), vectors, 3.0, 0).unwrap();
+            let model = Model::new(
+                &mut params,
+                &MatrixFactorisation::default(),
+                (7, 9),
+                (vectors, &Declarations::default()),
+                3.0,
+                0,
+            )
+            .unwrap();
             assert_lookups_are_predictions(&params, &model, &ratings);
             assert!(model.user.get(6).unwrap().to_vec1::<f32>().unwrap().iter().all(|&x| x == 0.0), "nobody's row");
         }

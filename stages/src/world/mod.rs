@@ -19,6 +19,8 @@ mod factor_steps;
 #[cfg(test)]
 mod factored_tests;
 mod factorization;
+#[cfg(test)]
+mod features_tests;
 mod fields;
 mod fit;
 mod fit_metrics;
@@ -41,9 +43,11 @@ mod propensities;
 mod reference_averages;
 mod reference_users;
 mod shuffled_log;
+mod side_features;
 mod softmax_steps;
 mod text_distance;
 mod threshold;
+mod towers;
 mod two_tower;
 mod user_similarity;
 mod user_simulator;

@@ -21,7 +21,8 @@ use rayon::prelude::*;
 use super::fit::Ratings;
 use super::lookups::{PenaltyWeights, TableUses, clear_unused_rows};
 use super::shuffled_log::{Sample, ShuffledLog};
-use super::two_tower::{Towers, TwoTower};
+use super::towers::Towers;
+use super::two_tower::TwoTower;
 use crate::artifact::{Curves, Interactions};
 use crate::nn::loss::{HeadInputs, output_layer};
 use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};
@@ -128,12 +129,13 @@ impl<'a> SoftmaxFit<'a> {
         let allowed = allowed(samples, &candidates, device)?;
         let inputs = HeadInputs { action_mask: Some(&allowed), features: None };
         let own: Vec<u32> = (0..samples.len() as u32).collect();
-        let loss = output_layer(&of_users, &of_items.vectors, &biases, inputs, &own)?.log_prob.mean_all()?.neg()?;
-        let of_users = (of_users.sqr()?.sum(1)? * weights.of("user", &users)?)?.sum_all()?;
+        let loss =
+            output_layer(&of_users.vectors, &of_items.vectors, &biases, inputs, &own)?.log_prob.mean_all()?.neg()?;
+        let of_users = (of_users.own.sqr()?.sum(1)? * weights.of("user", &users)?)?.sum_all()?;
         let of_items = (of_items.own.sqr()?.sum(1)? * weights.of("item", &there)?)?.sum_all()?;
         let mut penalty = (of_users + of_items)?;
-        if let Some(vectors) = &towers.vectors {
-            penalty = (penalty + (vectors.size()? * weights.of_shared(samples.len()))?)?;
+        if let Some(shared) = towers.shared_size()? {
+            penalty = (penalty + (shared * weights.of_shared(samples.len()))?)?;
         }
         Ok((loss, (penalty * (self.config.l2 / samples.len() as f64))?))
     }
@@ -207,6 +209,7 @@ mod tests {
     use super::*;
     use crate::artifact::Array;
     use crate::nn::gradient_check::assert_every_parameter_learns;
+    use crate::world::side_features::Declarations;
 
     fn positives() -> Interactions {
         Interactions { user: vec![0, 1, 0, 2], item: vec![1, 1, 0, 3], rating: vec![1.0; 4], timestamp: vec![0; 4] }
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn the_loss_is_that_of_the_formula_and_its_gradients_are_those_of_finite_differences() {
         let (config, log, mut params) = (config(), positives(), Params::default());
-        let towers = Towers::new(&mut params, &config, [3, 4], None).unwrap();
+        let towers = Towers::new(&mut params, &config, [3, 4], None, &Declarations::default()).unwrap();
         let fit = SoftmaxFit::new(&config, &log, [3, 4]);
         let weights = PenaltyWeights::new(&fit.tables, 4.0, &Device::Cpu).unwrap();
         let samples: Vec<Sample> = (0..3).map(|row| fit.log.sample(row)).collect();
@@ -286,7 +289,7 @@ mod tests {
     fn every_parameter_learns_with_vectors_too() {
         let (config, log, mut params) = (config(), positives(), Params::default());
         let vectors = Array::new(&[4, 2], vec![1.0, 0.0, -1.0, 0.5, 2.0, 1.0, 0.0, 0.3]);
-        let towers = Towers::new(&mut params, &config, [3, 4], Some(&vectors)).unwrap();
+        let towers = Towers::new(&mut params, &config, [3, 4], Some(&vectors), &Declarations::default()).unwrap();
         let fit = SoftmaxFit::new(&config, &log, [3, 4]);
         let weights = PenaltyWeights::new(&fit.tables, 4.0, &Device::Cpu).unwrap();
         let samples: Vec<Sample> = (0..4).map(|row| fit.log.sample(row)).collect();
@@ -309,7 +312,7 @@ mod tests {
         assert!(held_out.item.len() == SCORED && held_out.item.iter().zip(0..).all(|(&item, k)| item == 3 * k));
         assert_eq!(held_out.chosen[&0], HashSet::from([0, 1]));
         let mut params = Params::default();
-        let towers = Towers::new(&mut params, &config(), [3, 4], None).unwrap();
+        let towers = Towers::new(&mut params, &config(), [3, 4], None, &Declarations::default()).unwrap();
         assert_eq!(HeldOut::new(&Interactions::default(), &positives()).score(&towers).unwrap(), None);
         // Of four items each held-out one is among the first twenty.
         let [nll, recall] = HeldOut::new(&positives(), &positives()).score(&towers).unwrap().unwrap();

@@ -1,31 +1,32 @@
 //! A two-tower softmax for logs that say what people chose, not how they rated it.
 //!
 //! p(i|u) = e^s(u,i) / Σ_j e^s(u,j), s(u, i) = ⟨p_u, q_i⟩ + b_i: a vector of the user's tower and one of the item's, which is a row of a
-//! table, plus a linear map of the item's vector where `item_vectors` are connected. The training is a sampled softmax with log-Q correction
+//! table, plus a linear map of the item's vector where `item_vectors` are connected, and the embeddings of declared columns (`features`). The training is a sampled softmax with log-Q correction
 //! ([`softmax_steps`](super::softmax_steps); Yi et al. 2019, RecSys, eqs. 4 and 5; Bengio and Senécal 2008, eq. 9).
 //!
 //! The reward is affine in the log-probability ([`affinity`](super::affinity)): low + (high − low)·max(0, 1 + ln p(i|u) / (2·ln I)). So a
 //! sum of rewards is a log-likelihood of the session in other units, `quit_below` is a likelihood that users leave at, and I does not
 //! change the scale.
 //!
-//! Left out: features of users, layers over the embeddings, and the streaming estimate of Q of Yi et al. (the log is at hand, so Q is
+//! Left out: layers over the embeddings, and the streaming estimate of Q of Yi et al. (the log is at hand, so Q is
 //! counted).
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::affinity::Affinity;
-use super::dense_field::{DenseField, item_vectors};
+use super::dense_field::item_vectors;
 use super::positives::positives;
+use super::side_features::{Declarations, Undeclared};
 use super::softmax_steps::SoftmaxFit;
+use super::towers::Towers;
 use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{UserSimulator, WorldForm};
-use crate::artifact::{Array, Curves, Interactions, ItemVectors, Items, Rewards, Users, World};
-use crate::nn::loss::gathered_log_softmax;
-use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, device, embedding};
+use crate::artifact::{Curves, Interactions, ItemVectors, Items, Rewards, Users, World};
+use crate::features::Features;
+use crate::nn::{Optimizer, OptimizerDefaults, Params, Schedule, device};
 
 /// `world.two_tower`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,10 @@ use crate::nn::{Init, Optimizer, OptimizerDefaults, Params, Schedule, device, em
 pub struct TwoTower {
     /// Dimension of the vectors of both towers.
     pub embedding: usize,
+    /// The columns of items and of users whose embeddings are added to an item's or a user's own vector, and what each is read as. No other
+    /// column is read; the run notes them.
+    #[serde(skip_serializing_if = "Features::is_default")]
+    pub features: Features,
     /// The least rating of an interaction that is fitted. Without a value all are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_rating: Option<f64>,
@@ -73,6 +78,7 @@ impl Default for TwoTower {
         // Chosen on a held-out split of MovieLens-100K.
         Self {
             embedding: 32,
+            features: Features::default(),
             min_rating: None,
             n_epochs: 5,
             batch_size: 512,
@@ -133,6 +139,7 @@ impl Stage for TwoTower {
         if self.embedding == 0 {
             return wrong("embedding", "a vector has at least one number");
         }
+        self.features.check().map_err(|(path, message)| (format!("features.{path}"), message))?;
         if self.batch_size == 0 {
             return wrong("batch_size", "a step needs at least one interaction");
         }
@@ -172,10 +179,12 @@ impl Stage for TwoTower {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let [positives, holdout] =
             positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, true), [users, items])?;
-        let vectors = item_vectors(inputs.item_vectors.as_ref(), items)?;
+        let (vectors, tables) = (inputs.item_vectors.as_ref(), (&inputs.users, &inputs.items));
+        let declared = Declarations::of(&self.features, tables, &positives, vectors, Undeclared::LeftOut, cx)?;
+        let vectors = item_vectors(vectors, items)?;
         let device = device::of(cx)?;
         let mut params = Params::on(&device);
-        let towers = Towers::new(&mut params, self, [users, items], vectors.as_ref())?;
+        let towers = Towers::new(&mut params, self, [users, items], vectors.as_ref(), &declared)?;
         let curves = SoftmaxFit::new(self, &positives, [users, items]).run(&params, &towers, &holdout, cx)?;
         let affinity = Affinity::new(self.reward_range, [users, items]);
         let rewards: Rewards = match self.form.is_factored([users, items]) {
@@ -183,95 +192,10 @@ impl Stage for TwoTower {
             false => affinity.stored(&towers, cx)?.into(),
         };
         let (shared, vectors) = (inputs.distances.as_ref(), inputs.item_vectors.as_ref());
-        let world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, rewards, cx)?;
+        let mut world = self.simulator.complete(shared, vectors, &inputs.items, &inputs.users, rewards, cx)?;
+        world.item_features = declared.item_features(items);
         Ok(Outputs { world, curves })
     }
-}
-
-/// Both towers.
-pub(super) struct Towers {
-    /// `[U, D]`.
-    pub user: Tensor,
-    /// `[I, 1 + D]`: b_i, then the row of q_i.
-    pub item: Tensor,
-    /// To 1 + D numbers, which are added to an item's row.
-    pub vectors: Option<DenseField>,
-    items: usize,
-}
-
-/// Standard deviation of the initial vectors.
-const SPREAD: f64 = 0.1;
-
-impl Towers {
-    pub fn new(
-        params: &mut Params,
-        config: &TwoTower,
-        [users, items]: [usize; 2],
-        vectors: Option<&Array>,
-    ) -> Result<Self> {
-        let mut init = Init::new(config.seed);
-        let user = params.add("user", &init.normal(&[users, config.embedding], SPREAD)?)?;
-        let rows = init.normal(&[items, config.embedding], SPREAD)?;
-        let item =
-            params.add("item", &Tensor::cat(&[&Tensor::zeros((items, 1), DType::F32, &Device::Cpu)?, &rows], 1)?)?;
-        let width = 1 + config.embedding;
-        let vectors = vectors.map(|vectors| DenseField::new(params, "item_vectors", vectors, width, &mut init));
-        Ok(Self { user, item, vectors: vectors.transpose()?, items })
-    }
-
-    /// The rows of users `[B]`, `[B, D]`, whose gradients are of these rows alone.
-    pub fn users(&self, ids: &Tensor) -> Result<Tensor> {
-        Ok(embedding(&self.user, ids)?)
-    }
-
-    /// The rows of items `[C]`, likewise.
-    pub fn items(&self, ids: &Tensor) -> Result<ItemRows> {
-        let own = embedding(&self.item, ids)?;
-        let all = match &self.vectors {
-            Some(vectors) => (&own + vectors.look_up(ids)?)?,
-            None => own.clone(),
-        };
-        let width = all.dim(1)? - 1;
-        Ok(ItemRows {
-            own: own.narrow(1, 1, width)?,
-            bias: all.narrow(1, 0, 1)?.squeeze(1)?,
-            vectors: all.narrow(1, 1, width)?.contiguous()?,
-        })
-    }
-
-    /// What the items' tower says of all.
-    pub fn catalogue(&self) -> Result<ItemRows> {
-        self.items(&Tensor::arange(0, self.items as u32, self.user.device())?)
-    }
-
-    /// s of `users` and all items, `[users, I]`, on the CPU.
-    pub fn scores(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
-        let users = self.users(&Tensor::new(users, self.user.device())?)?;
-        let scores = users.matmul(&catalogue.vectors.t()?)?.broadcast_add(&catalogue.bias)?;
-        Ok(scores.to_device(&Device::Cpu)?.detach())
-    }
-
-    /// ln p(i|u) of `users` and all items, `[users, I]`, on the CPU.
-    pub fn log_probabilities(&self, users: &[u32], catalogue: &ItemRows) -> Result<Tensor> {
-        let scores = self.scores(users, catalogue)?;
-        Ok(scores.broadcast_sub(&log_sum_exp(&scores)?.unsqueeze(1)?)?)
-    }
-}
-
-/// ln Σ e^s of each row, `[B]`.
-pub(super) fn log_sum_exp(scores: &Tensor) -> Result<Tensor> {
-    let any = Tensor::zeros(scores.dim(0)?, DType::U32, &Device::Cpu)?;
-    Ok(gathered_log_softmax(scores, &any)?.log_sum_exp)
-}
-
-/// What C items' tower says.
-pub(super) struct ItemRows {
-    /// Their own part of q, `[C, D]`.
-    pub own: Tensor,
-    /// b, `[C]`.
-    pub bias: Tensor,
-    /// q, `[C, D]`.
-    pub vectors: Tensor,
 }
 
 #[cfg(test)]
@@ -279,6 +203,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
+    use crate::artifact::Array;
     use crate::nn::rng;
     use crate::nn::training::assert_resumes_exactly;
 

@@ -10,7 +10,7 @@ use super::{DistancesFrom, QuitRules, World};
 use crate::artifact::distances::{DistanceDefinition, Distances};
 use crate::artifact::session_bonus::SessionBonus;
 use crate::artifact::stored_rewards::StoredRewards;
-use crate::artifact::{Array, DiversityPenalty, Ids, TensorFile};
+use crate::artifact::{Array, DiversityPenalty, FeatureColumn, Ids, ItemFeatures, TensorFile};
 
 /// The description in a world's file.
 #[derive(Serialize, Deserialize)]
@@ -22,6 +22,8 @@ struct About {
     distance_definition: Option<DistanceDefinition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diversity_penalty: Option<DiversityPenalty>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    item_features: Vec<FeatureColumn>,
     #[serde(default, skip_serializing_if = "StoredRewards::is_dense")]
     rewards: StoredRewards,
     /// Of the rewards whose columns are compared, where they are not the world's own; their arrays have names with [`DISTANCE`] before.
@@ -79,6 +81,7 @@ impl Artifact for World {
             distances: self.distances.clone(),
             distance_definition: self.distance.definition(),
             diversity_penalty: self.diversity_penalty.clone(),
+            item_features: self.item_features.as_ref().map(|features| features.columns.clone()).unwrap_or_default(),
             rewards: StoredRewards::of(&self.rewards, "", &mut arrays),
             distance_rewards: self.distance.others().map(|others| StoredRewards::of(others, DISTANCE, &mut arrays)),
         })?;
@@ -92,6 +95,7 @@ impl Artifact for World {
         ];
         self.bonus.iter().for_each(|bonus| bonus.write_into(&mut file, &mut arrays));
         arrays.extend(known.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?))));
+        arrays.extend(self.item_features.iter().flat_map(|features| features.arrays("")));
         self.ids.write_into(&mut file);
         file.write_with(&arrays, path, Self::KIND, Self::FORMAT, &self.ids.spaces())
     }
@@ -99,7 +103,15 @@ impl Artifact for World {
     fn read(path: &Path) -> Result<Self> {
         let mut file = TensorFile::read(path, Self::KIND, Self::FORMAT)?;
         let about: About = file.about()?;
-        let About { rules, distances, distance_definition, diversity_penalty, rewards, distance_rewards } = about;
+        let About {
+            rules,
+            distances,
+            distance_definition,
+            diversity_penalty,
+            rewards,
+            distance_rewards,
+            item_features,
+        } = about;
         let rewards = rewards.read_from("", &mut file)?;
         let others = distance_rewards.map(|others| others.read_from(DISTANCE, &mut file)).transpose()?;
         let distance = Distances::read_from(&mut file, distance_definition, others)?;
@@ -113,6 +125,7 @@ impl Artifact for World {
             ..Self::new(rewards, distance, vectors, rules)
         };
         let (users, items) = (world.users(), world.items());
+        world.item_features = ItemFeatures::read_from(&mut file, "", item_features, items)?;
         world.bonus = SessionBonus::read_from(&mut file, items)?;
         world.ids = Ids::read_from(&file, users, items)?;
         world.distance.check(&world.rewards)?;

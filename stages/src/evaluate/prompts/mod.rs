@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
+use crate::features::{self, Declared};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, MAX_LETTERS, RecordedCall, Workload, ask_each};
 use crate::prompting::{
     Aggregate, CandidateOrders, Examples, HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler,
@@ -94,6 +95,9 @@ pub struct EvaluatePrompts {
     /// Prompt templates that replace the default ones.
     #[serde(default)]
     pub prompts: Prompts,
+    /// Columns of the catalogue that the prompts tell, as in `demonstrate`. None by default.
+    #[serde(default, skip_serializing_if = "Declared::is_empty")]
+    pub item_features: Declared,
     /// Minimum fraction of questions with an answer; below it the stage fails.
     #[serde(default = "EvaluatePrompts::half")]
     pub min_valid_rate: f64,
@@ -179,6 +183,7 @@ impl Stage for EvaluatePrompts {
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
         self.llm.check().map_err(|(path, message)| (format!("llm.{path}"), message))?;
+        features::check(&self.item_features).map_err(|(path, message)| (format!("item_features.{path}"), message))?;
         if let Some(why) = self.llm.lacks_logprobs() {
             return wrong("llm", &format!("a model that ranks all candidates: {why}"));
         }
@@ -194,10 +199,8 @@ impl Stage for EvaluatePrompts {
             }
         }
         if matches!(self.llm, LlmConfig::Openai(_)) && self.n_candidates > MAX_LETTERS {
-            return wrong(
-                "n_candidates",
-                &format!("at most {MAX_LETTERS}: a server gives log-probabilities of so many letters"),
-            );
+            let many = format!("at most {MAX_LETTERS}: a server gives log-probabilities of so many letters");
+            return wrong("n_candidates", &many);
         }
         if self.candidate_orders > 1 && matches!(self.llm, LlmConfig::Gguf(_)) {
             return wrong(
@@ -321,7 +324,11 @@ impl EvaluatePrompts {
 
         let noun = self.item_noun.trim();
         let instructions = self.instructions.as_deref();
-        let prompt = Prompt::new(noun, instructions, &self.prompts, 1, &inputs.items, &inputs.train)?;
+        let prompt = Prompt::new(noun, instructions, &self.prompts, 1, &inputs.items, &inputs.train)?.telling(
+            &self.item_features,
+            &inputs.items,
+            cx,
+        )?;
         let cache = CachedLlm::new(llm, ValueStore::open(cx.calls())?);
         let conversations = llm.conversations(&prompt.preamble)?;
         let (settings, n_top_rated) = (&self.log_history, self.n_liked);
@@ -483,11 +490,8 @@ fn note(summary: &PromptSummary, cx: &Context) {
                 line += &format!("; over {name} {:+.3} [{:+.3}, {:+.3}]", gain.value, gain.low, gain.high);
             }
         }
-        let name = match row.order == HistoryOrder::Shuffled.name() {
-            true => format!("{}, shuffled", row.prompt),
-            false => row.prompt.clone(),
-        };
-        cx.note(&name, line);
+        let order = if row.order == HistoryOrder::Shuffled.name() { ", shuffled" } else { "" };
+        cx.note(&format!("{}{order}", row.prompt), line);
     }
 }
 

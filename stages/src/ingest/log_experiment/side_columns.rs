@@ -106,6 +106,7 @@ pub(super) fn items(path: &Path, ids: &[String], cx: &Context) -> Result<(Sample
         title: roles.title.map(name),
         year: roles.year.map(name),
         genres,
+        features: Vec::new(),
     };
     Ok((table, columns))
 }
