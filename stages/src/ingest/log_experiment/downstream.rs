@@ -27,6 +27,8 @@ pub(super) struct Downstream {
     pub has_ties: bool,
     /// The title of the page, as YAML.
     pub title: String,
+    /// Commented lines that declare columns as features of the world; may be empty.
+    pub features: String,
 }
 
 impl Downstream {
@@ -66,6 +68,7 @@ impl Downstream {
             .replace("TITLE", &self.title);
         format!("{before}{split}\n{world}\n{evaluation}\n{tail}")
             .replace("      MIN_RATING\n", chosen)
+            .replace("      FEATURES\n", &self.features)
             .replace("ALPHA, ", confidence)
             .replace("SOURCE", source)
     }
@@ -167,6 +170,7 @@ const DEEPFM: &str = "  # The training world: simulated users, fitted to the tra
     inputs: { interactions: split.train, holdout: split.test, items: log.items, users: log.users }
     with:
       ensemble_size: 3
+      FEATURES
       SIMULATOR
 ";
 const MF: &str = "  # The evaluation world: another family, fitted with the held-out part too. Item distances are the training world's.
@@ -181,6 +185,7 @@ const TWO_TOWER: &str = "  # The training world: which item a user chooses among
     with:
       n_epochs: 5
       MIN_RATING
+      FEATURES
       SIMULATOR
 ";
 const IALS: &str = "  # The evaluation world: another family, fitted with the held-out part too. The reward is how sure it is that the user would take
@@ -198,6 +203,7 @@ const MF_HALF: &str =
     with:
       n_epochs: 10
       batch_size: 4096
+      FEATURES
       SIMULATOR
 ";
 const MF_OTHER_HALF: &str = "  # The evaluation world: other ratings and other factors.

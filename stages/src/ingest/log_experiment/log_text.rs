@@ -14,6 +14,7 @@ use super::column::Column;
 use super::feedback::Feedback;
 use super::roles::{Choice, Roles};
 use super::sampled_table::SampledTable;
+use super::side_features;
 use super::yaml_text::{path_from, scalar};
 
 /// What is written of a log that `ingest.table` reads.
@@ -188,6 +189,13 @@ impl LogText<'_> {
             ),
             None => writeln!(text, "        # genres: {{ column: … }} # no column is called so"),
         };
+        let table = self.tables.iter().find(|(name, ..)| *name == "items").map(|(.., table)| table);
+        let others = table.map(|table| side_features::of_items(table, items)).unwrap_or_default();
+        let names: Vec<String> = others.iter().map(|column| scalar(&column.name)).collect();
+        if !names.is_empty() {
+            let why = "other columns: worlds, encoders and prompts may read them";
+            let _ = writeln!(text, "        # features: [{}] # {why}", names.join(", "));
+        }
     }
 
     fn user_lines(&self, text: &mut String) {

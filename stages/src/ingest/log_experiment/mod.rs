@@ -11,6 +11,7 @@ mod published;
 mod roles;
 mod sampled_table;
 mod side_columns;
+mod side_features;
 #[cfg(test)]
 mod tests;
 mod yaml_text;
@@ -125,7 +126,7 @@ fn of_published(mut found: Published, request: &LogFiles, cx: &mut Context) -> R
         text += &format!("      {setting}: {value}{why}\n");
     }
     let title = scalar(&title_of(&found.folder));
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title };
+    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features: String::new() };
     Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
 }
 
@@ -220,8 +221,14 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
             .detail("times", json!({ "form": read.times.words(), "first": date_of(*first), "last": date_of(*last) }));
     }
     let text = written.text();
+    let sampled = |of: &str| tables.iter().find(|(name, ..)| *name == of).map(|(.., table)| table);
+    let of_items = sampled("items").zip(config.items.as_ref());
+    let items = of_items.map(|(table, columns)| side_features::of_items(table, columns)).unwrap_or_default();
+    let of_users = sampled("users").zip(config.users.as_ref());
+    let users = of_users.map(|(table, columns)| side_features::of_users(table, columns)).unwrap_or_default();
+    let features = side_features::world_lines(items, users, config.items.as_ref());
     let title = scalar(&title_of(&request.log));
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title };
+    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features };
     Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
 }
 

@@ -189,9 +189,12 @@ fn tables_beside_the_log_are_found_by_its_ids() {
     let at = folder.path();
     write(at, "log.csv", csv());
     let items: String = (0..50)
-        .map(|item| format!("{item};i{item};Film {item};{};{}\n", 1950 + item, ["Drama|War", "Comedy"][item % 2]))
+        .map(|item| {
+            let (genres, maker) = (["Drama|War", "Comedy"][item % 2], ["Acme", "Best", "Cosy"][item % 3]);
+            format!("{item};i{item};Film {item};{};{genres};{}.5;{maker}\n", 1950 + item, 7 * item % 50)
+        })
         .collect();
-    write(at, "films.csv", "row;key;name;year;genres\n".to_owned() + &items);
+    write(at, "films.csv", "row;key;name;year;genres;price;made by\n".to_owned() + &items);
     let users: String = (0..30).map(|user| format!("{},u{user}\n", 20 + user)).collect();
     write(at, "people.csv", "age,person\n".to_owned() + &users);
     let request = LogFiles {
@@ -208,6 +211,10 @@ fn tables_beside_the_log_are_found_by_its_ids() {
         "        separator: \";\"\n        id: key # holds ids of the log\n        title: name\n        year: year\n        genres: { \
          column: genres, separator: \"|\" }",
         "        id: person # holds ids of the log; all other columns are features",
+        "        # features: [price, \"made by\"] # other columns: worlds, encoders and prompts may read them\n",
+        "      # Other columns that the world may read, and what each looks like:\n      # features:\n      #   items: { price: numeric, \
+         \"made by\": categorical, year: numeric, genres: { multi_valued: \"|\" } } # with `items.features` of `log`. price: numbers; made \
+         by: 3 values\n      #   users: { age: numeric } # age: numbers\n",
     ] {
         assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
     }
