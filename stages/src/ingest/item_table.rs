@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead as _;
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pipeline::Context;
 
 use super::Outputs;
@@ -24,6 +25,26 @@ pub(super) fn assemble(read: ReadLog, users: Option<Users>, items: Option<Items>
 /// Items with their ids as titles.
 fn untitled(id: Vec<String>) -> Items {
     Items { title: id.clone(), year: vec![None; id.len()], genres: vec![Vec::new(); id.len()], id, ..Items::default() }
+}
+
+/// Refuses columns to keep that would take the place of one that a catalogue has; `setting` names them.
+pub(super) fn check_kept(kept: &[String], place: &Path, setting: &str) -> Result<()> {
+    if let Some(name) = kept.iter().find(|name| ["id", "title", "year", "genres"].contains(&name.as_str())) {
+        bail!(
+            "`{setting}` names the column `{name}` of {}, and the catalogue has a column of that name\nhelp: set `{}`, or rename the column",
+            place.display(),
+            setting.replace("features", name)
+        );
+    }
+    Ok(())
+}
+
+/// Notes the columns of a catalogue that are not read, and the setting that would.
+pub(super) fn note_left_out<'n>(columns: impl Iterator<Item = &'n String>, setting: &str, cx: &Context) {
+    let columns: Vec<&str> = columns.map(String::as_str).collect();
+    if !columns.is_empty() {
+        cx.note("columns left out", format!("items: {} (`{setting}` reads them)", columns.join(", ")));
+    }
 }
 
 /// The description of an item in a record.

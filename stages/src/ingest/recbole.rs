@@ -15,7 +15,7 @@ use super::atomic::{AtomicFile, AtomicHeader, with_extension};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::delimited::{Delimited, Time};
 use super::genres;
-use super::item_table::assemble;
+use super::item_table::{assemble, check_kept, note_left_out};
 use super::line_log::Lines;
 use super::row_counts::ExpectedRows;
 use super::shard::{ReadLog, note_missing_ratings};
@@ -51,6 +51,10 @@ pub struct Recbole {
     /// The `.item` field of the genres, separated by spaces; `(no genres listed)` means none.
     #[serde(default)]
     pub genres: Option<String>,
+    /// Other `.item` fields that the catalogue keeps, as worlds, encoders and prompts may declare them. The run notes the fields that are not
+    /// read. A sequence is one text, its values separated by spaces: `multi_valued: " "`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -176,14 +180,21 @@ impl Recbole {
             }
             None => vec![Vec::new(); id.len()],
         };
+        check_kept(&self.features, &file.header.file, "features")?;
+        let named = [self.title.as_ref(), self.year.as_ref(), self.genres.as_ref()];
+        let is_read =
+            |name: &&String| *name == "item_id" || named.contains(&Some(*name)) || self.features.contains(name);
+        note_left_out(file.header.names.iter().filter(|name| !is_read(name)), "features", cx);
         let drop = self.check_ids(file, &id, "item_id", cx)?;
+        let kept = |name: &String| Ok((name.clone(), without(owned(name)?, &drop)));
+        let features = self.features.iter().map(kept).collect::<Result<_>>()?;
         let items = Items { id, title, year, genres, ..Items::default() };
         Ok(Items {
             id: without(items.id, &drop),
             title: without(items.title, &drop),
             year: without(items.year, &drop),
             genres: without(items.genres, &drop),
-            ..Items::default()
+            features,
         })
     }
 
@@ -335,6 +346,11 @@ mod tests {
         assert_eq!(outputs.items.year, [Some(1995), None]);
         assert_eq!(outputs.items.genres, [vec!["Drama", "War"], vec![]]);
         assert_eq!(outputs.users.features["age"], ["24", "53"]);
+        assert!(outputs.items.features.is_empty());
+        let kept = run(&format!("{HEADER}9\ta\t4\t100\n"), r#", "features": ["class"]"#).unwrap().items;
+        assert_eq!(kept.features["class"], ["Drama War", ""]);
+        let error = run(&format!("{HEADER}9\ta\t4\t100\n"), r#", "features": ["year"]"#).err().unwrap().to_string();
+        assert!(error.contains("`features` names the column `year`") && error.contains("set `year`, or"), "{error}");
     }
 
     #[test]

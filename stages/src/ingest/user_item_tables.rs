@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use pipeline::Context;
 use serde_json::Value;
 
 use super::bad_rows::Fault;
+use super::item_table::{check_kept, note_left_out};
 use super::record::{Record, text};
 use super::side_table::{SideTable, file_of};
 use super::table::{ItemColumns, Table, UserColumns};
@@ -21,14 +22,7 @@ impl Table {
         let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
         let features = &columns.features;
         optional.into_iter().flatten().chain(features).try_for_each(|name| table.require_column(name))?;
-        let own = |name: &&String| ["id", "title", "year", "genres"].contains(&name.as_str());
-        if let Some(name) = features.iter().find(own) {
-            bail!(
-                "`items.features` names the column `{name}` of {}, and the catalogue has a column of that name\nhelp: set `items.{name}`, or \
-                 rename the column",
-                table.path.display()
-            );
-        }
+        check_kept(features, &table.path, "items.features")?;
         note_unread(&table, columns, cx);
         let (mut items, mut unread, mut unknown) = (Items::default(), 0, None);
         items.features = features.iter().map(|name| (name.clone(), Vec::new())).collect();
@@ -116,9 +110,5 @@ fn note_unread(table: &SideTable, columns: &ItemColumns, cx: &Context) {
     let genres = columns.genres.as_ref().map(|genres| &genres.column);
     let named = [Some(&columns.id), columns.title.as_ref(), columns.year.as_ref(), genres];
     let is_read = |name: &&String| named.contains(&Some(*name)) || columns.features.contains(name);
-    let unread: Vec<&str> =
-        table.names.iter().filter(|name| !name.is_empty() && !is_read(name)).map(String::as_str).collect();
-    if !unread.is_empty() {
-        cx.note("columns left out", format!("items: {} (`items.features` reads them)", unread.join(", ")));
-    }
+    note_left_out(table.names.iter().filter(|name| !name.is_empty() && !is_read(name)), "items.features", cx);
 }

@@ -99,11 +99,14 @@ impl NetworkConfig {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::{Context, Stage as _};
+
     use super::*;
     use crate::artifact::{Array, FeatureColumn};
     use crate::env::cluster_world;
-    use crate::rl::BcDataset;
+    use crate::nn::Optimizer;
     use crate::rl::conformance::{demonstrated_cycles, small_network};
+    use crate::rl::{BcDataset, BehaviourCloning, bc};
 
     /// Three clusters of two items with a column that names the cluster, and one that says how far an item is in it.
     fn world() -> World {
@@ -152,6 +155,42 @@ mod tests {
         let one = reading(&["place"]).build(&world, 1, &device).unwrap().export().unwrap();
         assert_eq!(one.arrays["item_features"].shape[0], 1);
         assert!(!plain.export().unwrap().about.contains("item_features"), "a file without columns is as before");
+    }
+
+    /// What comes next depends on the cluster of the last item; three items are last in no demonstration that is learned from.
+    #[test]
+    fn columns_tell_what_to_do_after_items_that_no_demonstration_shows() {
+        let mut world = cluster_world(&[5.0, 4.0, 3.0], 4, 2, 2, 3);
+        let width = world.item_vectors.shape[1];
+        let noise = |k: usize| 0.1 * (1.7 * k as f32 + 0.3).sin();
+        world.item_vectors = Array::new(&[12, width], (0..12 * width).map(noise).collect());
+        world.item_features = Some(ItemFeatures {
+            columns: vec![FeatureColumn { name: "cluster".into(), width: 1, table_rows: 3 }],
+            ids: Array::new(&[12, 1], (0..12).map(|item| (item / 4) as f32).collect()),
+            weights: Array::new(&[12, 1], vec![1.0; 12]),
+        });
+        let demonstrations = |last: &[u32]| {
+            let cycles: Vec<[u32; 2]> = last.iter().map(|item| [*item, 4 * ((item / 4 + 1) % 3)]).collect();
+            demonstrated_cycles(&world, &cycles.iter().map(|cycle| &cycle[..]).collect::<Vec<_>>())
+        };
+        let loss_after = |names: &[&str]| {
+            let network = NetworkConfig { window: 1, ..reading(names) };
+            let stage = BehaviourCloning {
+                n_epochs: 60,
+                optimizer: Optimizer::with_learning_rate(0.02),
+                network,
+                ..BehaviourCloning::default()
+            };
+            let inputs = bc::Inputs::new(world.clone(), demonstrations(&[1, 2, 5, 6, 9, 10]));
+            let folder = tempfile::tempdir().unwrap();
+            let policy = stage.run(inputs, &Context::detached(folder.path())).unwrap().policy;
+            let held_out = BcDataset::new(&demonstrations(&[3, 7, 11]), None, &world, 1).unwrap();
+            let second: Vec<usize> = (0..held_out.actions.len()).filter(|row| row % 2 == 1).collect();
+            let network = ActorCritic::import(&policy.0).unwrap();
+            held_out.imitation_loss(&network, &second).unwrap().to_scalar::<f32>().unwrap()
+        };
+        let [with, without] = [loss_after(&["cluster"]), loss_after(&[])];
+        assert!(with + 0.3 < without, "{with} {without}");
     }
 
     #[test]
