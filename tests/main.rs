@@ -22,6 +22,7 @@ mod names;
 mod off_policy;
 mod own_log;
 mod parts;
+mod plan_time;
 mod preferences;
 mod project;
 mod prompting;

@@ -31,6 +31,9 @@ impl Snapshots {
             (r"\b20\d{6}T\d{6}Z-\d+\b", "[run]"),
             (r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\b", "[time]"),
             (r"\b\d+(\.\d+)? (ms|s)\b", "[seconds]"),
+            // How long it took before is said where that was a second or more, as on a busy machine.
+            (r"; took (more than )?\[seconds\] before", ""),
+            ("less than a second of work", "about [seconds] of work"),
             (r" on [^\s,]+, in \[seconds\]", " on [host], in [seconds]"),
             (r"apprentice \d+\.\d+\.\d+", "apprentice [version]"),
         ] {

@@ -88,6 +88,14 @@ impl MemoryNeed {
     }
 }
 
+impl MemoryNeed {
+    /// The same, with what would fit where it is too much.
+    pub(crate) fn words_with_help(&self, cap: u64) -> String {
+        let too_much = self.total() > cap && !self.help.is_empty();
+        if too_much { format!("{}: {}", self.words(cap), self.help) } else { self.words(cap) }
+    }
+}
+
 /// The error of a stage whose tables would exceed the cap, or of a table that the system refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]

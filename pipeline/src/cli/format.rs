@@ -29,7 +29,7 @@ pub(super) fn one(units: &str) -> String {
     if let Some(stem) = units.strip_suffix("ies") {
         return format!("{stem}y");
     }
-    let hisses = ["ches", "shes", "xes"].iter().any(|end| units.ends_with(end));
+    let hisses = ["ches", "shes", "sses", "xes"].iter().any(|end| units.ends_with(end));
     let one = units.strip_suffix(if hisses { "es" } else { "s" }).unwrap_or(units);
     if one.is_empty() { "unit".into() } else { one.into() }
 }
@@ -78,8 +78,8 @@ mod tests {
             ["410 epochs/s", "10 epochs/s", "9.99 epochs/s", "1.00 epochs/s", "1.00 s/epoch", "4 min 10 s/epoch"]
         );
         assert_eq!(
-            ["epochs", "batches", "policies", "bytes", ""].map(one),
-            ["epoch", "batch", "policy", "byte", "unit"]
+            ["epochs", "batches", "passes", "policies", "bytes", ""].map(one),
+            ["epoch", "batch", "pass", "policy", "byte", "unit"]
         );
         assert_eq!((count(1, "hit"), count(0, "hit")), ("1 hit".into(), "0 hits".into()));
         assert_eq!(columns(&[vec!["a".into(), "b".into()], vec!["long".into()]]), "a     b\nlong\n");

@@ -11,8 +11,11 @@ use super::{format, print, print_json, talk};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::memory_need::WORTH_SAYING;
-use crate::run::{self, MissingPrerequisite, Plan, Project, Verdict, select};
+use crate::run::{self, MissingPrerequisite, Plan, Project, TimeEstimate, Verdict, select};
 use crate::spec::Experiment;
+
+/// Below this many seconds a stage is done before a person has read how long it takes.
+const WORTH_A_WORD: f64 = 1.0;
 
 pub(super) fn plan(session: &Session, args: &args::Plan) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
@@ -84,13 +87,17 @@ fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], (cap
         row["words"] = words(project, plan, index).1.into();
         row["first_cause"] = first_cause(project, plan, index);
         row["estimate"] = plan.estimate(project, index).into();
+        row["time"] = json!(plan.time(project, index));
         if let Some(need) = plan.memory(project, index) {
-            row["memory"] = json!({ "need": need.total(), "cap": cap });
+            row["memory"] = json!({ "need": need.total(), "cap": cap, "help": need.help() });
         }
         row
     };
     let stages: Vec<_> = plan.verdicts.iter().map(row).collect();
-    let mut all = json!({ "experiment": project.experiment.name, "stages": stages, "lacks": missing });
+    let (seconds, unknown) = time_of_all(project, plan);
+    let unknown: Vec<_> = unknown.into_iter().map(|index| &project.node(index).id).collect();
+    let time = json!({ "seconds": seconds, "unknown": unknown });
+    let mut all = json!({ "experiment": project.experiment.name, "stages": stages, "lacks": missing, "time": time });
     if let Some((at_once, need)) = plan.too_much_at_once(project, jobs, cap) {
         let at_once: Vec<_> = at_once.iter().map(|&index| &project.node(index).id).collect();
         all["memory_at_once"] = json!({ "stages": at_once, "need": need, "cap": cap });
@@ -116,8 +123,10 @@ fn to_text(project: &Project, plan: &Plan, (cap, jobs): (u64, usize)) -> String 
         *counts.entry(short).or_default() += 1;
         let estimate = plan.estimate(project, index).map(|estimate| format!("; {estimate}")).unwrap_or_default();
         let memory = plan.memory(project, index).filter(|need| need.total() >= WORTH_SAYING.min(cap));
-        let memory = memory.map(|need| format!("; {}", need.words(cap))).unwrap_or_default();
-        rows.push(vec![project.node(index).id.clone(), sentence(short, &long) + &estimate + &memory]);
+        let memory = memory.map(|need| format!("; {}", need.words_with_help(cap))).unwrap_or_default();
+        let time = plan.time(project, index).filter(|time| time.seconds.max(time.took_seconds) >= WORTH_A_WORD);
+        let time = time.map(|time| format!("; {}", took(project, index, &time))).unwrap_or_default();
+        rows.push(vec![project.node(index).id.clone(), sentence(short, &long) + &estimate + &time + &memory]);
     }
     let part = |word: &str| {
         let &n = counts.get(word)?;
@@ -134,12 +143,56 @@ fn to_text(project: &Project, plan: &Plan, (cap, jobs): (u64, usize)) -> String 
         format!("{} would need {need} at once of at most {cap}: some of them wait for others\n", grouped(&ids))
     });
     format!(
-        "{}{}: {}\n{}",
+        "{}{}: {}\n{}{}",
         format::columns(&rows),
         format::count(plan.verdicts.len(), "stage"),
         counted.join(", "),
+        all_words(project, plan),
         waiting.unwrap_or_default()
     )
+}
+
+/// What the nodes that have to run may take together, in seconds, and the nodes of which nothing is known.
+fn time_of_all(project: &Project, plan: &Plan) -> (f64, Vec<usize>) {
+    let (mut seconds, mut unknown) = (0.0, Vec::new());
+    for &index in plan.verdicts.keys().filter(|index| !plan.hits.contains_key(index)) {
+        match plan.time(project, index) {
+            Some(time) => seconds += time.seconds,
+            None => unknown.push(index),
+        }
+    }
+    (seconds, unknown)
+}
+
+/// `time: about 12 min 05 s of work, and unknown for 3 stages`.
+fn all_words(project: &Project, plan: &Plan) -> String {
+    let (seconds, unknown) = time_of_all(project, plan);
+    let work = match seconds {
+        seconds if seconds < WORTH_A_WORD => "less than a second of work".to_owned(),
+        seconds => format!("about {} of work", format::seconds(seconds)),
+    };
+    match (plan.verdicts.len() - plan.hits.len(), unknown.len()) {
+        (0, _) => String::new(),
+        (all, unknown) if all == unknown => "time: unknown, for nothing alike ran before\n".to_owned(),
+        (_, 0) => format!("time: {work}\n"),
+        (_, unknown) => format!("time: {work}, and unknown for {}\n", format::count(unknown, "stage")),
+    }
+}
+
+/// `took 3 min 20 s before`, `policy@seed=0 took 3 min 20 s`, `about 40.0 s by its rows: world of ml took 4.0 s`.
+fn took(project: &Project, index: usize, time: &TimeEstimate) -> String {
+    let more = if time.resumed { "more than " } else { "" };
+    let seconds = format::seconds(time.took_seconds);
+    let (stage, is_here) = (&time.stage, time.experiment == project.experiment.name);
+    let said = match is_here {
+        true if *stage == project.node(index).id => format!("took {more}{seconds} before"),
+        true => format!("{stage} took {more}{seconds}"),
+        false => format!("{stage} of {} took {more}{seconds}", time.experiment),
+    };
+    match time.rows_ratio {
+        Some(_) => format!("about {} by its rows: {said}", format::seconds(time.seconds)),
+        None => said,
+    }
 }
 
 /// `hit`, `will run: plus 3 → 4`, `waits for sum, …`.

@@ -25,13 +25,14 @@ use crate::store::{AssetMade, Entry, Made, Output};
 use crate::{Context, Interrupted, MemoryNeed, PortFile, Sizes, clock, out_of_memory};
 
 impl Run<'_> {
-    /// Runs the stage in its scratch folder and commits what it wrote. The caller holds the key's lock.
+    /// Runs the stage in its scratch folder and commits what it wrote; `resumed` where that holds finished units. The caller holds the key's lock.
     pub(super) fn attempt(
         &self,
         index: usize,
         material: KeyMaterial,
         contents: &Contents,
         assets: &[(String, Resolved)],
+        resumed: bool,
     ) -> anyhow::Result<Entry> {
         let node = self.project.node(index);
         let store = &self.project.store;
@@ -102,6 +103,7 @@ impl Run<'_> {
             host: clock::host(),
             finished: clock::timestamp(clock::now()),
             seconds: start.elapsed().as_secs_f64(),
+            resumed,
             device: node.trained_on().map(|device| device.to_string()),
             incomplete: cx.incomplete.load(Ordering::Relaxed),
             assets: assets.iter().map(asset_made).collect(),

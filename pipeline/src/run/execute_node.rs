@@ -122,7 +122,7 @@ impl Run<'_> {
         if let Some(text) = damage.describe(resume) {
             self.warn(index, &text);
         }
-        let entry = self.attempt(index, material, contents, assets)?;
+        let entry = self.attempt(index, material, contents, assets, resume.is_some())?;
         self.checked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -17,6 +17,7 @@ mod redact;
 mod scheduler;
 mod select;
 mod single_flight;
+mod time_estimate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub(crate) use plan::{Plan, Verdict, may_exceed_memory, plan};
 pub(crate) use prerequisites::{MissingPrerequisite, may_miss_prerequisites, missing_prerequisites};
 pub(crate) use project::Project;
 pub(crate) use select::select;
+pub(crate) use time_estimate::TimeEstimate;
 
 use crate::error_report::ErrorReport;
 use crate::event::{Event, RunStatus, Status};

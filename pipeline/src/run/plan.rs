@@ -1,6 +1,6 @@
 //! What a run would do, found out without doing it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -37,6 +37,10 @@ pub(crate) struct Plan {
     pub hits: BTreeMap<usize, Entry>,
     /// The sizes behind each output that was asked for: many nodes read one world, and each asks its needs in turn.
     sizes: RefCell<BTreeMap<(usize, &'static str), Sizes>>,
+    /// The last result of each node, whichever its key is.
+    last: OnceCell<Vec<Option<Entry>>>,
+    /// The last results of the stages of all experiments.
+    all: OnceCell<Vec<Entry>>,
 }
 
 impl Plan {
@@ -105,6 +109,25 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The last result of each node of the experiment, where it has one that can be read.
+    pub(super) fn last_entries(&self, project: &Project) -> &[Option<Entry>] {
+        let last = |index| match self.hits.get(&index) {
+            Some(entry) => Some(entry.clone()),
+            None => project.last_entry(index).ok().flatten(),
+        };
+        self.last.get_or_init(|| (0..project.experiment.nodes.len()).map(last).collect())
+    }
+
+    /// The last results of the stages of all experiments of the project.
+    pub(super) fn all_entries(&self, project: &Project) -> &[Entry] {
+        self.all.get_or_init(|| {
+            let all = project.store.all_latest().unwrap_or_default().into_iter().filter_map(|known| known.latest);
+            all.filter_map(|latest| project.store.entry(&latest.key).ok().flatten()).collect()
+        })
+    }
+}
+
 /// Whether a stage could need more than `cap`; found out without reading anything, so that a run which needs less need not be
 /// planned.
 pub(crate) fn may_exceed_memory(project: &Project, chosen: &BTreeSet<usize>, cap: u64) -> bool {
@@ -122,7 +145,7 @@ impl Plan {
         project.node(index).config.memory(&self.sizes_of_inputs(project, index))
     }
 
-    fn sizes_of_inputs(&self, project: &Project, index: usize) -> Sizes {
+    pub(super) fn sizes_of_inputs(&self, project: &Project, index: usize) -> Sizes {
         let mut sizes = Sizes::default();
         for (_, edges) in &project.node(index).inputs {
             for edge in edges {

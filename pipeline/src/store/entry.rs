@@ -50,6 +50,9 @@ pub(crate) struct Made {
     /// UTC, `2025-01-31T12:00:00Z`.
     pub finished: String,
     pub seconds: f64,
+    /// Whether it went on from what an interrupted run had done, whose time is not in `seconds`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
     /// Where it was trained, if that is what the stage does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,

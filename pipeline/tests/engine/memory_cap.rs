@@ -24,8 +24,13 @@ fn a_plan_says_need_and_cap_where_sizes_are_known() {
     let plan = project.ok("plan x.yaml --memory 1GiB");
     assert!(plan.contains("; needs 76.3 MiB of at most 1.0 GiB"), "{plan}");
     let rows: serde_json::Value = serde_json::from_str(&project.ok("plan x.yaml --memory 1GiB --json")).unwrap();
-    assert_eq!(rows["stages"][1]["memory"], serde_json::json!({ "need": 80_000_000, "cap": 1 << 30 }));
+    assert_eq!(
+        rows["stages"][1]["memory"],
+        serde_json::json!({ "need": 80_000_000, "cap": 1 << 30, "help": "lower `columns`" })
+    );
     assert!(rows["stages"][0].get("memory").is_none());
+    let plan = project.ok("plan x.yaml --memory 50MiB");
+    assert!(plan.contains("; needs 76.3 MiB, more than the 50.0 MiB: lower `columns`\n"), "{plan}");
 }
 
 #[test]

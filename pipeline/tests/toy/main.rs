@@ -49,7 +49,7 @@ static CATALOG: Catalog = Catalog {
     metrics: &[MetricsReader { kind: "value", read: metrics }],
     report,
     template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
-    log_experiment: |_| Err(anyhow::anyhow!("a toy reads no log")),
+    log_experiment: |_, _| Err(anyhow::anyhow!("a toy reads no log")),
     renamed: include_str!("renamed.tsv"),
 };
 
