@@ -53,6 +53,27 @@ fn a_log_is_ranked_without_a_simulator_and_the_table_is_in_every_form() {
         "item-knn",
     ]);
     project.ok(&["report", "--format", "csv"]).prints(&[",ranking,item-knn,true,,,ndcg@10,"]);
+    project
+        .run(&["report", "last", "last", "--html", "x.html"])
+        .ends_with(2)
+        .says(&["holds a ranking and no metrics", "help: `--format csv`"]);
+    let without = CONFIG.to_owned() + "  report: { use: report }\n";
+    project.file("y.yaml", &without).run(&["plan", "y.yaml"]).ends_with(2).says(&[
+        "`report` needs one of its inputs `metrics`, `ranking`",
+        "help: ",
+        "`ranking.metrics`",
+    ]);
+    let project = Project::new()
+        .config(&(CONFIG.to_owned() + "  report: { use: report, inputs: { ranking: ranking.metrics } }\n"));
+    project.ok(&["run", "x.yaml"]).says(&["verdict  Of ", "the best baseline by NDCG@5 is "]);
+    let page = std::fs::read_to_string(project.path("artifacts/ranking/report/page-as-run.html")).unwrap();
+    assert!(
+        page.contains("Ranking of held-out interactions")
+            && page.contains("item-knn")
+            && !page.contains("<h2>Results</h2>")
+    );
+    project.ok(&["report", "--html", "x.html"]);
+    assert!(project.path("x.html").is_file());
 }
 
 #[test]

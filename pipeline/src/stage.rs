@@ -93,6 +93,8 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     /// Whether a cell of its own sweep takes, of the artifacts at its ports of many, those alone that have its values; else each cell
     /// takes all of them.
     const JOINS_CELLS: bool = false;
+    /// Optional inputs of which one at least must be connected; empty where any may be left out.
+    const NEEDS_ONE_OF: &'static [&'static str] = &[];
     /// What it reads.
     type Inputs: Ports;
     /// What it writes.
@@ -224,6 +226,8 @@ pub struct StageKind {
     pub uses_device: bool,
     /// As [`Stage::JOINS_CELLS`].
     pub joins_cells: bool,
+    /// As [`Stage::NEEDS_ONE_OF`].
+    pub needs_one_of: &'static [&'static str],
     /// The input ports.
     pub inputs: fn() -> Vec<PortSpec>,
     /// The output ports.
@@ -247,6 +251,7 @@ impl StageKind {
             reindexes: S::REINDEXES,
             uses_device: S::USES_DEVICE,
             joins_cells: S::JOINS_CELLS,
+            needs_one_of: S::NEEDS_ONE_OF,
             inputs: S::Inputs::specs,
             outputs: S::Outputs::specs,
             schema: |generator| generator.subschema_for::<S>(),

@@ -60,6 +60,12 @@ pub(crate) fn bindings(block: &StageBlock, scope: &Scope, errors: &mut Vec<Diagn
         errors.push(fault.suggest(&entry.key, names(), allowed));
     }
     let names: Vec<&str> = ports.iter().map(|port| port.name).collect();
+    // A name that is no input is an error already, and perhaps meant one of these.
+    let is_written = |entry: &Entry| kind.needs_one_of.contains(&&*entry.key) && !entry.value.is_null();
+    if !kind.needs_one_of.is_empty() && !written.iter().any(|entry| is_written(entry) || !names.contains(&&*entry.key))
+    {
+        errors.push(lacking_all(block, kind.needs_one_of, &ports, scope));
+    }
     let misspelt = |port: &PortSpec| block.inputs.is_some_and(|entry| has_typo_of(&entry.value, port.name, &names));
     ports.into_iter().filter(|port| !misspelt(port)).map(|port| binding(block, port, written, scope, errors)).collect()
 }
@@ -201,6 +207,16 @@ fn lacking(block: &StageBlock, port: &PortSpec, span: Span, scope: &Scope) -> Di
     let of_kind = if kind == name { String::new() } else { format!(", {kind}") };
     let fault = Diagnostic::at(span, format!("`{}` lacks its input `{name}`{of_kind}", block.name));
     fault.help(offers(port, scope).unwrap_or_else(|| format!("no stage above makes {kind}: add one")))
+}
+
+/// None of the inputs is connected of which one must be.
+fn lacking_all(block: &StageBlock, one_of: &[&str], ports: &[PortSpec], scope: &Scope) -> Diagnostic {
+    let message = format!("`{}` needs one of its inputs {}", block.name, listed(one_of.iter().copied()));
+    let wanted = ports.iter().filter(|port| one_of.contains(&port.name));
+    let offers: Vec<String> = wanted.filter_map(|port| offers(port, scope)).collect();
+    let none = || "no stage above makes any of them: add one".to_owned();
+    let help = if offers.is_empty() { none() } else { offers.join("; ") };
+    Diagnostic::at(block.span_of(block.inputs), message).help(help)
 }
 
 /// The outputs above that would fit a port.

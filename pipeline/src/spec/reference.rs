@@ -61,8 +61,9 @@ pub(crate) fn reference(kind: &StageKind) -> StageReference {
         .map(|setting| setting.example.clone())
         .collect();
     let inputs: Vec<Port> = (kind.inputs)().iter().map(Port::new).collect();
+    let is_shown = |port: &&Port| port.arity == "one" || kind.needs_one_of.first() == Some(&port.name);
     let connected: Vec<String> =
-        inputs.iter().filter(|port| port.arity == "one").map(|port| format!("{0}: stage.{0}", port.name)).collect();
+        inputs.iter().filter(is_shown).map(|port| format!("{0}: stage.{0}", port.name)).collect();
     let block = |name: &str, lines: &[String]| match lines {
         [] => String::new(),
         lines => format!("\n  {name}: {{ {} }}", lines.join(", ")),

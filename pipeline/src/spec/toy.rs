@@ -270,7 +270,7 @@ pub static CATALOG: Catalog = Catalog {
     metrics: &[],
     report: |_| Ok(String::new()),
     template: "",
-    log_experiment: |_| Err(anyhow::anyhow!("a toy reads no log")),
+    log_experiment: |_, _| Err(anyhow::anyhow!("a toy reads no log")),
     renamed: RENAMED,
 };
 

@@ -31,6 +31,9 @@ pub(super) struct Evidence<'a> {
 pub(super) fn caveats(rows: &[Row], contenders: &Contenders, evidence: Evidence) -> Vec<String> {
     let Evidence { metrics, comparisons, rollouts, estimates, several_worlds } = evidence;
     let mut caveats = Vec::new();
+    if metrics.is_none() && rows.is_empty() {
+        return estimates.and_then(small_sample).into_iter().collect();
+    }
     caveats.extend(comparisons.and_then(|comparisons| not_after_correction(contenders, comparisons)));
     caveats.extend(missing_returns(rows));
     caveats.extend(other_horizons(rows));
@@ -266,7 +269,7 @@ mod tests {
             ("popular", true, 80.0, 0.0),
             ("greedy oracle", true, 140.0, 0.0),
         ]);
-        let mut metric = fixture::inputs().metrics.0.remove(0);
+        let mut metric = fixture::metrics().0.remove(0);
         (metric.policy, metric.metric) = ("behaviour cloning".to_owned(), "missing".to_owned());
         metric.remark = "connect `demonstrations`".to_owned();
         let metrics = Metrics(vec![metric]);

@@ -105,7 +105,7 @@ pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
 /// Everything a report can be given.
 pub(super) fn inputs() -> Inputs {
     Inputs {
-        metrics: metrics(),
+        metrics: Some(metrics()),
         rollouts: Some(rollouts()),
         comparisons: Some(comparisons()),
         profiles: Some(profiles()),
@@ -178,7 +178,7 @@ pub(super) fn ranking() -> RankingMetrics {
     RankingMetrics([10, 20].into_iter().flat_map(at).collect())
 }
 
-fn metrics() -> Metrics {
+pub(super) fn metrics() -> Metrics {
     let mut metrics = Vec::new();
     for player in &PLAYERS {
         let left = ((30.0 - player.length) / 22.0).min(1.0);

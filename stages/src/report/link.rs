@@ -79,7 +79,7 @@ impl<'a> Linker<'a> {
                 from = end;
             }
         }
-        Value::from_safe_string(out + &self.isolated(&text[from..]))
+        Value::from_safe_string(as_code(&(out + &self.isolated(&text[from..]))))
     }
 
     /// The text as HTML in which names that are read from right to left turn nothing around them.
@@ -91,6 +91,33 @@ impl<'a> Linker<'a> {
         }
         out
     }
+}
+
+/// HTML in which what stands between two backticks is set as code. Those within a tag are left, and so is one whose other is missing or
+/// within another element.
+fn as_code(html: &str) -> String {
+    let (mut depth, mut in_tag) = (0_i32, false);
+    let mut marks: Vec<(usize, i32)> = Vec::new();
+    for (at, character) in html.char_indices() {
+        match character {
+            '<' => {
+                in_tag = true;
+                depth += if html[at..].starts_with("</") { -1 } else { 1 };
+            }
+            '>' => in_tag = false,
+            '`' if !in_tag => marks.push((at, depth)),
+            _ => {}
+        }
+    }
+    let (mut out, mut from) = (String::new(), 0);
+    for pair in marks.chunks_exact(2).filter(|pair| pair[0].1 == pair[1].1) {
+        for ((at, _), tag) in pair.iter().zip(["<code>", "</code>"]) {
+            out += &html[from..*at];
+            out += tag;
+            from = at + 1;
+        }
+    }
+    out + &html[from..]
 }
 
 /// A link to the entry of that address, which also shows when it is pointed at.
@@ -123,6 +150,17 @@ fn stands_alone(text: &str, at: usize, length: usize) -> bool {
 mod tests {
     use super::Linker;
     use crate::report::fixture;
+
+    #[test]
+    fn names_between_backticks_are_code() {
+        let mut linker = Linker::new(&[]);
+        let mut text = |text: &str| linker.text(text).to_string();
+        assert_eq!(text("Missing: `a<b` and `c`."), "Missing: <code>a&lt;b</code> and <code>c</code>.");
+        assert_eq!(text("one ` alone"), "one ` alone");
+        let linked = text("`seed`");
+        assert!(linked.starts_with("<code><a ") && linked.ends_with("</a></code>"), "{linked}");
+        assert_eq!(super::as_code("a ` b <i>c ` d</i>"), "a ` b <i>c ` d</i>");
+    }
 
     #[test]
     fn the_first_use_of_a_term_is_linked_and_no_part_of_a_word() {

@@ -24,7 +24,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
     let verdict = contenders.verdict();
     let panels = curves::panels(&inputs.curves);
     let evidence = Evidence {
-        metrics: Some(&inputs.metrics),
+        metrics: inputs.metrics.as_ref(),
         comparisons: inputs.comparisons.as_ref(),
         rollouts: inputs.rollouts.as_ref(),
         estimates: inputs.estimates.as_ref(),
@@ -41,7 +41,7 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
     let mut linked = |texts: &[String]| texts.iter().map(|text| linker.text(text)).collect::<Vec<_>>();
     let worlds = inputs.world_differences.as_ref();
     let of_worlds = inputs.agreement.as_ref().map(|agreement| agreement::sentences(agreement, worlds));
-    let sentences = linked(&[verdict.sentences.clone(), of_worlds.unwrap_or_default()].concat());
+    let sentences = linked(&[sentences(contenders, inputs), of_worlds.unwrap_or_default()].concat());
     let caveats = linked(&caveats::caveats(rows, contenders, evidence));
     let differences = inputs.comparisons.as_ref().map(significance::test_all);
     let differences = differences.map(|tested| tested_differences(&tested, &linked(&significance::sentences(&tested))));
@@ -80,6 +80,14 @@ pub(super) fn render(title: &str, rows: &[Row], contenders: &Contenders, inputs:
         has_rollouts => inputs.rollouts.is_some(),
     };
     fill("page.html.j2", page)
+}
+
+/// What stands at the top: the verdict on returns, or without them the ranking's.
+pub(super) fn sentences(contenders: &Contenders, inputs: &Inputs) -> Vec<String> {
+    match (&inputs.metrics, &inputs.ranking) {
+        (None, Some(ranking)) => ranking::sentences(ranking),
+        _ => contenders.verdict().sentences,
+    }
 }
 
 /// Fills one of the folder's templates.
@@ -169,6 +177,7 @@ fn named<T>(named: &pipeline::Named<T>) -> String {
 /// What this page could say more, in the ports' names.
 fn absent(inputs: &Inputs) -> Vec<&'static str> {
     let all = [
+        ("metrics", inputs.metrics.is_none()),
         ("comparisons", inputs.comparisons.is_none()),
         ("profiles", inputs.profiles.is_none()),
         ("rollouts", inputs.rollouts.is_none()),

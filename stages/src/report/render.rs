@@ -79,6 +79,12 @@ pub fn render(request: &Request) -> Result<String> {
 /// Why a run has nothing to tell, and what to do; where it stopped early, the command says which other run to ask for.
 fn nothing(ran: &RunSummary) -> String {
     let RunSummary { id, experiment, status, .. } = ran;
+    if ran.files(RankingMetrics::KIND).next().is_some() {
+        return format!(
+            "run {id} of {experiment} holds a ranking and no metrics, which pages of several runs compare\n\
+             help: `--format csv` gives the ranking of each"
+        );
+    }
     if status == "ok" {
         return format!(
             "run {id} of {experiment} holds no metrics, so there is nothing to report\n\
@@ -213,7 +219,7 @@ mod tests {
     /// A run of one evaluation with hostile texts wherever data can put them.
     fn hostile(folder: &Path) -> RunSummary {
         let evil = "<script>|`x`@all";
-        let mut metrics = fixture::inputs().metrics;
+        let mut metrics = fixture::metrics();
         for metric in &mut metrics.0 {
             metric.policy = format!("=cmd {evil}{}", metric.policy);
             metric.remark = format!("{evil}\n{}", metric.remark);

@@ -230,7 +230,7 @@ mod tests {
         let (mut ran, _) = example();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics");
-        let mut metrics = fixture::inputs().metrics;
+        let mut metrics = fixture::metrics();
         metrics.0.retain(|metric| metric.policy.starts_with("teacher"));
         metrics.0.iter_mut().for_each(|metric| metric.policy = "teacher <b>".to_owned());
         metrics.write(&path).unwrap();
