@@ -9,7 +9,7 @@ use crate::project::{Ended, Project, repository, text};
 
 /// Whether a run got its assets; where there is no network, its complaint is shown and the test is skipped.
 #[track_caller]
-fn fetched(run: &Ended) -> bool {
+pub fn fetched(run: &Ended) -> bool {
     let absent = run.code == 1 && run.stderr.contains("no source gives it");
     if absent && std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() {
         println!("skipped: {}", run.stderr);

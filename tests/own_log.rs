@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::project::Project;
+use crate::assets::fetched;
+use crate::project::{Ended, Project, repository, text};
 
 /// Less training than what is written, so that the test is short: the two lines that anybody may change.
 const SHORT: [&str; 4] =
@@ -125,6 +126,61 @@ fn a_kind_of_stage_is_explained_in_the_terminal() {
     project.run(&["stages", "irl"]).ends_with(2).says(&["help: there are `irl.airl`, `irl.gail`"]);
 }
 
+#[test]
+fn a_benchmark_in_parts_is_read_whole_and_keeps_its_split() {
+    let head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n".to_owned();
+    let part = |of: &[usize]| {
+        let rows = (0..1000_usize).filter(|row| of.contains(&(row % 5)));
+        let row = |row: usize| format!("{}\t{}\t{}\t{}\n", row / 25, (row * 7 + row / 25) % 60, 1 + row * row % 5, row);
+        head.clone() + &rows.map(row).collect::<String>()
+    };
+    let project = Project::new()
+        .file("set/x.train.inter", &part(&[0, 1, 2]))
+        .file("set/x.valid.inter", &part(&[3]))
+        .file("set/x.test.inter", &part(&[4]));
+    project.ok(&["init", "mine.yaml", "--log", "set"]).says(&["known by x.train.inter, x.valid.inter, x.test.inter"]);
+    project.ok(&["run", "mine.yaml", "split"]).says(&["800 train, 200 test as given (200 rows were in both)"]);
+    project.ok(&["plan", "mine.yaml"]).prints(&["held_out ", "report "]);
+}
+
+/// The script that takes logs to reports, on three small ones of the three kinds.
+#[test]
+fn three_logs_go_from_file_to_report_by_a_script_of_exact_commands() {
+    let choices: String =
+        (0..1000_usize).map(|row| format!("{},b{},{}\n", row / 25, row * 13 % 70, row % 25)).collect();
+    let books: String = (0..70).map(|book| format!("b{book},The Book {book},Essay|Novel\n")).collect();
+    let plays: String = (0..1000_usize)
+        .map(|row| format!("p{},{},{}\n", row / 25, row * 17 % 60, row * row % 977 * (row % 3)))
+        .collect();
+    let games: String = (0..60).map(|game| format!("{game},Game {game},Action\n")).collect();
+    let project = Project::new()
+        .file("ratings.csv", &ratings(0, 0))
+        .file("choices.csv", &("user,item,position\n".to_owned() + &choices))
+        .file("books.csv", &("id,title,genre\n".to_owned() + &books))
+        .file("plays.csv", &("user,item,minutes\n".to_owned() + &plays))
+        .file("games.csv", &("id,title,genre\n".to_owned() + &games));
+    let files = ["ratings.csv", "choices.csv", "books.csv", "plays.csv", "games.csv"];
+    roads(&project.script("tests/data/own_log.sh", &files).ends_with(0), &project, ["1,000", "1,000", "1,000"]);
+}
+
+/// All six roads have ended at a page, each with two changed lines; `rows` are those of the three logs.
+fn roads(ended: &Ended, project: &Project, rows: [&str; 3]) {
+    let changed = ended.stdout.lines().filter(|line| line.starts_with("> ")).count();
+    assert_eq!(changed, 6 * 2, "two lines of each experiment are changed:\n{}", ended.stdout);
+    for (name, rows) in ["ratings", "choices", "plays"].into_iter().zip(rows) {
+        for worse in ["", "worse-"] {
+            let page =
+                fs::read_to_string(project.path(&format!("artifacts/{worse}{name}/report/page-as-run.html"))).unwrap();
+            assert!(page.contains("The learned policy a2c returns") && page.contains("<b>Run</b>"), "{worse}{name}");
+        }
+        assert!(ended.stderr.contains(&format!("{rows} rows of ")), "{name}: {}", ended.stderr);
+    }
+    let of_worse = ["(1.0 %) would be refused: ", "rows repeat a user and an item", ", compressed"];
+    for part in of_worse {
+        assert!(ended.stderr.matches(part).count() >= 3, "{part}: {}", ended.stderr);
+    }
+}
+
 /// The first folder of `APPRENTICE_DATA` that holds a file.
 fn data(file: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
@@ -162,4 +218,42 @@ fn real_logs_are_known_for_what_they_are() {
     );
     read(&folder, "beauty/interactions.csv", None, "353962 interactions, 40226 users, 54542 items");
     read(&folder, "coat", None, "6960 chosen and 4640 random ratings, 290 users, 300 items");
+}
+
+/// The same on MovieLens, Amazon-Book and Steam's minutes.
+#[test]
+fn three_real_logs_go_from_file_to_report() {
+    let Some(folder) = data("amazon_book/interactions.csv") else {
+        println!("skipped: no folder of APPRENTICE_DATA holds amazon_book/interactions.csv");
+        return;
+    };
+    let Some(movielens) = movielens() else { return };
+    let path = |file: &str| folder.join(file).to_str().unwrap().to_owned();
+    let files = [
+        movielens,
+        path("amazon_book/interactions.csv"),
+        path("amazon_book/items.csv"),
+        path("steam_logs/playtime.csv"),
+        path("steam_logs/items.csv"),
+    ];
+    let project = Project::new();
+    let ended = project.script("tests/data/own_log.sh", &files.each_ref().map(String::as_str)).ends_with(0);
+    roads(&ended, &project, ["100,000", "116,007", "104,822"]);
+}
+
+/// The folder of MovieLens-100K, as a run of the quickstart finds or fetches it.
+fn movielens() -> Option<String> {
+    if let Some(folder) = data("ml-100k/ml-100k.inter") {
+        return Some(folder.join("ml-100k").to_str().unwrap().to_owned());
+    }
+    let project = Project::new().shared_cache();
+    let quickstart = fs::read_to_string(repository().join("configs/quickstart.yaml")).unwrap();
+    let project = project.config(&quickstart);
+    let run = project.run(&["run", "x.yaml", "log"]);
+    if !fetched(&run) {
+        return None;
+    }
+    let entry = fs::read_to_string(project.files("entries").first().unwrap()).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(&entry).unwrap();
+    Some(text(&entry["entry"]["made"]["assets"][0]["path"]))
 }

@@ -55,7 +55,10 @@ impl Project {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_apprentice"));
+        self.within(Command::new(env!("CARGO_BIN_EXE_apprentice")), args)
+    }
+
+    fn within(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         for name in ["APPRENTICE_ARTIFACTS", "APPRENTICE_DATA", "RUST_BACKTRACE"] {
             command.env_remove(name);
@@ -68,7 +71,21 @@ impl Project {
 
     /// Runs the program to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
-        let output = self.command(args).output().unwrap();
+        Self::ended(self.command(args))
+    }
+
+    /// Runs a script of the repository to its end, which calls `apprentice`.
+    pub fn script(&self, script: &str, args: &[&str]) -> Ended {
+        let mut command = Command::new("sh");
+        command.arg(repository().join(script));
+        let own = Path::new(env!("CARGO_BIN_EXE_apprentice")).parent().unwrap().to_path_buf();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env("PATH", std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).unwrap());
+        Self::ended(self.within(command, args))
+    }
+
+    fn ended(mut command: Command) -> Ended {
+        let output = command.output().unwrap();
         Ended {
             // A process that a signal ended has no code.
             code: output.status.code().unwrap_or(-1),

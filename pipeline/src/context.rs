@@ -160,6 +160,11 @@ impl Context {
     pub fn interrupt(&self) {
         self.cancel.raise();
     }
+    /// The same context, whose progress is told there.
+    #[must_use]
+    pub fn telling(self, progress: &Progress) -> Self {
+        Self { progress: progress.clone(), ..self }
+    }
     /// Gives a detached context an asset.
     pub fn add_asset(&mut self, name: &str, path: &Path) {
         self.assets.insert(name.to_owned(), path.to_path_buf());

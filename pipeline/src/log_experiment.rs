@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Writes an experiment for a log.
+use crate::progress::Progress;
+
+/// Writes an experiment for a log; large files take a while, which is told.
 ///
 /// # Errors
 /// Where a file cannot be read, or what its columns mean cannot be told.
-pub type WriteLogExperiment = fn(&LogFiles) -> anyhow::Result<LogExperiment>;
+pub type WriteLogExperiment = fn(&LogFiles, &Progress) -> anyhow::Result<LogExperiment>;
 
 /// The files of a log.
 #[derive(Clone, Debug, Default)]

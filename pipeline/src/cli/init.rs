@@ -1,11 +1,15 @@
 //! `apprentice init`: a commented experiment to start from, by itself or for a log.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
+use super::progress_ui::progress_ui;
 use super::session::Session;
 use super::{args, print_json, talk};
 use crate::exit::{Exit, Failure};
 use crate::log_experiment::{LogExperiment, LogFiles};
+use crate::progress::{Progress, Sink};
 use crate::spec;
 
 pub(super) fn init(session: &Session, args: &args::Init) -> Result<Exit, Failure> {
@@ -25,8 +29,9 @@ pub(super) fn init(session: &Session, args: &args::Init) -> Result<Exit, Failure
         users: args.users.clone(),
         columns: args.columns.clone(),
     };
+    let progress = Progress::new("init", [progress_ui(false, session.global.json, false) as Arc<dyn Sink>].into());
     let LogExperiment { text, findings, details } =
-        (session.catalog.log_experiment)(&request).map_err(Failure::usage)?;
+        (session.catalog.log_experiment)(&request, &progress).map_err(Failure::usage)?;
     spec::write_log_experiment(&args.path, &name, &text).map_err(Failure::usage)?;
     if session.global.json {
         return print_json(json!({ "path": args.path, "findings": details }));

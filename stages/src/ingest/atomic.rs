@@ -188,7 +188,11 @@ impl AtomicHeader {
         }
         let fields = fields(line, self.separator, self.separator == ",")?;
         let (found, wanted) = (fields.len(), self.names.len());
-        if found == wanted { Ok(fields) } else { Err(Fault::row(format!("{found} fields"), wanted.to_string())) }
+        if found == wanted {
+            Ok(fields)
+        } else {
+            Err(Fault::row(format!("{found} fields"), format!("{wanted} fields")))
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Files of a dataset by name, decompressed where they are compressed with gzip (`.gz`) or zstd (`.zst`).
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flate2::bufread::GzDecoder;
 use pipeline::Context;
+use pipeline::progress::Bar;
 
 use crate::artifact::TextFile;
 
@@ -46,7 +47,9 @@ pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
         cx.check_cancelled()?;
         std::fs::create_dir_all(&folder).with_context(place)?;
         let part = cx.scratch().join("unpacking");
-        let mut packed = BufReader::new(File::open(path).with_context(place)?);
+        let file = File::open(path).with_context(place)?;
+        let bar = cx.bar("unpack", file.metadata().ok().map(|found| found.len()), "bytes");
+        let mut packed = BufReader::new(Watched { file, bar: &bar });
         let (name, ending, magic) = match form {
             Compression::Gzip => ("gzip", ".gz", &[0x1f, 0x8b][..]),
             Compression::Zstd => ("zstd", ".zst", &[0x28, 0xb5, 0x2f, 0xfd][..]),
@@ -65,6 +68,20 @@ pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
     }
     Ok(TextFile::copy(&whole, path))
+}
+
+/// A file whose reading moves a bar.
+struct Watched<'a> {
+    file: File,
+    bar: &'a Bar,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.bar.inc(read as u64);
+        Ok(read)
+    }
 }
 
 /// How a file is compressed, by its extension.

@@ -101,8 +101,8 @@ impl Outputs {
         let said = counts.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
         cx.note("read", said.join(", "));
         if let Some(rating) = self.interactions.only_rating() {
-            let who = "a world is fitted to such a log only with `sample_negatives: true`";
-            cx.note("ratings", format!("all are {rating}, so that they show no preference: {who}"));
+            let treated = "fit `world.two_tower`, `world.ials`, or another world with `sample_negatives: true`";
+            cx.note("ratings", format!("all are {rating}, so that they show no preference: {treated}"));
         }
     }
 }

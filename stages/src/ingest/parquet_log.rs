@@ -63,10 +63,12 @@ impl LogColumns {
                 .flatten()
                 .map(String::as_str)
                 .collect();
+        let bar = cx.bar("read", None, "rows");
         for part in parts(path)? {
             for batch in part.batches(Some(&wanted))? {
                 cx.check_cancelled()?;
                 let batch = batch?;
+                bar.inc(batch.num_rows() as u64);
                 let column =
                     |name: &str| batch.column_by_name(name).expect("columns that are not there are refused").clone();
                 let place = |name| Place { file: part.path(), name };

@@ -159,7 +159,7 @@ impl SideTable {
                     }
                     let fields = fields(line, separator, quotes)?;
                     if fields.len() != width {
-                        return Err(Fault::row(format!("{} fields", fields.len()), width.to_string()));
+                        return Err(Fault::row(format!("{} fields", fields.len()), format!("{width} fields")));
                     }
                     let value = |field: String| if field == MISSING { Value::Null } else { Value::String(field) };
                     Ok(names.iter().cloned().zip(fields.into_iter().map(value)).collect())

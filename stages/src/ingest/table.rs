@@ -76,8 +76,9 @@ pub struct LogColumns {
     pub user: String,
     /// The column of item ids.
     pub item: String,
-    /// The column of ratings, finite numbers. When absent, all ratings are 1, and a world is fitted to the log only with
-    /// `sample_negatives: true`.
+    /// The column of ratings, finite numbers. When absent, all ratings are 1: each row is a choice. Such a log wants a treatment of what was
+    /// not chosen: `world.two_tower` (a softmax over the catalogue), `world.ials` (every pair, with a small weight), or drawn negatives
+    /// (`sample_negatives: true` of the other worlds).
     #[serde(default)]
     pub rating: Option<String>,
     /// The column of times. When absent, all times are 0.

@@ -29,6 +29,8 @@ pub(super) struct Downstream {
     pub title: String,
     /// Commented lines that declare columns as features of the world; may be empty.
     pub features: String,
+    /// The stage that reads what a benchmark holds out, as YAML.
+    pub test_part: Option<String>,
 }
 
 impl Downstream {
@@ -99,6 +101,13 @@ impl Downstream {
     }
 
     fn split(&self) -> String {
+        if let Some(stage) = &self.test_part {
+            return format!(
+                "  # Held out from everything but the evaluation world: the benchmark's own test part. `by: time` or `random` would cut anew.\n  \
+                 held_out: {stage}\n  split:\n    use: split\n    inputs: {{ interactions: SOURCE.interactions, test: held_out.interactions }}\n    \
+                 with: {{ by: predefined }}\n"
+            );
+        }
         let (by, why) = match (self.has_times, self.has_ties) {
             (false, _) => {
                 ("by: random, test_fraction: 0.2", "a random fifth of each user's rows, for no times are read")

@@ -21,6 +21,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::log_experiment::{LogExperiment, LogFiles};
+use pipeline::progress::Progress;
 use pipeline::{AssetName, Context};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +36,7 @@ use log_text::LogText;
 use published::{Published, published};
 use roles::{AMOUNT, Roles, normalised, roles};
 use sampled_table::{Form, SampledTable};
-use yaml_text::{count, path_from, scalar, share};
+use yaml_text::{count, flow, path_from, scalar, share};
 
 /// The share of rows that are refused from which on the settings are taken for wrong.
 const TOO_MANY: f64 = 0.5;
@@ -46,9 +47,9 @@ const TIED: f64 = 0.2;
 ///
 /// # Errors
 /// Where a file cannot be read, the columns of ids cannot be told, or half of the rows would be refused.
-pub fn log_experiment(request: &LogFiles) -> Result<LogExperiment> {
+pub fn log_experiment(request: &LogFiles, progress: &Progress) -> Result<LogExperiment> {
     let scratch = tempfile::tempdir().context("cannot make a folder for temporary files")?;
-    let mut cx = Context::detached(scratch.path());
+    let mut cx = Context::detached(scratch.path()).telling(progress);
     let is_plain = request.items.is_none() && request.users.is_none() && request.columns.is_empty();
     let is_inter = request.log.extension().is_some_and(|ending| ending == "inter");
     ensure!(request.log.exists(), "{} does not exist\nhelp: correct `--log`", request.log.display());
@@ -119,14 +120,15 @@ fn of_published(mut found: Published, request: &LogFiles, cx: &mut Context) -> R
         let why = match (*setting, value) {
             ("rating", Value::Null) => " # the log has no such field: each row counts as 1",
             ("timestamp", Value::Null) => " # the log has no such field",
+            ("parts", _) => " # all parts of the log; ids are numbered over all of them",
             ("on_bad_row", _) => " # some rows would be refused; the run says which",
             _ => "",
         };
-        let value = value.as_str().map_or_else(|| "null".to_owned(), scalar);
-        text += &format!("      {setting}: {value}{why}\n");
+        text += &format!("      {setting}: {}{why}\n", flow(value));
     }
     let title = scalar(&title_of(&found.folder));
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features: String::new() };
+    let test_part = found.test_part();
+    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features: String::new(), test_part };
     Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
 }
 
@@ -228,7 +230,7 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
     let users = of_users.map(|(table, columns)| side_features::of_users(table, columns)).unwrap_or_default();
     let features = side_features::world_lines(items, users, config.items.as_ref());
     let title = scalar(&title_of(&request.log));
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features };
+    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features, test_part: None };
     Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
 }
 

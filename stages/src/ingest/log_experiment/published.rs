@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::atomic::{AtomicHeader, with_extension};
 use super::super::{Coat, KuaiRec, MovieLens, NoInputs, Recbole, Steam};
 use super::roles::normalised;
+use super::yaml_text::flow;
 use crate::artifact::{Interactions, Items, TextFile, Users};
 
 /// A dataset, and how it is read.
@@ -63,7 +64,30 @@ pub(super) fn published(log: &Path) -> Result<Option<Published>> {
         return Ok(None);
     }
     let first = if is_inter { log.to_path_buf() } else { inter[0].clone() };
-    found(Recbole::KIND, &[&*first.file_name().unwrap_or_default().to_string_lossy()], atomic_fields(folder, &first)?)
+    let mut with = atomic_fields(folder, &first)?;
+    let names: Vec<String> = match part_names(&with_extension(folder, "inter")?) {
+        Some((files, parts)) => {
+            with.insert(0, ("parts", json!(parts)));
+            files
+        }
+        None => vec![first.file_name().unwrap_or_default().to_string_lossy().into_owned()],
+    };
+    found(Recbole::KIND, &names.iter().map(String::as_str).collect::<Vec<_>>(), with)
+}
+
+/// The files of a log in parts (`x.train.inter`, `x.test.inter`) and the names of the parts, in the order of their use; none for a log in
+/// one file, or several logs.
+fn part_names(inter: &[PathBuf]) -> Option<(Vec<String>, Vec<String>)> {
+    let mut parts = Vec::new();
+    for path in inter {
+        let file = path.file_name()?.to_string_lossy().into_owned();
+        let (log, part) = path.file_stem()?.to_str()?.rsplit_once('.')?;
+        parts.push((log.to_owned(), part.to_owned(), file));
+    }
+    let usual = |part: &str| ["train", "valid", "test"].iter().position(|usual| *usual == part).unwrap_or(3);
+    parts.sort_by_key(|(_, part, _)| (usual(part), part.clone()));
+    let is_one_log = parts.len() > 1 && parts.iter().all(|(log, ..)| *log == parts[0].0);
+    is_one_log.then(|| parts.into_iter().map(|(_, part, file)| (file, part)).unzip())
 }
 
 /// The fields of RecBole's files by the settings that name them.
@@ -130,6 +154,18 @@ impl Published {
         Ok((usual.interactions, usual.items, usual.users))
     }
 
+    /// The settings that read the held-out part of a benchmark alone, where it has one.
+    pub fn test_part(&self) -> Option<String> {
+        let parts = self.with.iter().find(|(setting, _)| *setting == "parts")?;
+        parts.1.as_array()?.iter().find(|part| *part == "test")?;
+        let setting = |(name, value): &(&'static str, Value)| match *name {
+            "parts" => "parts: [test]".to_owned(),
+            name => format!("{name}: {}", flow(value)),
+        };
+        let settings: Vec<String> = self.with.iter().map(setting).collect();
+        Some(format!("{{ use: {}, with: {{ asset: log, {} }} }}", self.kind, settings.join(", ")))
+    }
+
     /// Refuses a folder that will hold the results of the experiment: no asset may.
     pub fn check_place(&self, experiment: &Path) -> Result<()> {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -171,6 +207,7 @@ mod tests {
             found.check_place(folder.path()).unwrap_err().to_string().contains("move them to a folder of their own")
         );
         found.check_place(Path::new("/")).unwrap();
+        assert_eq!(found.test_part(), None);
         write("ratings.csv", "a,b\n1,2\n");
         write("movies.csv", "");
         assert_eq!(kind(&folder.path().join("ratings.csv")), None, "a log with other columns");

@@ -151,9 +151,11 @@ const BY_CONTENT: &str = "by its content";
 const BY_ORDER: &str = "by its place among the columns of ids: check it";
 const SAID: &str = "as you say";
 
-/// The letters and digits of a name, in lower case.
+/// The letters and digits of a name, in lower case, without the type that RecBole writes behind it (`user_id:token`).
 pub(super) fn normalised(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    const TYPES: [&str; 4] = [":token", ":token_seq", ":float", ":float_seq"];
+    let bare = TYPES.iter().find_map(|of_type| name.strip_suffix(of_type)).unwrap_or(name);
+    bare.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// How well a name fits a role: 3 for one of its names (the earlier the better), 2 with `id` behind it, 1 where one of its words is one.

@@ -133,6 +133,10 @@ fn names_of(table: &SampledTable) -> Option<Vec<String>> {
 
 /// What most often stands between the genres.
 fn genre_separator(table: &SampledTable, at: usize) -> &'static str {
+    // Of RecBole, whose lists are separated by spaces.
+    if table.names[at].ends_with(":token_seq") {
+        return " ";
+    }
     let count = |separator: &str| table.rows.iter().filter(|row| row[at].contains(separator)).count();
     let found = ["|", ";", ",", "/"].into_iter().rev().max_by_key(|separator| count(separator));
     found.filter(|separator| count(separator) > 0).unwrap_or("|")
@@ -166,6 +170,11 @@ mod tests {
             error.contains("no column of the table of items holds ids of the log; its columns are row, movie_id"),
             "{error}"
         );
+        let atomic = table(
+            "item_id:token,movie_title:token_seq,class:token_seq,release_year:token\n7,Heat,Crime Drama,1995\n9,Up,Family,2009\n",
+        );
+        let roles = ItemRoles::new(&atomic, &ids).unwrap();
+        assert_eq!((roles.id, roles.title, roles.year, roles.genres), (0, Some(1), Some(3), Some((2, Some(" ")))));
         let lists = table("i,tags\na,['x']\nb,[]\n");
         assert_eq!(ItemRoles::new(&lists, &strange).unwrap().genres, Some((1, None)));
     }

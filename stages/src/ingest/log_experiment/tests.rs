@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMi
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 use pipeline::log_experiment::{LogExperiment, LogFiles};
+use pipeline::progress::Progress;
 
 use super::*;
 
@@ -24,8 +25,12 @@ fn csv() -> String {
     "userId,movieId,rating,date\n".to_owned() + &rows().map(row).collect::<String>()
 }
 
+fn experiment_for(request: &LogFiles) -> Result<LogExperiment> {
+    log_experiment(request, &Progress::silent())
+}
+
 fn look(folder: &Path, log: &str) -> Result<LogExperiment> {
-    log_experiment(&LogFiles { folder: folder.to_path_buf(), log: folder.join(log), ..LogFiles::default() })
+    experiment_for(&LogFiles { folder: folder.to_path_buf(), log: folder.join(log), ..LogFiles::default() })
 }
 
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
@@ -204,7 +209,7 @@ fn tables_beside_the_log_are_found_by_its_ids() {
         users: Some(at.join("people.csv")),
         columns: Vec::new(),
     };
-    let found = log_experiment(&request).unwrap();
+    let found = experiment_for(&request).unwrap();
     assert_eq!((&found.details["items"], &found.details["bad_rows"]), (&50.into(), &0.into()));
     for part in [
         "items: { from: [{ path: ",
@@ -219,7 +224,7 @@ fn tables_beside_the_log_are_found_by_its_ids() {
         assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
     }
     write(at, "other.csv", "a,b\n1,2\n3,4\n");
-    let error = log_experiment(&LogFiles { items: Some(at.join("other.csv")), ..request }).unwrap_err().to_string();
+    let error = experiment_for(&LogFiles { items: Some(at.join("other.csv")), ..request }).unwrap_err().to_string();
     assert!(error.contains("other.csv: no column of the table of items holds ids of the log"), "{error}");
 }
 
@@ -233,7 +238,7 @@ fn a_column_that_is_called_a_rating_or_a_date_is_not_left_out_unsaid() {
     let found = |text: String, columns: &[(&str, &str)]| {
         write(at, "log.csv", text);
         let columns = columns.iter().map(|(role, name)| ((*role).to_owned(), (*name).to_owned())).collect();
-        log_experiment(&LogFiles {
+        experiment_for(&LogFiles {
             folder: at.to_path_buf(),
             log: at.join("log.csv"),
             items: None,
@@ -248,4 +253,34 @@ fn a_column_that_is_called_a_rating_or_a_date_is_not_left_out_unsaid() {
     assert!(error.contains("column `Date` is called like a timestamp") && error.contains("format: "), "{error}");
     let without = [("rating", ""), ("timestamp", "")];
     assert!(found(head + &rows("4,5", "31.01.2021"), &without).is_ok());
+}
+
+#[test]
+fn a_benchmark_in_parts_keeps_its_own_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |skip: usize| -> String {
+        let rows =
+            rows().skip(skip).step_by(5).map(|(user, item, stars, day)| format!("{user}\t{item}\t{stars}\t{day}\n"));
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\n".to_owned() + &rows.collect::<String>()
+    };
+    std::fs::create_dir(folder.path().join("set")).unwrap();
+    for (name, skip) in [("set/x.test.inter", 4), ("set/x.train.inter", 0), ("set/x.valid.inter", 2)] {
+        write(folder.path(), name, part(skip));
+    }
+    for log in ["set", "set/x.train.inter"] {
+        let found = look(folder.path(), log).unwrap();
+        assert_eq!(
+            (&found.details["rows"], &found.details["reader"]),
+            (&360.into(), &"ingest.recbole".into()),
+            "{log}"
+        );
+        for part in [
+            "known by x.train.inter, x.valid.inter, x.test.inter",
+            "      parts: [train, valid, test] # all parts of the log; ids are numbered over all of them\n",
+            "  held_out: { use: ingest.recbole, with: { asset: log, parts: [test] } }\n",
+            "inputs: { interactions: log.interactions, test: held_out.interactions }\n    with: { by: predefined }",
+        ] {
+            assert!(found.text.contains(part), "{log}: no {part:?} in\n{}", found.text);
+        }
+    }
 }

@@ -2,13 +2,24 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 /// A text as a YAML scalar that is read as that text, also within braces.
 pub(super) fn scalar(text: &str) -> String {
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
         && !["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
     // A JSON string is a YAML scalar in double quotes.
-    if is_plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if is_plain { text.to_owned() } else { Value::from(text).to_string() }
+}
+
+/// A text, a list of texts or nothing as YAML on one line.
+pub(super) fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => scalar(text),
+        Value::Array(values) => format!("[{}]", values.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
 }
 
 /// `104,822`.
