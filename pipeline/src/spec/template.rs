@@ -20,10 +20,12 @@ pub fn write_template(path: &Path, text: &str) -> anyhow::Result<()> {
 /// The name of a new experiment in `path`.
 ///
 /// # Errors
-/// When the file exists, or cannot give its name to an experiment.
+/// When the file exists, its folder does not, or it cannot give its name to an experiment.
 pub fn new_experiment(path: &Path) -> anyhow::Result<String> {
     let name = name(path)?;
     anyhow::ensure!(!path.exists(), "{}", exists(path));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    anyhow::ensure!(folder.is_none_or(Path::is_dir), "{}", no_folder(path));
     Ok(name)
 }
 
@@ -45,13 +47,15 @@ fn exists(path: &Path) -> String {
     format!("`{}` exists already\nhelp: give another name; nothing is overwritten", path.display())
 }
 
+fn no_folder(path: &Path) -> String {
+    format!("there is no folder for `{}`\nhelp: make it first", path.display())
+}
+
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = file.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow::anyhow!(exists(path)),
-        ErrorKind::NotFound => {
-            anyhow::anyhow!("there is no folder for `{}`\nhelp: make it first", path.display())
-        }
+        ErrorKind::NotFound => anyhow::anyhow!(no_folder(path)),
         _ => anyhow::anyhow!("cannot write `{}`: {error}", path.display()),
     })?;
     file.write_all(text.as_bytes())
@@ -121,6 +125,9 @@ mod tests {
             text.contains("written by `apprentice init --log`") && text.ends_with("\nname: mine\n\nstages: {}\n"),
             "{text}"
         );
+        let error = new_experiment(&folder.path().join("no/mine.yaml")).unwrap_err().to_string();
+        assert!(error.contains("there is no folder") && error.contains("\nhelp: make it first"), "{error}");
+        assert_eq!(new_experiment(Path::new("mine-of-nowhere.yaml")).unwrap(), "mine-of-nowhere");
         for error in [new_experiment(&path).unwrap_err(), write_log_experiment(&path, "mine", "").unwrap_err()] {
             assert!(error.to_string().contains("exists already\nhelp: give another name"), "{error}");
         }

@@ -42,7 +42,8 @@ fn parse_date(text: &str) -> Option<NaiveDate> {
 /// `Z`, `UTC`, `+02:00`, `+0200`, `+02`; nothing means UTC.
 fn parse_zone(zone: &str) -> Option<FixedOffset> {
     match zone {
-        "" | "Z" | "z" | "UTC" | "GMT" => FixedOffset::east_opt(0),
+        // The last two as Go writes them.
+        "" | "Z" | "z" | "UTC" | "GMT" | "+0000 UTC" | "+0000 +0000" => FixedOffset::east_opt(0),
         // Hours alone, as PostgreSQL writes them.
         hours if hours.len() == 3 => format!("{hours}:00").parse().ok(),
         zone => zone.parse().ok(),
@@ -103,6 +104,7 @@ mod tests {
             ("2021-01-31T12:00:00Z", (noon, 0)),
             ("2021-01-31t12:00:00z", (noon, 0)),
             ("2021-01-31 12:00:00 UTC", (noon, 0)),
+            ("2021-01-31 12:00:00 +0000 UTC", (noon, 0)),
             ("2021-01-31T14:00:00+02:00", (noon, 0)),
             ("2021-01-31 14:00:00 +0200", (noon, 0)),
             ("2021-01-31 14:00:00+02", (noon, 0)),

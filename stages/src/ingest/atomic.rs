@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::Context;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
-use super::delimited::{fields, is_header, repeated_header};
+use super::delimited::{fields, is_header};
 use super::header::check_unique;
 use super::integers;
 use crate::artifact::TextFile;
@@ -184,15 +184,11 @@ impl AtomicHeader {
             return Ok(Vec::new());
         }
         if is_header(line, &self.line) {
-            return Err(repeated_header());
+            return Err(Fault::repeated_header());
         }
         let fields = fields(line, self.separator, self.separator == ",")?;
         let (found, wanted) = (fields.len(), self.names.len());
-        if found == wanted {
-            Ok(fields)
-        } else {
-            Err(Fault::row(format!("{found} fields"), format!("{wanted} fields")))
-        }
+        if found == wanted { Ok(fields) } else { Err(Fault::fields(found, wanted)) }
     }
 }
 

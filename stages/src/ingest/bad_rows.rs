@@ -41,6 +41,12 @@ impl Fault {
         Self { column: Some(column.to_owned()), found: format!("{value:?}"), wanted: wanted.to_owned(), help: None }
     }
 
+    /// The header, which occurs again.
+    pub fn repeated_header() -> Self {
+        Self::row("the header again", A_ROW)
+            .help("the file seems to consist of several concatenated files: remove the repeated header lines")
+    }
+
     /// An invalid row.
     pub fn row(found: impl Into<String>, wanted: impl Into<String>) -> Self {
         Self { column: None, found: found.into(), wanted: wanted.into(), help: None }
@@ -51,10 +57,19 @@ impl Fault {
         Self { help: Some(help.to_owned()), ..self }
     }
 
+    /// Another number of fields.
+    pub fn fields(found: usize, wanted: usize) -> Self {
+        Self::row(format!("{found} {}", if found == 1 { "field" } else { "fields" }), wanted.to_string())
+    }
+
+    /// What the rows of one kind of fault have in common.
     fn reason(&self) -> String {
         match &self.column {
             Some(column) => format!("`{column}` is not {}", self.wanted),
-            None => format!("not {}", self.wanted),
+            // A number is wanted of fields alone.
+            None if self.wanted.parse::<usize>().is_ok() => format!("has {}, wanted {}", self.found, self.wanted),
+            None if self.wanted == A_ROW => self.found.clone(),
+            None => format!("is not {}", self.wanted),
         }
     }
 }
@@ -67,6 +82,9 @@ impl fmt::Display for Fault {
         write!(f, "found {}, wanted {}", self.found, self.wanted)
     }
 }
+
+/// What is wanted in place of a repeated header.
+const A_ROW: &str = "a row";
 
 /// Number of invalid rows that are shown.
 const MAX_SHOWN: usize = 5;
@@ -136,5 +154,33 @@ impl BadRows {
         let rows = if count == 1 { "row" } else { "rows" };
         cx.note(&format!("dropped from {name}"), format!("{count} {rows} ({why})"));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_what_is_wrong_with_how_many_rows() {
+        let mut bad = BadRows::default();
+        assert_eq!(bad.summary(), None);
+        for (line, fault) in [
+            (3, Fault::fields(5, 4)),
+            (4, Fault::fields(1, 4)),
+            (5, Fault::repeated_header()),
+            (6, Fault::value("rating", "x", "a finite number")),
+            (7, Fault::row("\"\u{fffd}\"", "UTF-8")),
+            (8, Fault::fields(5, 4)),
+        ] {
+            bad.add(fault, || line);
+        }
+        let (count, why) = bad.summary().unwrap();
+        assert_eq!(count, 6);
+        assert_eq!(
+            why,
+            "1 × `rating` is not a finite number, 1 × has 1 field, wanted 4, 2 × has 5 fields, wanted 4, 1 × is not UTF-8, 1 × the header \
+             again; the first: line 3, 5 fields"
+        );
     }
 }

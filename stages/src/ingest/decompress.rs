@@ -1,10 +1,10 @@
 //! Files of a dataset by name, decompressed where they are compressed with gzip (`.gz`) or zstd (`.zst`).
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use flate2::bufread::GzDecoder;
 use pipeline::Context;
 use pipeline::progress::Bar;
@@ -62,7 +62,7 @@ pub(super) fn decompressed(path: &Path, cx: &Context) -> Result<TextFile> {
         let mut to = File::create(&part).with_context(place)?;
         match form {
             Compression::Gzip => decompress_members(packed, &mut to, path)?,
-            Compression::Zstd => zstd::stream::copy_decode(packed, &mut to).with_context(place)?,
+            Compression::Zstd => zstd::stream::copy_decode(packed, &mut to).map_err(|error| damaged(path, &error))?,
         }
         // After a power cut an incomplete copy must not be mistaken for a complete one.
         to.sync_all().and_then(|()| std::fs::rename(&part, &whole)).with_context(place)?;
@@ -101,6 +101,16 @@ impl Compression {
     }
 }
 
+/// The error for a packed file that cannot be unpacked to its end.
+fn damaged(path: &Path, error: &std::io::Error) -> Error {
+    let why = match error.kind() {
+        ErrorKind::UnexpectedEof => "the file ends early, as after a download that was cut off: get it again",
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => "the file is damaged: get it again",
+        _ => "see whether there is room in the store, and whether the file can be read",
+    };
+    anyhow!("cannot decompress {}: {error}\nhelp: {why}", path.display())
+}
+
 /// Decompresses the members of a gzip file one after the other. Zeros after the last member are padding of tapes and archives.
 fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> Result<()> {
     let place = || format!("cannot decompress {}", path.display());
@@ -120,7 +130,7 @@ fn decompress_members(mut packed: impl BufRead, to: &mut File, path: &Path) -> R
             }
             Some(_) => {
                 let mut part = GzDecoder::new(&mut packed);
-                std::io::copy(&mut part, to).with_context(place)?;
+                std::io::copy(&mut part, to).map_err(|error| damaged(path, &error))?;
             }
         }
     }
@@ -155,8 +165,12 @@ mod tests {
         let second = decompressed(&folder.path().join("more/log.json.gz"), &cx).unwrap();
         assert_eq!(second.text().unwrap(), "other\n", "a file of the same name in another folder");
         std::fs::write(folder.path().join("torn.gz"), &bytes[..20]).unwrap();
-        let error = decompressed(&folder.path().join("torn.gz"), &cx).unwrap_err();
-        assert!(format!("{error:#}").contains("cannot decompress"), "{error:#}");
+        let zstd = zstd::encode_all(&b"one\ntwo\n"[..], 0).unwrap();
+        std::fs::write(folder.path().join("torn.zst"), &zstd[..zstd.len() - 6]).unwrap();
+        for torn in ["torn.gz", "torn.zst"] {
+            let error = decompressed(&folder.path().join(torn), &cx).unwrap_err().to_string();
+            assert!(error.contains("cannot decompress") && error.contains("\nhelp: the file ends early"), "{error}");
+        }
         std::fs::write(folder.path().join("plain.gz"), "<html>").unwrap();
         let error = decompressed(&folder.path().join("plain.gz"), &cx).unwrap_err().to_string();
         assert!(error.contains("plain.gz is not a gzip file\nhelp: remove `.gz`"), "{error}");

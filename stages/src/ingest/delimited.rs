@@ -15,6 +15,8 @@ pub(super) struct Delimited<'a> {
     pub separator: &'a str,
     /// Whether a field may be quoted; in quotes a quote is doubled, and the end of a line does not end the row (RFC 4180).
     pub quotes: bool,
+    /// Whether spaces around a field are no part of it.
+    pub trims: bool,
     /// The header: it occurs again in concatenated files, and is then not a row.
     pub header: Option<&'a str>,
     /// Number of fields per line.
@@ -58,7 +60,7 @@ impl Delimited<'_> {
     /// The row in a line.
     pub fn parse<'l>(&self, line: &'l str) -> Result<Row<'l>, Fault> {
         if self.header.is_some_and(|header| is_header(line, header)) {
-            return Err(repeated_header());
+            return Err(Fault::repeated_header());
         }
         let wanted = [Some(self.user), Some(self.item), self.rating.map(|x| x.1), self.time.map(|x| x.at)];
         if self.quotes && line.contains('"') {
@@ -98,14 +100,14 @@ impl Delimited<'_> {
         let fields = |line: &String| fields(line, self.separator, self.quotes).ok().filter(|f| f.len() == self.fields);
         let lines = sampled_lines(file)?;
         let texts = lines.iter().filter_map(fields).map(|mut fields| Cow::Owned(fields.swap_remove(time.at)));
-        Ok(TimeForm::of_sample(texts))
+        Ok(if self.trims { TimeForm::of_sample(texts.map(trimmed)) } else { TimeForm::of_sample(texts) })
     }
 
     fn row<'l>(&self, count: usize, found: [Cow<'l, str>; 4]) -> Result<Row<'l>, Fault> {
         if count != self.fields {
-            return Err(Fault::row(format!("{count} fields"), format!("{} fields", self.fields)));
+            return Err(Fault::fields(count, self.fields));
         }
-        let [user, item, rating, time] = found;
+        let [user, item, rating, time] = if self.trims { found.map(trimmed) } else { found };
         let timestamp = match self.time {
             Some(named) if !(named.may_be_missing && time.is_empty()) => named.form.of_text(&time, named.column)?,
             _ => Seconds::exactly(0),
@@ -115,10 +117,24 @@ impl Delimited<'_> {
     }
 }
 
+/// A text without the spaces around it.
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => text.trim().into(),
+        Cow::Owned(text) => text.trim().to_owned().into(),
+    }
+}
+
 /// A finite number.
 pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
-    let number = plain(text.as_bytes()).or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()));
-    number.ok_or_else(|| Fault::value(column, text, "a finite number"))
+    let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    plain(text.as_bytes()).or_else(|| finite(text)).ok_or_else(|| {
+        let fault = Fault::value(column, text, "a finite number");
+        match finite(text.trim()) {
+            Some(_) => fault.help("spaces stand around it: set `trim_whitespace: true` of `ingest.table`"),
+            None => fault,
+        }
+    })
 }
 
 /// Parses up to 15 digits with at most one decimal point. The digits and the power of ten are exact in an `f64`, so their quotient
@@ -142,12 +158,6 @@ fn plain(text: &[u8]) -> Option<f64> {
 /// Whether a line is the header, also that of an appended file, with a byte-order mark.
 pub(super) fn is_header(line: &str, header: &str) -> bool {
     line.trim_start_matches('\u{feff}') == header
-}
-
-/// The fault of a repeated header.
-pub(super) fn repeated_header() -> Fault {
-    let fault = Fault::row("the header again", "a row");
-    fault.help("the file seems to consist of several concatenated files: remove the repeated header lines")
 }
 
 /// The fields of a line: by the separator alone, or with quotes ([`quoted`]).
@@ -214,6 +224,7 @@ mod tests {
         Delimited {
             separator,
             quotes: false,
+            trims: false,
             header: None,
             fields: 4,
             user: 0,
@@ -221,6 +232,22 @@ mod tests {
             rating: Some(("rating", 2)),
             time,
         }
+    }
+
+    #[test]
+    fn spaces_around_fields_are_left_out_where_that_is_wanted() {
+        let plain = form(",");
+        let fault = plain.parse("u1, i1, 4,5").err().unwrap();
+        assert!(fault.to_string().starts_with("column `rating`: found \" 4\""), "{fault}");
+        for quotes in [false, true] {
+            let form = Delimited { trims: true, quotes, ..form(",") };
+            for line in ["u1,i1,4,5", "u1 ,\ti1, 4 , 5 "] {
+                let row = form.parse(line).unwrap_or_else(|fault| panic!("{fault}"));
+                assert_eq!((&*row.user, &*row.item, row.rating, row.timestamp.whole), ("u1", "i1", 4.0, 5));
+            }
+        }
+        let quoted = Delimited { trims: true, quotes: true, ..form(",") };
+        assert_eq!(quoted.parse("\" u1 \",i1,4,5").ok().unwrap().user, "u1");
     }
 
     #[test]
@@ -242,7 +269,17 @@ mod tests {
     fn quotes_units_and_what_may_be_missing() {
         let time = Some(Time { column: "t", at: 2, form: TimeForm::MILLISECONDS, may_be_missing: true });
         let header = Some("u,i,t");
-        let form = Delimited { separator: ",", quotes: true, header, fields: 3, user: 0, item: 1, rating: None, time };
+        let form = Delimited {
+            separator: ",",
+            quotes: true,
+            trims: false,
+            header,
+            fields: 3,
+            user: 0,
+            item: 1,
+            rating: None,
+            time,
+        };
         let row = |line: &str| form.parse(line).map(|row| (row.item.into_owned(), row.rating, row.timestamp.whole));
         assert_eq!(row(r#"u,"a, ""b""",1500"#).ok().unwrap(), ("a, \"b\"".to_owned(), 1.0, 1));
         assert_eq!(row("u,a,-2000").ok().unwrap(), ("a".to_owned(), 1.0, -2));

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::delimited::{fields, number};
+use super::row_ends::check_ends;
 use crate::artifact::TextFile;
 
 /// The names of a table's columns, in their order.
@@ -34,12 +35,20 @@ impl Header {
 
     /// The given names for a file without a header, else the names in its first line.
     pub fn given_or_read(file: &TextFile, names: Option<&[String]>, separator: &str, quotes: bool) -> Result<Self> {
+        check_ends(file)?;
         match names {
             Some(names) => {
                 Ok(Self { file: file.name().to_path_buf(), names: names.to_vec(), line: names.join(separator) })
             }
             None => Self::read(file, separator, quotes),
         }
+    }
+
+    /// The same names without the spaces around them.
+    pub fn trimmed(mut self) -> Result<Self> {
+        self.names.iter_mut().for_each(|name| *name = name.trim().to_owned());
+        check_unique(&self.file, &self.names)?;
+        Ok(self)
     }
 
     /// The position of a column.

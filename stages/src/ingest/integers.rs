@@ -100,8 +100,17 @@ pub(super) fn id_warnings(ids: &[String], of: &str) -> Vec<String> {
         ));
     }
     let floats: Vec<&str> = ids.iter().filter_map(|text| id(text)).collect();
+    let padded: Vec<&String> = ids.iter().filter(|id| id.trim() != **id).collect();
     let known: HashSet<&str> =
-        if floats.is_empty() { HashSet::new() } else { ids.iter().map(String::as_str).collect() };
+        if floats.is_empty() && padded.is_empty() { HashSet::new() } else { ids.iter().map(String::as_str).collect() };
+    let twice: Vec<&&String> = padded.iter().filter(|id| known.contains(id.trim())).collect();
+    if let Some(first) = twice.first() {
+        doubts.push(format!(
+            "{} {of} ids differ from another one by spaces around them alone (the first: {first:?}), and count as two; \
+             `trim_whitespace: true` of `ingest.table` leaves such spaces out",
+            twice.len()
+        ));
+    }
     let both: Vec<&str> = floats.into_iter().filter(|whole| known.contains(whole)).collect();
     if let Some(first) = both.first() {
         doubts.push(format!(
@@ -170,7 +179,8 @@ mod tests {
         }
         let doubts =
             |ids: &[&str]| id_warnings(&ids.iter().map(ToString::to_string).collect::<Vec<_>>(), "user").join("|");
-        assert_eq!(doubts(&["1", "2.0", "x1e+5"]), "");
+        assert_eq!(doubts(&["1", "2.0", "x1e+5", "u1 "]), "");
+        assert!(doubts(&["u1", "u1 ", " u1", " u2"]).starts_with("2 user ids differ from another one by spaces"));
         assert!(doubts(&["1", "1.0"]).contains("1 user ids occur both as integers and as floats"));
         let both = doubts(&["1.23E+11", "nan"]);
         assert!(

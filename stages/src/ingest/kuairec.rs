@@ -91,6 +91,7 @@ impl KuaiRec {
         let form = Delimited {
             separator: ",",
             quotes: true,
+            trims: false,
             header: Some(&header.line),
             fields: header.names.len(),
             user: at("user_id")?,

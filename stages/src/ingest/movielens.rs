@@ -17,8 +17,8 @@ use pipeline::{AssetName, Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bad_rows::OnBadRow;
-use super::delimited::{Delimited, Time, fields, is_header, repeated_header};
+use super::bad_rows::{Fault, OnBadRow};
+use super::delimited::{Delimited, Time, fields, is_header};
 use super::header::{Header, check_unique, looks_like_header};
 use super::line_log::Lines;
 use super::row_counts::ExpectedRows;
@@ -153,7 +153,17 @@ impl Release {
         let (separator, quotes) = (self.separator(), self == Self::Csv);
         let Some(named) = header else {
             let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
-            return Ok(Delimited { separator, quotes, header: None, fields: 4, user: 0, item: 1, rating, time });
+            return Ok(Delimited {
+                separator,
+                quotes,
+                trims: false,
+                header: None,
+                fields: 4,
+                user: 0,
+                item: 1,
+                rating,
+                time,
+            });
         };
         let time = named.any_of(TIME)?;
         if time.is_none() {
@@ -163,6 +173,7 @@ impl Release {
         Ok(Delimited {
             separator,
             quotes,
+            trims: false,
             header: Some(&named.line),
             fields: named.names.len(),
             user: named.one_of(USER)?,
@@ -252,7 +263,7 @@ impl Release {
             if line.trim().is_empty() {
                 continue;
             }
-            let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(repeated_header()));
+            let again = header.filter(|header| is_header(line, &header.line)).map(|_| Err(Fault::repeated_header()));
             match again.unwrap_or_else(|| fields(line, separator, self == Self::Csv)) {
                 Ok(fields) => parted.push((number, fields)),
                 Err(fault) => bail!("{}:{number}: {fault}", file.name().display()),

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt64Array};
@@ -54,7 +55,16 @@ struct Place<'a> {
 
 impl LogColumns {
     /// Reads the whole log.
-    pub(super) fn read_parquet(&self, path: &Path, ids: &KnownIds, form: &TimeForm, cx: &Context) -> Result<ReadLog> {
+    ///
+    /// `trims` says that spaces around texts are no part of them.
+    pub(super) fn read_parquet(
+        &self,
+        path: &Path,
+        trims: bool,
+        ids: &KnownIds,
+        form: &TimeForm,
+        cx: &Context,
+    ) -> Result<ReadLog> {
         let (mut shard, mut numbering) = (Shard::default(), Numbering::default());
         let time = self.timestamp.as_ref();
         let wanted: Vec<&str> =
@@ -71,13 +81,14 @@ impl LogColumns {
                 bar.inc(batch.num_rows() as u64);
                 let column =
                     |name: &str| batch.column_by_name(name).expect("columns that are not there are refused").clone();
+                let column = |name: &str| if trims { trimmed(column(name)) } else { Ok(column(name)) };
                 let place = |name| Place { file: part.path(), name };
-                let users = IdColumn::new(&column(&self.user), &place(&self.user))?;
-                let items = IdColumn::new(&column(&self.item), &place(&self.item))?;
+                let users = IdColumn::new(&column(&self.user)?, &place(&self.user))?;
+                let items = IdColumn::new(&column(&self.item)?, &place(&self.item))?;
                 let ratings =
-                    self.rating.as_deref().map(|name| NumberColumn::new(&column(name), &place(name), "numbers"));
+                    self.rating.as_deref().map(|name| NumberColumn::new(&column(name)?, &place(name), "numbers"));
                 let ratings = ratings.transpose()?;
-                let times = time.map(|time| TimeColumn::new(&column(&time.column), form, &place(&time.column)));
+                let times = time.map(|time| TimeColumn::new(&column(&time.column)?, form, &place(&time.column)));
                 let times = times.transpose()?;
                 for row in 0..batch.num_rows() {
                     shard.lines += 1;
@@ -101,6 +112,15 @@ impl LogColumns {
         builder.push(&shard);
         Ok(builder.log)
     }
+}
+
+/// A column without the spaces around its texts; others as they are.
+fn trimmed(column: ArrayRef) -> Result<ArrayRef> {
+    if !matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return Ok(column);
+    }
+    let texts = cast(&column, &DataType::Utf8)?;
+    Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(str::trim)).collect::<StringArray>()))
 }
 
 impl Place<'_> {

@@ -34,6 +34,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<(ReadLog, TimeForm)>
         Delimited {
             separator: ",",
             quotes: true,
+            trims: false,
             header: Some(&header.line),
             fields: header.names.len(),
             user: header.one_of(USER)?,
@@ -46,7 +47,17 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<(ReadLog, TimeForm)>
         let order = if user == 0 { "user, item" } else { "item, user" };
         cx.note("columns", format!("no header; {order}, rating, timestamp, because ids of users begin with A"));
         let (rating, time) = (Some(("rating", 2)), Some(Time::seconds("timestamp", 3)));
-        Delimited { separator: ",", quotes: true, header: None, fields: 4, user, item: 1 - user, rating, time }
+        Delimited {
+            separator: ",",
+            quotes: true,
+            trims: false,
+            header: None,
+            fields: 4,
+            user,
+            item: 1 - user,
+            rating,
+            time,
+        }
     };
     // The release with the parent product as item has milliseconds.
     let times = form.time_form(file)?;

@@ -246,6 +246,7 @@ impl Recbole {
         let mut form = Delimited {
             separator: header.separator,
             quotes: header.separator == ",",
+            trims: false,
             header: Some(&header.line),
             fields: header.names.len(),
             user: header.single("user_id", other)?,

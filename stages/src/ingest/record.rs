@@ -73,6 +73,15 @@ pub(super) fn text(record: &Record, name: &str) -> Result<String, Fault> {
     }
 }
 
+/// The same without the spaces around names and texts.
+pub(super) fn trimmed(record: Record) -> Record {
+    let value = |value| match value {
+        Value::String(text) => Value::String(text.trim().to_owned()),
+        other => other,
+    };
+    record.into_iter().map(|(name, of)| (name.trim().to_owned(), value(of))).collect()
+}
+
 /// A finite number, or a text that says one.
 pub(super) fn number(record: &Record, name: &str) -> Result<f64, Fault> {
     match record.get(name) {

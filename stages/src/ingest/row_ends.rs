@@ -1,11 +1,30 @@
 //! Ends of rows in delimited text: ends of lines outside of quotes (RFC 4180).
 
-use anyhow::{Result, bail};
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::artifact::TextFile;
 
 /// Maximum bytes of a quoted field: an open quote must not consume the rest of a large file.
 const MAX_QUOTED: u64 = 1 << 20;
+
+/// That lines end as they are read.
+///
+/// # Errors
+/// Where they end in a carriage return alone: the whole file would be one line.
+pub(super) fn check_ends(file: &TextFile) -> Result<()> {
+    let (mut from, _) = file.open()?;
+    let first = from.fill_buf().with_context(|| format!("cannot read {}", file.name().display()))?;
+    // The last of these bytes may be followed by `\n`.
+    let inner = &first[..first.len().saturating_sub(1)];
+    ensure!(
+        first.contains(&b'\n') || !inner.contains(&b'\r'),
+        "the lines of {} end in a carriage return alone, as some spreadsheets write them\nhelp: write it anew: `tr '\\r' '\\n' < old > new`",
+        file.name().display()
+    );
+    Ok(())
+}
 
 /// What stands before the next byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +177,20 @@ mod tests {
             assert_eq!(ends, sums, "cut after {cut} bytes");
         }
         assert_eq!(rows(text.as_bytes(), None, &file).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn lines_that_end_in_a_carriage_return_alone_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        for (text, is_read) in
+            [("u,i\r1,2\r", false), ("u,i\r\n1,2\r\n", true), ("u,i\r", true), ("", true), ("u,i", true)]
+        {
+            std::fs::write(&path, text).unwrap();
+            let checked = check_ends(&TextFile::new(&path)).map_err(|error| error.to_string());
+            assert!(checked.is_ok() == is_read, "{text:?}: {checked:?}");
+            assert!(is_read || checked.unwrap_err().contains("carriage return alone"), "{text:?}");
+        }
     }
 
     #[test]

@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::bad_rows::{BadRows, Fault, OnBadRow};
 use super::decompress::decompressed;
-use super::delimited::{fields, is_header, repeated_header};
-use super::header::Header;
+use super::delimited::{fields, is_header};
 pub(super) use super::header::no_column;
+use super::header::{Header, check_unique};
 use super::integers;
 use super::json_array::as_lines;
 use super::parquet_parts::parts;
 use super::parquet_value::value;
-use super::record::{Record, record, text};
+use super::record::{Record, record, text, trimmed};
 use super::row_ends::rows as rows_of;
 use super::shard::MISSING;
 use crate::artifact::TextFile;
@@ -155,11 +155,11 @@ impl SideTable {
                 let width = names.len();
                 let rows = lines(&file, skip, separator.bytes().next().filter(|_| quotes), on_bad_row, cx, |line| {
                     if is_header(line, &header) {
-                        return Err(repeated_header());
+                        return Err(Fault::repeated_header());
                     }
                     let fields = fields(line, separator, quotes)?;
                     if fields.len() != width {
-                        return Err(Fault::row(format!("{} fields", fields.len()), format!("{width} fields")));
+                        return Err(Fault::fields(fields.len(), width));
                     }
                     let value = |field: String| if field == MISSING { Value::Null } else { Value::String(field) };
                     Ok(names.iter().cloned().zip(fields.into_iter().map(value)).collect())
@@ -178,6 +178,19 @@ impl SideTable {
                 Ok(Self { path, names, rows })
             }
         }
+    }
+
+    /// The same without the spaces around names and texts.
+    ///
+    /// # Errors
+    /// Where two columns then have one name.
+    pub fn trimmed(mut self) -> Result<Self> {
+        self.names.iter_mut().for_each(|name| *name = name.trim().to_owned());
+        check_unique(&self.path, &self.names)?;
+        for (_, row) in &mut self.rows {
+            *row = trimmed(std::mem::take(row));
+        }
+        Ok(self)
     }
 
     fn from_parquet(path: PathBuf) -> Result<Self> {

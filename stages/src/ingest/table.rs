@@ -22,7 +22,7 @@ use super::item_table::assemble;
 use super::json_array::as_lines;
 use super::line_log::Lines;
 use super::parquet_log::sampled_times;
-use super::record::{Record, number, record, text};
+use super::record::{Record, number, record, text, trimmed};
 use super::row_counts::ExpectedRows;
 use super::sampled_lines::sampled_lines;
 use super::shard::{KnownIds, ReadLog, Row, note_missing_ratings};
@@ -50,6 +50,10 @@ pub struct Table {
     /// Whether fields of CSV and TSV may be in double quotes.
     #[serde(default)]
     pub quotes: Quotes,
+    /// Whether spaces around names of columns, ids, numbers and times are no part of them, in all tables. Off by default: `u1` and `u1 ` are
+    /// two ids.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trim_whitespace: bool,
     /// Treatment of invalid rows.
     #[serde(default)]
     pub on_bad_row: OnBadRow,
@@ -143,6 +147,11 @@ pub struct GenreColumn {
     /// pandas writes it). `(no genres listed)` means none.
     #[serde(default = "bar")]
     pub separator: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn bar() -> String {
@@ -270,15 +279,36 @@ impl Table {
         let log = file_of(cx.asset(&self.asset)?, &self.log.file)?;
         let file = if log.is_dir() { TextFile::new(&log) } else { decompressed(&log, cx)? };
         let known = [users.as_ref().map(|users| &*users.id), items.as_ref().map(|items| &*items.id)];
-        let times = self.log.time_form(&file, self.quotes, cx)?;
-        let log = self.log.read(&file, self.quotes, known, &times, cx)?;
+        let written = Written { quotes: self.quotes, trims: self.trim_whitespace };
+        let times = self.log.time_form(&file, written, cx)?;
+        let log = self.log.read(&file, written, known, &times, cx)?;
         Ok(ReadTable { file, log, items, users, times })
+    }
+}
+
+/// How the fields of all tables are written.
+#[derive(Clone, Copy)]
+struct Written {
+    quotes: Quotes,
+    /// Whether spaces around them are no part of them.
+    trims: bool,
+}
+
+impl Written {
+    fn header(self, file: &TextFile, names: Option<&[String]>, separator: &str) -> Result<Header> {
+        let header = Header::given_or_read(file, names, separator, self.quotes.allowed_in(separator))?;
+        if self.trims { header.trimmed() } else { Ok(header) }
+    }
+
+    fn record(self, line: &str) -> Result<Record, Fault> {
+        let record = record(line)?;
+        Ok(if self.trims { trimmed(record) } else { record })
     }
 }
 
 impl LogColumns {
     /// How the times are written: as the settings say, else by a sample of the column.
-    fn time_form(&self, file: &TextFile, quotes: Quotes, cx: &Context) -> Result<TimeForm> {
+    fn time_form(&self, file: &TextFile, written: Written, cx: &Context) -> Result<TimeForm> {
         let Some(time) = &self.timestamp else { return Ok(TimeForm::SECONDS.clone()) };
         if let Some(given) = TimeForm::given(time.unit, time.format.as_ref()) {
             return Ok(given);
@@ -287,16 +317,15 @@ impl LogColumns {
             FileFormat::Parquet => sampled_times(file.path(), &time.column),
             FileFormat::Records => {
                 let lines = sampled_lines(&as_lines(file.clone(), cx)?)?;
-                let value = |line: &String| match record(line).ok()?.remove(&time.column)? {
+                let value = |line: &String| match written.record(line).ok()?.remove(&time.column)? {
                     Value::String(text) => Some(Cow::Owned(text)),
                     other => Some(Cow::Owned(other.to_string())),
                 };
                 Ok(TimeForm::of_sample(lines.iter().filter_map(value)))
             }
             FileFormat::Delimited(separator) => {
-                let quotes = quotes.allowed_in(separator);
-                let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
-                self.delimited(&header, separator, quotes, TimeForm::SECONDS)?.time_form(file)
+                let header = written.header(file, self.names.as_deref(), separator)?;
+                self.delimited(&header, separator, written, TimeForm::SECONDS)?.time_form(file)
             }
         }
     }
@@ -305,7 +334,7 @@ impl LogColumns {
         &'a self,
         header: &'a Header,
         separator: &'a str,
-        quotes: bool,
+        written: Written,
         times: &'a TimeForm,
     ) -> Result<Delimited<'a>> {
         let at = |name: &str| header.place(name);
@@ -315,30 +344,32 @@ impl LogColumns {
             anyhow::Ok(Time { column, at: at(column)?, form: times, may_be_missing: false })
         });
         let (user, item, fields, time) = (at(&self.user)?, at(&self.item)?, header.names.len(), time.transpose()?);
-        Ok(Delimited { separator, quotes, header: Some(&*header.line), fields, user, item, rating, time })
+        let (quotes, trims) = (written.quotes.allowed_in(separator), written.trims);
+        Ok(Delimited { separator, quotes, trims, header: Some(&*header.line), fields, user, item, rating, time })
     }
 
     fn read(
         &self,
         file: &TextFile,
-        quotes: Quotes,
+        written: Written,
         known: [Option<&[String]>; 2],
         times: &TimeForm,
         cx: &Context,
     ) -> Result<ReadLog> {
         let columns = [&*self.user, &*self.item];
         match FileFormat::given(file, self.names.as_deref(), self.separator.as_deref())? {
-            FileFormat::Parquet => self.read_parquet(file.path(), &KnownIds::new(columns, known), times, cx),
+            FileFormat::Parquet => {
+                self.read_parquet(file.path(), written.trims, &KnownIds::new(columns, known), times, cx)
+            }
             FileFormat::Records => {
                 let file = &as_lines(file.clone(), cx)?;
-                let parse = |line: &str| record(line).and_then(|record| self.of_record(&record, times));
+                let parse = |line: &str| written.record(line).and_then(|record| self.of_record(&record, times));
                 Lines { file, header: 0, quoted_by: None, columns, known, parse: &|line, take| take(parse(line)) }
                     .read(cx)
             }
             FileFormat::Delimited(separator) => {
-                let quotes = quotes.allowed_in(separator);
-                let header = Header::given_or_read(file, self.names.as_deref(), separator, quotes)?;
-                let form = self.delimited(&header, separator, quotes, times)?;
+                let header = written.header(file, self.names.as_deref(), separator)?;
+                let form = self.delimited(&header, separator, written, times)?;
                 let header = u64::from(self.names.is_none());
                 Lines {
                     file,

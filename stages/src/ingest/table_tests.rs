@@ -253,3 +253,37 @@ fn other_columns_of_the_catalogue_are_kept_as_they_are_named() {
     let error = with("items.csv", &["prise"]).err().unwrap().to_string();
     assert!(error.contains("has no column `prise`"), "{error}");
 }
+
+#[test]
+fn spaces_around_fields_are_kept_or_left_out_in_all_tables() {
+    let log = json!({ "file": "log.csv", "user": "who", "item": "what", "rating": "stars" });
+    let items = json!({ "file": "items.csv", "id": "id", "title": "title" });
+    let files = [
+        ("log.csv", "who, what, stars\nu1, a, 2\nu1 , b, 3\n"),
+        ("items.csv", "id, title\n a,A\nb ,B\nc,C\n"),
+        (
+            "log.ndjson",
+            "{\"who\": \"u1\", \"what\": \"a\", \"stars\": \" 2\"}\n{\"who\": \"u1 \", \"what\": \" b\", \"stars\": 3}\n",
+        ),
+    ];
+    for file in ["log.csv", "log.ndjson"] {
+        let mut log = log.clone();
+        log["file"] = file.into();
+        let outputs = run(&files, json!({ "log": log, "items": items, "trim_whitespace": true })).unwrap();
+        assert_eq!((outputs.users.id, outputs.interactions.item), (vec!["u1".to_owned()], vec![0, 1]), "{file}");
+        assert_eq!((&*outputs.interactions.rating, &*outputs.items.title[1]), (&[2.0, 3.0][..], "B"), "{file}");
+    }
+    let padded = json!({ "file": "log.csv", "user": "who", "item": " what", "rating": " stars" });
+    let error = run(&files, json!({ "log": padded })).err().unwrap().to_string();
+    assert!(error.contains("found \" 2\"") && error.contains("set `trim_whitespace: true`"), "{error}");
+    let without = json!({ "file": "log.csv", "user": "who", "item": " what" });
+    assert_eq!(run(&files, json!({ "log": without })).unwrap().users.id, ["u1", "u1 "]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let texts = |texts: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    parquet(folder.path(), vec![("u", texts(["u1", "u1 "])), ("i", texts([" a", "a"])), ("r", texts([" 2", "3"]))]);
+    let log = json!({ "file": "log.parquet", "user": "u", "item": "i", "rating": "r" });
+    let outputs = run_in(folder.path(), json!({ "log": log, "trim_whitespace": true })).unwrap();
+    assert_eq!((outputs.users.id, outputs.items.id), (vec!["u1".to_owned()], vec!["a".to_owned()]));
+    assert_eq!(outputs.interactions.rating, [2.0, 3.0]);
+}

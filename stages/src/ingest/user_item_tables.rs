@@ -18,6 +18,7 @@ impl Table {
     pub(super) fn items(&self, asset: &Path, columns: &ItemColumns, cx: &Context) -> Result<Items> {
         let (path, names) = (file_of(asset, &columns.file)?, columns.names.as_deref());
         let table = SideTable::read(&path, names, columns.separator.as_deref(), self.quotes, self.on_bad_row, cx)?;
+        let table = if self.trim_whitespace { table.trimmed()? } else { table };
         let genres = columns.genres.as_ref();
         let optional = [columns.title.as_ref(), columns.year.as_ref(), genres.map(|genres| &genres.column)];
         let features = &columns.features;
@@ -62,6 +63,7 @@ impl Table {
     pub(super) fn users(&self, asset: &Path, columns: &UserColumns, cx: &Context) -> Result<Users> {
         let (path, names) = (file_of(asset, &columns.file)?, columns.names.as_deref());
         let table = SideTable::read(&path, names, columns.separator.as_deref(), self.quotes, self.on_bad_row, cx)?;
+        let table = if self.trim_whitespace { table.trimmed()? } else { table };
         let features: Vec<&String> =
             table.names.iter().filter(|name| **name != columns.id && !name.is_empty()).collect();
         ensure!(

@@ -17,7 +17,9 @@ pub(super) fn factorize(rewards: &Rewards, width: usize, cx: &Context) -> Result
     let (users, items) = (rewards.users(), rewards.items());
     ensure!(
         width <= users.min(items),
-        "simulator.embedding_dim is {width}, but there are {users} users and {items} items"
+        "simulator.embedding_dim is {width}, but there are {users} users and {items} items\nhelp: set `simulator: {{ embedding_dim: {} }}`, or \
+         less",
+        users.min(items)
     );
     let check_cancelled = cx.check_cancelled_from_now();
     let bar = cx.bar("vectors", Some(subspace::PASSES), "passes");

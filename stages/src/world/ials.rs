@@ -171,7 +171,7 @@ impl Stage for Ials {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let sizes = [inputs.users.len(), inputs.items.len()];
         let [taken, holdout] =
-            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, false), sizes)?;
+            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, false), sizes, cx)?;
         let observed = ImplicitFeedback::of(&taken, sizes, "take `world.mf`, which fits ratings of any scale")?;
         note_unread(&inputs.users, &inputs.items, cx);
         let mut curves = Curves::default();

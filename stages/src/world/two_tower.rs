@@ -178,7 +178,7 @@ impl Stage for TwoTower {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let (users, items) = (inputs.users.len(), inputs.items.len());
         let [positives, holdout] =
-            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, true), [users, items])?;
+            positives(&inputs.interactions, inputs.holdout.as_ref(), (self.min_rating, true), [users, items], cx)?;
         let (vectors, tables) = (inputs.item_vectors.as_ref(), (&inputs.users, &inputs.items));
         let declared = Declarations::of(&self.features, tables, &positives, vectors, Undeclared::LeftOut, cx)?;
         let vectors = item_vectors(vectors, items)?;

@@ -26,12 +26,27 @@ pub(super) struct Column {
     times: usize,
     /// Values in the text of a list.
     pub lists: usize,
+    /// Values with spaces around them.
+    pub padded: usize,
+    /// Values that stand for a missing one, as `NULL`.
+    missing: usize,
+    /// The first of the distinct values, in the order of the table.
+    pub examples: Vec<String>,
+}
+
+/// Values that are shown of a column, at most.
+const SHOWN: usize = 4;
+
+/// What databases, R and Python write for a missing value.
+fn is_missing(text: &str) -> bool {
+    ["", "null", "na", "n/a", "nan", "none", "<na>", "\\n"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 impl Column {
     /// The column of these values; `typed_time` says that its type is a date or a time.
     pub fn new(name: &str, values: &[&str], typed_time: bool) -> Self {
-        let filled: Vec<&str> = values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
+        let present: Vec<&str> = values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
+        let filled: Vec<&str> = present.iter().copied().filter(|value| !is_missing(value)).collect();
         let numbers: Vec<f64> =
             filled.iter().filter_map(|text| text.parse().ok()).filter(|number: &f64| number.is_finite()).collect();
         let form = TimeForm::of_sample(filled.iter().map(|text| Cow::Borrowed(*text)));
@@ -42,17 +57,42 @@ impl Column {
                 filled.iter().filter(|text| parse_date_time(text).is_some()).count()
             }
         };
+        let (mut distinct, mut examples) = (BTreeSet::new(), Vec::new());
+        for value in &filled {
+            if distinct.insert(*value) && examples.len() < SHOWN {
+                examples.push(value.chars().take(20).collect());
+            }
+        }
         Self {
             name: name.to_owned(),
             filled: filled.len(),
-            distinct: filled.iter().collect::<BTreeSet<_>>().len(),
+            distinct: distinct.len(),
             numbers: numbers.len(),
             integers: numbers.iter().filter(|number| number.fract() == 0.0).count(),
             min: numbers.iter().copied().fold(f64::INFINITY, f64::min),
             max: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             times,
             lists: filled.iter().filter(|text| text.starts_with('[')).count(),
+            padded: values.iter().filter(|value| value.trim() != **value && !value.trim().is_empty()).count(),
+            missing: present.len() - filled.len(),
+            examples,
         }
+    }
+
+    /// Whether some values are numbers, and some are not.
+    pub fn holds_some_numbers(&self) -> bool {
+        self.numbers > 0
+    }
+
+    /// Values that are no numbers, of how many.
+    pub fn others(&self) -> (usize, usize) {
+        (self.filled - self.numbers + self.missing, self.filled + self.missing)
+    }
+
+    /// Some of its values, in words: all where they are few.
+    pub fn shown(&self) -> String {
+        let values: Vec<String> = self.examples.iter().map(|value| format!("`{value}`")).collect();
+        format!("{}{}", values.join(", "), if self.distinct > values.len() { ", …" } else { "" })
     }
 
     fn are_most(&self, count: usize) -> bool {
@@ -116,5 +156,9 @@ mod tests {
         assert!(ids.may_be_ids() && !ids.is_scale() && ids.words() == "integers", "{ids:?}");
         assert!(column(&["a1", "b2"]).may_be_ids());
         assert_eq!(column(&["", ""]).words(), "nothing");
+        let stars = column(&["4", "NULL", "5 ", "4", "NULL", "n/a"]);
+        assert!(stars.holds_numbers() && stars.padded == 1, "a missing value is none: {stars:?}");
+        assert_eq!((stars.others(), stars.shown()), ((3, 6), "`4`, `5`".to_owned()));
+        assert_eq!(column(&["a", "b", "c", "d", "e"]).shown(), "`a`, `b`, `c`, `d`, …");
     }
 }

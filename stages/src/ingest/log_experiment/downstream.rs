@@ -1,12 +1,14 @@
 //! The pipeline behind a log, with settings that fit its size.
 
-use super::feedback::Feedback;
+use super::feedback::{Amounts, Feedback};
 use super::yaml_text::share;
 
 /// Beyond so many pairs of a user and an item a world holds factors, and `world.deepfm` has none.
 const DENSE_PAIRS: u64 = 100_000_000;
 /// Beyond so many interactions a softmax takes longer than the rest together.
 const SOFTMAX_ROWS: usize = 1_000_000;
+/// The default of `simulator.embedding_dim`.
+const EMBEDDING_DIM: usize = 16;
 
 /// The sizes of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,13 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
+    fn amounts(&self) -> Option<Amounts> {
+        match self.feedback {
+            Feedback::Amounts(amounts) => Some(amounts),
+            _ => None,
+        }
+    }
+
     fn is_large(&self) -> bool {
         self.sizes.users as u64 * self.sizes.items as u64 > DENSE_PAIRS
     }
@@ -41,7 +50,7 @@ impl Downstream {
     /// The stages after `log`, as text.
     pub fn text(&self) -> String {
         let explicit = matches!(self.feedback, Feedback::Explicit { .. });
-        let amounts = matches!(self.feedback, Feedback::Amounts { .. });
+        let amounts = self.amounts();
         let (before, source) = self.before();
         // Two families where they fit; else two fits to different halves of the log.
         let halves = if explicit { self.is_large() } else { self.sizes.rows - self.repeats.0 > SOFTMAX_ROWS };
@@ -57,9 +66,15 @@ impl Downstream {
             simulator => world.replace("SIMULATOR", simulator),
         };
         let [chosen, confidence] = match (amounts, halves) {
-            (true, false) => ["      min_rating: 0.1 # what was chosen: an amount of more than 0\n", "alpha: 1.0, "],
-            (true, true) => ["      alpha: 1.0 # amounts are confidence\n", "alpha: 1.0, "],
-            (false, _) => ["", ""],
+            (Some(amounts), false) => {
+                let least = digits(amounts.least_rescaled(), 1);
+                [
+                    format!("      min_rating: {least} # what was chosen: an amount of more than 0\n"),
+                    "alpha: 1.0, ".into(),
+                ]
+            }
+            (Some(_), true) => ["      alpha: 1.0 # amounts are confidence\n", "alpha: 1.0, "].map(str::to_owned),
+            (None, _) => Default::default(),
         };
         let calibration = if explicit { "      calibration: world.calibration\n" } else { "" };
         let tail = TAIL
@@ -69,20 +84,20 @@ impl Downstream {
             .replace("CALIBRATION", calibration)
             .replace("TITLE", &self.title);
         format!("{before}{split}\n{world}\n{evaluation}\n{tail}")
-            .replace("      MIN_RATING\n", chosen)
+            .replace("      MIN_RATING\n", &chosen)
             .replace("      FEATURES\n", &self.features)
-            .replace("ALPHA, ", confidence)
+            .replace("ALPHA, ", &confidence)
             .replace("SOURCE", source)
     }
 
     /// The stages between the log and its split, and the last of them.
     fn before(&self) -> (String, &'static str) {
         let (mut text, mut source) = (String::new(), "log");
-        let amounts = matches!(self.feedback, Feedback::Amounts { .. });
+        let amounts = self.amounts();
         let (repeats, copies) = self.repeats;
         if repeats > 0 {
             // Amounts of several visits add up, those of a row that was written twice do not.
-            let keep = if amounts && 2 * copies < repeats { "sum" } else { "last" };
+            let keep = if amounts.is_some() && 2 * copies < repeats { "sum" } else { "last" };
             text += &format!(
                 "  # {} rows repeat a user and an item: one row of each is kept (`first`, `last`, `mean`, `sum`, `count`).\n  distinct: {{ use: \
                  filter.duplicates, inputs: {{ interactions: log.interactions }}, with: {{ keep: {keep} }} }}\n\n",
@@ -90,10 +105,19 @@ impl Downstream {
             );
             source = "distinct";
         }
-        if amounts {
+        if let Some(amounts) = amounts {
+            let (why, by) = match amounts.is_signed() {
+                false => (
+                    "Amounts spread over powers of ten: ln(1 + r), which leaves 0 at 0 (`log`, `quantile`, `threshold`, `range`)".to_owned(),
+                    "log".to_owned(),
+                ),
+                true => (
+                    format!("← Some amounts are below 0 (the lowest is {}), as of goods that came back: they count as 0", amounts.min),
+                    format!("{{ range: [0, {}] }}", amounts.max),
+                ),
+            };
             text += &format!(
-                "  # Amounts spread over powers of ten: ln(1 + r), which leaves 0 at 0 (`log`, `quantile`, `threshold`, `range`).\n  scaled: {{ use: \
-                 rescale, inputs: {{ interactions: {source}.interactions }}, with: {{ by: log }} }}\n\n"
+                "  # {why}.\n  scaled: {{ use: rescale, inputs: {{ interactions: {source}.interactions }}, with: {{ by: {by} }} }}\n\n"
             );
             source = "scaled";
         }
@@ -132,6 +156,10 @@ impl Downstream {
             settings.push(format!("horizon: {}", (items / 2).max(2)));
             reasons.push("few items: short episodes");
         }
+        if users.min(items) < EMBEDDING_DIM {
+            settings.push(format!("embedding_dim: {}", users.min(items)));
+            reasons.push("no more directions than users or items");
+        }
         if (4_097..=16_384).contains(&items) {
             settings.push("distance_form: on_demand".to_owned());
             reasons.push("distances of that many items are computed when they are asked for");
@@ -160,13 +188,48 @@ impl Downstream {
             0..=500 => "",
             _ => "users: 500, ",
         };
-        let why = if users.is_empty() {
-            ""
-        } else {
-            " # of all users the first 500; without `users` all, which takes longer"
-        };
-        format!("{{ {users}exclude_history: true, baselines: {{ seeds: 1, n_iterations: 100 }} }}{why}")
+        let mut why = Vec::new();
+        if !users.is_empty() {
+            why.push("of all users the first 500; without `users` all, which takes longer");
+        }
+        let liked = self.amounts().map(|amounts| {
+            why.push("liked: as much as the median of the amounts above 0, rescaled");
+            format!("liked_from: {}, ", digits(amounts.rescaled(amounts.usual), 3))
+        });
+        let why = if why.is_empty() { String::new() } else { format!(" # {}", why.join("; ")) };
+        format!(
+            "{{ {users}exclude_history: true, {}baselines: {{ seeds: 1, n_iterations: 100 }} }}{why}",
+            liked.unwrap_or_default()
+        )
     }
+}
+
+impl Amounts {
+    /// Whether some are below 0, which have no logarithm.
+    fn is_signed(&self) -> bool {
+        self.min < 0.0
+    }
+
+    /// An amount as the stage `scaled` writes it.
+    fn rescaled(&self, amount: f32) -> f64 {
+        match self.is_signed() {
+            false => f64::from(amount).ln_1p(),
+            true => f64::from(amount) / f64::from(self.max),
+        }
+    }
+
+    /// What all amounts above 0 exceed, once rescaled; also in 32 bits.
+    fn least_rescaled(&self) -> f64 {
+        (0.999 * self.rescaled(self.least)).min(0.1)
+    }
+}
+
+/// A number above 0, rounded down to so many digits.
+fn digits(number: f64, many: i32) -> String {
+    // A power of ten is not below itself by a rounding of its logarithm.
+    let places = many - 1 - (number.log10() + 1e-12).floor() as i32;
+    let unit = 10_f64.powi(places);
+    format!("{:.*}", places.max(0) as usize, (number * unit + 1e-9).floor() / unit)
 }
 
 const HALVES: &str =
@@ -270,3 +333,57 @@ OFFERS
 CALIBRATION      curves: policy.curves
     with: { title: TITLE } # ← the title of the page
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(sizes: [usize; 3], feedback: Feedback) -> String {
+        let [users, items, rows] = sizes;
+        let sizes = Sizes { users, items, rows };
+        Downstream { sizes, repeats: (0, 0), feedback, has_times: false, has_ties: false, title: "x".into() }.text()
+    }
+
+    #[test]
+    fn what_was_chosen_is_below_every_amount_above_zero() {
+        let amounts =
+            |min, max, least, usual| Feedback::Amounts(Amounts { zeros: 0.0, median: usual, min, max, least, usual });
+        let hours = text([200, 200, 3000], amounts(0.0, 0.8, 0.0001, 0.07));
+        assert!(hours.contains("min_rating: 0.00009 #") && hours.contains("with: { by: log }"), "{hours}");
+        assert!(hours.contains("exclude_history: true, liked_from: 0.0676, baselines"), "{hours}");
+        let plays = text([200, 200, 3000], amounts(0.0, 900.0, 1.0, 16.0));
+        assert!(plays.contains("min_rating: 0.1 #") && plays.contains("liked_from: 2.83, "), "{plays}");
+        let returned = text([200, 200, 3000], amounts(-1.0, 4.0, 1.0, 2.0));
+        for part in [
+            "# ← Some amounts are below 0 (the lowest is -1)",
+            "by: { range: [0, 4] }",
+            "min_rating: 0.1",
+            "liked_from: 0.500",
+        ] {
+            assert!(returned.contains(part), "no {part} in\n{returned}");
+        }
+    }
+
+    #[test]
+    fn few_users_or_items_have_few_directions() {
+        let ratings = Feedback::Explicit { values: 5, min: 1.0, max: 5.0, unrated: None };
+        let few = text([9, 10, 10], ratings);
+        assert!(few.contains("simulator: { horizon: 5, embedding_dim: 9 } # few items"), "{few}");
+        let more = text([16, 70, 900], ratings);
+        assert!(!more.contains("simulator:") && !more.contains("liked_from"), "{more}");
+    }
+
+    #[test]
+    fn numbers_are_rounded_down() {
+        for (number, many, wanted) in [
+            (0.0001, 1, "0.0001"),
+            (0.000_099_9, 1, "0.00009"),
+            (2.833_9, 3, "2.83"),
+            (12.0, 1, "10"),
+            (0.5, 3, "0.500"),
+            (1.0, 1, "1"),
+        ] {
+            assert_eq!(digits(number, many), wanted);
+        }
+    }
+}

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::super::bad_rows::OnBadRow;
 use super::super::side_table::Quotes;
 use super::super::table::Table;
-use super::Findings;
 use super::column::Column;
-use super::feedback::Feedback;
+use super::feedback::{Amounts, Feedback};
 use super::roles::{Choice, Roles};
 use super::sampled_table::SampledTable;
 use super::side_features;
 use super::yaml_text::{path_from, scalar};
+use super::{Findings, columns_of};
 
 /// What is written of a log that `ingest.table` reads.
 pub(super) struct LogText<'a> {
@@ -33,8 +33,38 @@ pub(super) struct LogText<'a> {
     pub refused: Option<&'a str>,
     /// Whether rows of the tables beside the log would be.
     pub refuses_sides: bool,
+    /// Columns of the log that are not read, and what they hold.
+    pub unused: Option<String>,
     /// The tables beside the log: their asset, their file and a sample.
     pub tables: &'a [(&'static str, PathBuf, SampledTable)],
+}
+
+/// Columns that are listed, at most.
+const LISTED: usize = 12;
+/// Distinct texts of a column that are kinds of rows, at most.
+const KINDS: usize = 8;
+
+/// The named columns that are not `used`, with what they hold; `None` where there are none.
+pub(super) fn unused(columns: &[Column], used: &[&str], of_log: bool) -> Option<String> {
+    let left: Vec<&Column> =
+        columns.iter().filter(|column| !column.name.is_empty() && !used.contains(&&*column.name)).collect();
+    let words = |column: &&Column| match (column.words(), of_log) {
+        (words @ "texts", true) if (2..=KINDS).contains(&column.distinct) => {
+            format!("`{}` ({words}, as {}: rows of all of them count alike)", column.name, column.shown())
+        }
+        (words, true) if column.is_scale() => {
+            format!(
+                "`{}` ({words} from {} to {}; `--columns rating={}` reads it)",
+                column.name, column.min, column.max, column.name
+            )
+        }
+        (words, _) => format!("`{}` ({words})", column.name),
+    };
+    let mut listed: Vec<String> = left.iter().take(LISTED).map(words).collect();
+    if left.len() > LISTED {
+        listed.push(format!("and {} more", left.len() - LISTED));
+    }
+    (!left.is_empty()).then(|| listed.join(", "))
 }
 
 impl LogText<'_> {
@@ -43,11 +73,25 @@ impl LogText<'_> {
         format!("{}; {}", choice.why, self.columns[choice.at].words())
     }
 
+    /// What stands before a reason that people have to look at.
+    fn mark(&self, role: &str, choice: &Choice) -> &'static str {
+        let is_unrated = matches!(self.feedback, Feedback::Explicit { unrated: Some(_), .. });
+        if choice.is_doubtful() || (role == "rating" && is_unrated) { "← " } else { "" }
+    }
+
     /// What the ratings are, for a comment.
     fn rating_words(&self) -> String {
         match self.feedback {
-            Feedback::Explicit { values, min, max } => format!("{values} values from {min} to {max}: ratings"),
-            Feedback::Amounts { zeros, median, max } => {
+            Feedback::Explicit { values, min, max, unrated } => {
+                let doubt = unrated.map(|(value, share)| {
+                    format!(
+                        "; {:.0} % are {value}: remove these rows if {value} means that nothing was rated",
+                        100.0 * share
+                    )
+                });
+                format!("{values} values from {min} to {max}: ratings{}", doubt.unwrap_or_default())
+            }
+            Feedback::Amounts(Amounts { zeros, median, max, .. }) => {
                 format!(
                     "amounts up to {max}, median {median}, {:.0} % are 0: no ratings, so they are rescaled below",
                     100.0 * zeros
@@ -82,10 +126,16 @@ impl LogText<'_> {
         }
         let feedback = match self.feedback {
             Feedback::Explicit { .. } => "ratings",
-            Feedback::Amounts { .. } => "amounts: how much or how often, as confidence that a user chose an item",
+            Feedback::Amounts(_) => "amounts: how much or how often, as confidence that a user chose an item",
             Feedback::Implicit => "choices: no rating says whether a user liked an item",
         };
         findings.say("feedback", feedback);
+        if let Some(unused) = &self.unused {
+            findings.say("not read", unused);
+        }
+        if self.config.trim_whitespace {
+            findings.say("spaces", "stand around some values; they are left out (`trim_whitespace`)");
+        }
         findings.detail("reader", "ingest.table".into());
         findings.detail("form", self.form.words().into());
         findings.detail("columns", Value::Array(columns));
@@ -113,6 +163,9 @@ impl LogText<'_> {
             Quotes::ByEnding => {}
             Quotes::Always => text += "      quotes: always # fields are quoted\n",
             Quotes::Never => text += "      quotes: never # a quote is an ordinary character\n",
+        }
+        if self.config.trim_whitespace {
+            text += "      trim_whitespace: true # spaces stand around some values: with them, `u1` and `u1 ` would be two ids\n";
         }
         if self.config.on_bad_row == OnBadRow::Drop {
             let why = self.refused.unwrap_or(if self.refuses_sides {
@@ -142,11 +195,13 @@ impl LogText<'_> {
         if let Some(separator) = &log.separator {
             line("separator", quoted(separator), String::new());
         }
-        line("user", scalar(&log.user), self.why(&self.roles.user));
-        line("item", scalar(&log.item), self.why(&self.roles.item));
+        for (role, column, choice) in [("user", &log.user, &self.roles.user), ("item", &log.item, &self.roles.item)] {
+            line(role, scalar(column), format!("{}{}", self.mark(role, choice), self.why(choice)));
+        }
         match (&log.rating, &self.roles.rating) {
             (Some(rating), Some(choice)) => {
-                line("rating", scalar(rating), format!("{}; {}", choice.why, self.rating_words()))
+                let mark = self.mark("rating", choice);
+                line("rating", scalar(rating), format!("{mark}{}; {}", choice.why, self.rating_words()));
             }
             (None, Some(choice)) => line("# rating", scalar(&self.names[choice.at]), self.rating_words()),
             _ => line("# rating", "…".into(), "no column holds ratings: each row is a choice".into()),
@@ -161,6 +216,9 @@ impl LogText<'_> {
                 );
             }
             _ => line("# timestamp", "{ column: … }".into(), "no column holds times".into()),
+        }
+        if let Some(unused) = &self.unused {
+            let _ = writeln!(text, "        # not read: {}", one_line(unused));
         }
     }
 
@@ -189,12 +247,18 @@ impl LogText<'_> {
             ),
             None => writeln!(text, "        # genres: {{ column: … }} # no column is called so"),
         };
-        let table = self.tables.iter().find(|(name, ..)| *name == "items").map(|(.., table)| table);
-        let others = table.map(|table| side_features::of_items(table, items)).unwrap_or_default();
+        let Some((.., table)) = self.tables.iter().find(|(name, ..)| *name == "items") else { return };
+        let others = side_features::of_items(table, items);
         let names: Vec<String> = others.iter().map(|column| scalar(&column.name)).collect();
         if !names.is_empty() {
             let why = "other columns: worlds, encoders and prompts may read them";
             let _ = writeln!(text, "        # features: [{}] # {why}", names.join(", "));
+        }
+        let read =
+            [Some(&items.id), items.title.as_ref(), items.year.as_ref(), items.genres.as_ref().map(|g| &g.column)];
+        let told = read.into_iter().flatten().chain(others.iter().map(|column| &column.name)).map(String::as_str);
+        if let Some(unused) = unused(&columns_of(table), &told.collect::<Vec<_>>(), false) {
+            let _ = writeln!(text, "        # not read: {}", one_line(&unused));
         }
     }
 
@@ -234,4 +298,29 @@ fn quoted(text: &str) -> String {
 /// A comment must not go on in another line.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_are_not_read_are_listed_with_what_they_hold() {
+        let columns = [
+            Column::new("user", &["a", "b"], false),
+            Column::new("", &["0", "1"], false),
+            Column::new("event", &["view", "cart", "view"], false),
+            Column::new("age", &["18", "62", "18", "62"], false),
+            Column::new("price", &["1.5", "200.25"], false),
+        ];
+        assert_eq!(
+            unused(&columns, &["user"], true).unwrap(),
+            "`event` (texts, as `view`, `cart`: rows of all of them count alike), `age` (integers from 18 to 62; `--columns \
+             rating=age` reads it), `price` (numbers)"
+        );
+        assert_eq!(unused(&columns[..3], &["user"], false).unwrap(), "`event` (texts)");
+        assert_eq!(unused(&columns[..2], &["user"], true), None);
+        let many: Vec<Column> = (0..15).map(|k| Column::new(&format!("c{k}"), &["x"], false)).collect();
+        assert!(unused(&many, &[], true).unwrap().ends_with("`c11` (texts), and 3 more"));
+    }
 }

@@ -14,6 +14,7 @@ mod side_columns;
 mod side_features;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod yaml_text;
 
 use std::collections::HashSet;
@@ -32,9 +33,9 @@ use crate::artifact::{Interactions, date_of};
 use column::Column;
 use downstream::{Downstream, Sizes};
 use feedback::Feedback;
-use log_text::LogText;
-use published::{Published, published};
-use roles::{AMOUNT, Roles, normalised, roles};
+use log_text::{LogText, unused};
+use published::{Published, check_folder, published};
+use roles::{Roles, is_amount, roles};
 use sampled_table::{Form, SampledTable};
 use yaml_text::{count, flow, path_from, scalar, share};
 
@@ -134,10 +135,15 @@ fn of_published(mut found: Published, request: &LogFiles, cx: &mut Context) -> R
 
 fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
     let mut findings = Findings::default();
+    if request.log.is_dir() {
+        check_folder(&request.log, &request.folder)?;
+    }
     let table = SampledTable::read(&request.log, cx)?;
     let columns = columns_of(&table);
     let said = &request.columns;
-    let roles = roles(&columns, said).map_err(|error| anyhow::anyhow!("{}: {error}", request.log.display()))?;
+    let has_names = !matches!(table.form, Form::Text { header: false, .. });
+    let roles =
+        roles(&columns, has_names, said).map_err(|error| anyhow::anyhow!("{}: {error}", request.log.display()))?;
     let names = column_names(&table, &roles);
     findings.say("form", format!("{}: {}", request.log.display(), table.words()));
     let mut config = Table {
@@ -146,14 +152,20 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         items: None,
         users: None,
         quotes: quotes_of(&table),
+        trim_whitespace: table.padded_names || roles.used().any(|at| columns[at].padded > 0),
         on_bad_row: OnBadRow::Drop,
         expected_rows: Default::default(),
     };
     cx.add_asset("log", &request.log);
     // The log alone says which ids the tables beside it have to hold.
-    let alone = config.read_all(&part(cx, "alone")?).map_err(|error| not_read(error, &request.log))?;
+    let mut alone = config.read_all(&part(cx, "alone")?).map_err(|error| not_read(error, &request.log))?;
+    // A sample does not show all ids.
+    if !config.trim_whitespace && alone.log.new.iter().flatten().any(|id| id.trim() != id) {
+        config.trim_whitespace = true;
+        alone = config.read_all(&part(cx, "trimmed")?).map_err(|error| not_read(error, &request.log))?;
+    }
     check_share(&alone, &request.log)?;
-    let is_amount = roles.rating.as_ref().is_some_and(|rating| AMOUNT.contains(&&*normalised(&names[rating.at])));
+    let is_amount = roles.rating.as_ref().is_some_and(|rating| is_amount(&names[rating.at]));
     let feedback = Feedback::of(&alone.log.interactions, roles.rating.is_some(), is_amount);
     let is_read = roles.rating.is_some() && feedback != Feedback::Implicit;
     if !is_read {
@@ -165,6 +177,7 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         let (sampled, columns) = side_columns::items(path, item_ids, cx)?;
         cx.add_asset("items", path);
         config.quotes = config.quotes.with(quotes_of(&sampled));
+        config.trim_whitespace |= sampled.padded_names || sampled.is_padded(&columns.id);
         config.items = Some(columns);
         tables.push(("items", path.clone(), sampled));
     }
@@ -172,6 +185,7 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         let (sampled, columns) = side_columns::users(path, user_ids, cx)?;
         cx.add_asset("users", path);
         config.quotes = config.quotes.with(quotes_of(&sampled));
+        config.trim_whitespace |= sampled.padded_names || sampled.is_padded(&columns.id);
         config.users = Some(columns);
         tables.push(("users", path.clone(), sampled));
     }
@@ -211,6 +225,10 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         counts: &counts,
         refused: refused.as_ref().map(|(sentence, _)| &**sentence),
         refuses_sides,
+        unused: {
+            let used: Vec<&str> = roles.used().map(|at| &*columns[at].name).collect();
+            unused(&columns, &used, true)
+        },
         tables: &tables,
     };
     written.tell(&mut findings);

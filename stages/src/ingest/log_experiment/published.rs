@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Stage};
 use serde_json::{Value, json};
 
@@ -168,21 +168,79 @@ impl Published {
 
     /// Refuses a folder that will hold the results of the experiment: no asset may.
     pub fn check_place(&self, experiment: &Path) -> Result<()> {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let folder = real(&self.folder);
         ensure!(
-            !real(experiment).starts_with(&folder) && !real(Path::new(".")).starts_with(&folder),
+            !holds_results(&self.folder, experiment),
             "the dataset's files lie in {}, which will hold the results of the experiment\nhelp: move them to a folder of their own, as \
              data/, and name that",
-            folder.display()
+            self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone()).display()
         );
         Ok(())
     }
 }
 
+/// Whether a folder will hold the results of the experiment in that folder: they lie under it, or under the working folder.
+fn holds_results(folder: &Path, experiment: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let folder = real(folder);
+    real(experiment).starts_with(&folder) || real(Path::new(".")).starts_with(&folder)
+}
+
+/// Refuses a folder that is no table of parts in Parquet: its files of text are named one by one; and one with results in it.
+///
+/// # Errors
+/// With the names of the files.
+pub(super) fn check_folder(folder: &Path, experiment: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let ends = |name: &str, endings: &[&str]| {
+        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
+        name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+    };
+    let texts: Vec<&String> = names
+        .iter()
+        .filter(|name| ends(name, &["csv", "tsv", "tab", "json", "jsonl", "ndjson", "txt", "dat"]))
+        .collect();
+    if let Some(first) = texts.first()
+        && !names.iter().any(|name| ends(name, &["parquet", "parq", "pqt", "pq"]))
+    {
+        bail!(
+            "{} is a folder, and a log of text is one file\nhelp: name the file, as `--log {}`{}",
+            folder.display(),
+            folder.join(first).display(),
+            if texts.len() > 1 { "; put the parts of one log into one file" } else { "" }
+        );
+    }
+    ensure!(
+        !holds_results(folder, experiment),
+        "{} will hold the results of the experiment, which are no parts of a log\nhelp: name the file of the log, or move its parts to a \
+         folder of their own",
+        folder.display()
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_text_or_of_results_is_no_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(folder.path().join(name), "u,i\n1,2\n").unwrap();
+        let error = |experiment: &Path| check_folder(folder.path(), experiment).unwrap_err().to_string();
+        assert!(error(folder.path()).contains("will hold the results of the experiment"));
+        check_folder(folder.path(), elsewhere.path()).unwrap();
+        write("log.csv.gz");
+        let one = error(elsewhere.path());
+        assert!(one.contains("is a folder") && one.ends_with("log.csv.gz`"), "{one}");
+        write("more.csv");
+        assert!(error(elsewhere.path()).ends_with("put the parts of one log into one file"));
+        write("part-0.parquet");
+        check_folder(folder.path(), elsewhere.path()).unwrap();
+    }
 
     #[test]
     fn a_dataset_is_known_by_its_files() {

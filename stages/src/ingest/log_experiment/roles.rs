@@ -3,6 +3,7 @@
 use anyhow::{Result, bail, ensure};
 
 use super::column::Column;
+use super::unread::{UNREAD_RATING, UNREAD_TIME, refuse_unread};
 
 /// Names of columns of users. A name also fits where one of its words does (`customer_id`).
 const USER: &[&str] = &[
@@ -82,9 +83,13 @@ const RATING: &[&str] = &[
     "liked",
     "recommend",
     "r",
+    "clicked",
+    "click",
+    "purchased",
+    "bought",
 ];
 /// Names of columns of how much or how often.
-pub(super) const AMOUNT: &[&str] = &[
+const AMOUNT: &[&str] = &[
     "count",
     "plays",
     "playcount",
@@ -146,10 +151,29 @@ pub(super) struct Roles {
     pub time: Option<Choice>,
 }
 
+impl Roles {
+    /// The positions of the columns that have a role.
+    pub fn used(&self) -> impl Iterator<Item = usize> {
+        [Some(&self.user), Some(&self.item), self.rating.as_ref(), self.time.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|of| of.at)
+    }
+}
+
 const BY_NAME: &str = "by its name";
 const BY_CONTENT: &str = "by its content";
+const BY_CONTENT_ONLY: &str = "by its content, not by its name: check it";
+const BY_AGGREGATE: &str = "by its name, which is that of a mean or a count: check it";
 const BY_ORDER: &str = "by its place among the columns of ids: check it";
 const SAID: &str = "as you say";
+
+impl Choice {
+    /// Whether people have to look at it.
+    pub fn is_doubtful(&self) -> bool {
+        self.why.ends_with("check it")
+    }
+}
 
 /// The letters and digits of a name, in lower case, without the type that RecBole writes behind it (`user_id:token`).
 pub(super) fn normalised(name: &str) -> String {
@@ -168,6 +192,11 @@ fn fit(name: &str, known: &[&str]) -> Option<(u8, std::cmp::Reverse<usize>)> {
     if let Some(place) = whole.strip_suffix("id").and_then(place) {
         return Some((2, place));
     }
+    words(name).iter().filter(|word| word.len() > 2).filter_map(|word| place(word)).max().map(|place| (1, place))
+}
+
+/// The words of a name, in lower case: `order_id` and `orderId` have two.
+fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     for (before, c) in std::iter::once(' ').chain(name.chars()).zip(name.chars()) {
         if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
@@ -175,7 +204,25 @@ fn fit(name: &str, known: &[&str]) -> Option<(u8, std::cmp::Reverse<usize>)> {
         }
         words.last_mut().into_iter().for_each(|word| word.extend(c.to_lowercase().filter(|c| c.is_alphanumeric())));
     }
-    words.iter().filter(|word| word.len() > 2).filter_map(|word| place(word)).max().map(|place| (1, place))
+    words
+}
+
+/// How well a name fits the role of a rating, an amount or a time, which no id is.
+pub(super) fn fit_of_value(name: &str, known: &[&str]) -> Option<u8> {
+    let is_id = words(name).last().is_some_and(|word| ["id", "ids", "uuid", "guid"].contains(&&**word));
+    fit(name, known).map(|(how, _)| how).filter(|how| *how != 2 && !is_id)
+}
+
+/// Whether a column of that name holds amounts, not ratings.
+pub(super) fn is_amount(name: &str) -> bool {
+    fit_of_value(name, AMOUNT) > fit_of_value(name, RATING)
+}
+
+/// Whether a name says what others rated, or how many did.
+fn is_aggregate(name: &str) -> bool {
+    const OF_OTHERS: [&str; 9] =
+        ["avg", "average", "mean", "median", "predicted", "expected", "count", "num", "number"];
+    words(name).iter().any(|word| OF_OTHERS.contains(&&**word))
 }
 
 /// The free column that fits best by name among those that content allows.
@@ -188,8 +235,18 @@ fn by_name(columns: &[Column], taken: &[usize], known: &[&str], fits: impl Fn(&C
 /// The roles of the columns; `said` are those that the user names, by role.
 ///
 /// # Errors
-/// Where a named column does not exist, or none may hold the users or the items: with what each column holds.
-pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Roles> {
+/// Where a named column does not exist or is named twice, or none may hold the users or the items: with what each column holds.
+pub(super) fn roles(columns: &[Column], has_names: bool, said: &[(String, String)]) -> Result<Roles> {
+    for (at, (role, name)) in said.iter().enumerate() {
+        if let Some((other, _)) =
+            said[..at].iter().find(|(other, known)| other == role || known == name && !name.is_empty())
+        {
+            let [first, second] = [other, role].map(|role| format!("`{role}=`"));
+            bail!(
+                "`--columns` names a role or a column twice, in {first} and {second}\nhelp: name one column for each role"
+            );
+        }
+    }
     let mut taken: Vec<usize> = Vec::new();
     let named = |role: &str| -> Result<Option<Option<Choice>>> {
         let Some((_, name)) = said.iter().find(|(said, _)| said == role) else { return Ok(None) };
@@ -226,10 +283,14 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
     let time = match time {
         Some(said) => said,
         None => {
-            let named = by_name(columns, &taken, TIME, |column| column.holds_times() || column.holds_integers());
-            let found = named.or_else(|| first(&taken, &Column::holds_times, BY_CONTENT));
+            let called = |column: &Column| fit_of_value(&column.name, TIME).is_some();
+            let is_free = |column: &Column| [USER, ITEM].iter().all(|known| fit(&column.name, known).is_none());
+            // Times come before numbers that may be positions; an id of an order is neither.
+            let found = by_name(columns, &taken, TIME, |column| column.holds_times() && called(column))
+                .or_else(|| first(&taken, &|column| column.holds_times() && is_free(column), BY_CONTENT))
+                .or_else(|| by_name(columns, &taken, TIME, |column| column.holds_integers() && called(column)));
             if found.is_none() {
-                refuse_unread(columns, &taken, TIME, "timestamp", UNREAD_TIMES)?;
+                refuse_unread(columns, &taken, TIME, "timestamp", UNREAD_TIME)?;
             }
             take(found, &mut taken)
         }
@@ -237,13 +298,24 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
     let rating = match rating {
         Some(said) => said,
         None => {
-            let named = by_name(columns, &taken, RATING, Column::holds_numbers)
-                .or_else(|| by_name(columns, &taken, AMOUNT, Column::holds_numbers));
+            let rates = |column: &Column| column.holds_numbers() && fit_of_value(&column.name, RATING).is_some();
+            let counts = |column: &Column| column.holds_numbers() && fit_of_value(&column.name, AMOUNT).is_some();
+            let own = |column: &Column| rates(column) && column.distinct > 1 && !is_aggregate(&column.name);
+            let others = |column: &Column| rates(column) && is_aggregate(&column.name) && !is_amount(&column.name);
+            let named = by_name(columns, &taken, RATING, own)
+                .or_else(|| by_name(columns, &taken, AMOUNT, counts))
+                .or_else(|| by_name(columns, &taken, RATING, |column| rates(column) && !is_aggregate(&column.name)))
+                .or_else(|| {
+                    by_name(columns, &taken, RATING, others).map(|choice| Choice { why: BY_AGGREGATE, ..choice })
+                });
             // Of columns that nobody named, one may be a rating only where two others are left for the ids.
             let has_ids = user.is_some() && item.is_some() || columns.len() - taken.len() > 2;
-            let found = named.or_else(|| first(&taken, &Column::is_scale, BY_CONTENT).filter(|_| has_ids));
+            // Where the columns have names, a scale of another name is an age or an hour; not where all names are strange.
+            let is_read = has_ids && (!has_names || user.is_none() && item.is_none());
+            let why = if has_names { BY_CONTENT_ONLY } else { BY_CONTENT };
+            let found = named.or_else(|| first(&taken, &Column::is_scale, why).filter(|_| is_read));
             if found.is_none() {
-                refuse_unread(columns, &taken, RATING, "rating", UNREAD_RATINGS)?;
+                refuse_unread(columns, &taken, RATING, "rating", UNREAD_RATING)?;
             }
             take(found, &mut taken)
         }
@@ -258,26 +330,6 @@ pub(super) fn roles(columns: &[Column], said: &[(String, String)]) -> Result<Rol
         );
     };
     Ok(Roles { user, item, rating, time })
-}
-
-const UNREAD_RATINGS: &str = "numbers: write decimals with a point (4.5, not 4,5)";
-const UNREAD_TIMES: &str = "dates that are known: write them as 2021-01-31, or name their form in `ingest.table` (`timestamp: { column: …, format: \"%d.%m.%Y\" }`)";
-
-/// An error where a column is called as `known` has it and holds something else: without it, ratings with a decimal comma would be left
-/// out and each row taken for a choice.
-fn refuse_unread(columns: &[Column], taken: &[usize], known: &[&str], role: &str, wanted: &str) -> Result<()> {
-    let called = |(at, column): &(usize, &Column)| {
-        !taken.contains(at) && column.distinct > 0 && fit(&column.name, known).is_some_and(|(how, _)| how == 3)
-    };
-    if let Some((_, column)) = columns.iter().enumerate().find(called) {
-        bail!(
-            "column `{}` is called like a {role}, but it holds {}, not {wanted}\nhelp: correct the file, or go on without it: \
-             `--columns {role}=`",
-            column.name,
-            column.words()
-        );
-    }
-    Ok(())
 }
 
 fn list(columns: &[Column]) -> String {
@@ -295,7 +347,7 @@ mod tests {
 
     fn found(table: &[(&str, &[&str])]) -> Vec<Option<String>> {
         let columns = columns(table);
-        let roles = roles(&columns, &[]).unwrap();
+        let roles = roles(&columns, !table[0].0.starts_with("column_"), &[]).unwrap();
         [Some(roles.user), Some(roles.item), roles.rating, roles.time]
             .map(|choice| choice.map(|choice| columns[choice.at].name.clone()))
             .to_vec()
@@ -330,6 +382,26 @@ mod tests {
                 ["column_1", "column_2", "column_3", "column_4"],
             ),
             (vec![("column_1", IDS), ("column_2", STARS)], ["column_1", "column_2", "", ""]),
+            (vec![("user", IDS), ("item", IDS), ("age", STARS)], ["user", "item", "", ""]),
+            (vec![("a", IDS), ("b", IDS), ("c", STARS)], ["a", "b", "c", ""]),
+            (vec![("user", IDS), ("song", IDS), ("listen_count", STARS)], ["user", "song", "listen_count", ""]),
+            (
+                vec![("user", IDS), ("item", IDS), ("avg_rating", STARS), ("rating_count", IDS), ("my_stars", STARS)],
+                ["user", "item", "my_stars", ""],
+            ),
+            (
+                vec![("user", IDS), ("item", IDS), ("rating", &["4", "4"]), ("stars", STARS)],
+                ["user", "item", "stars", ""],
+            ),
+            (
+                vec![("order_id", IDS), ("user", IDS), ("item", IDS), ("order_date", &["2021-01-01", "2021-01-02"])],
+                ["user", "item", "", "order_date"],
+            ),
+            (vec![("orderid", IDS), ("user", IDS), ("item", IDS), ("click_id", STARS)], ["user", "item", "", ""]),
+            (
+                vec![("user", IDS), ("item", IDS), ("position", IDS), ("event_timestamp", TIMES)],
+                ["user", "item", "", "event_timestamp"],
+            ),
             (
                 vec![("", IDS), ("who", IDS), ("title", &["Heat", "Alien"]), ("at", &["2021-01-01"])],
                 ["who", "title", "", "at"],
@@ -340,16 +412,37 @@ mod tests {
     }
 
     #[test]
+    fn doubtful_choices_and_amounts_are_known() {
+        let rating = |table: &[(&str, &[&str])]| roles(&columns(table), true, &[]).unwrap().rating.unwrap();
+        assert!(rating(&[("a", IDS), ("b", IDS), ("c", STARS)]).is_doubtful());
+        assert!(rating(&[("user", IDS), ("item", IDS), ("avg_rating", STARS)]).is_doubtful());
+        assert!(!rating(&[("user", IDS), ("item", IDS), ("rating", STARS)]).is_doubtful());
+        for name in ["plays", "num_plays", "listen_count", "minutesWatched", "watch_ratio"] {
+            assert!(is_amount(name), "{name}");
+        }
+        for name in ["rating", "rating_count", "stars", "count_id", "c"] {
+            assert!(!is_amount(name), "{name}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_told_is_asked_for() {
         let table = columns(&[("x", TIMES), ("y", IDS)]);
-        let error = roles(&table, &[]).unwrap_err().to_string();
+        let error = roles(&table, true, &[]).unwrap_err().to_string();
         assert!(error.contains("`x` (times), `y` (integers)") && error.contains("--columns user=COLUMN"), "{error}");
         let table = columns(&[("a", IDS), ("b", IDS), ("c", STARS)]);
         let said =
             [("user", "b"), ("item", "a"), ("rating", "")].map(|(role, name)| (role.to_owned(), name.to_owned()));
-        let roles_said = roles(&table, &said).unwrap();
+        let roles_said = roles(&table, true, &said).unwrap();
         assert_eq!((roles_said.user.at, roles_said.item.at, roles_said.rating), (1, 0, None));
-        let error = roles(&table, &[("user".into(), "z".into())]).unwrap_err().to_string();
+        let error = roles(&table, true, &[("user".into(), "z".into())]).unwrap_err().to_string();
         assert!(error.contains("there is no column `z`; the columns are `a`"), "{error}");
+        for twice in [[("user", "a"), ("item", "a")], [("user", "a"), ("user", "b")]] {
+            let twice = twice.map(|(role, name)| (role.to_owned(), name.to_owned()));
+            let error = roles(&table, true, &twice).unwrap_err().to_string();
+            assert!(error.contains("twice, in `user=`") && error.contains("\nhelp: "), "{error}");
+        }
+        let none = [("rating", ""), ("timestamp", "")].map(|(role, name)| (role.to_owned(), name.to_owned()));
+        assert!(roles(&table, true, &none).is_ok());
     }
 }

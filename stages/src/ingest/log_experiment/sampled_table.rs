@@ -14,6 +14,7 @@ use super::super::json_array::as_lines;
 use super::super::parquet_parts::parts;
 use super::super::parquet_value::value;
 use super::super::record::record;
+use super::super::row_ends::check_ends;
 use super::super::sampled_lines::sampled_lines;
 use super::super::side_table::{FileFormat, SEPARATORS};
 use super::roles::KNOWN_NAMES;
@@ -52,6 +53,8 @@ pub(super) struct SampledTable {
     pub typed_times: Vec<bool>,
     /// Whether the file is packed.
     pub packed: bool,
+    /// Whether the file has spaces around names of columns; here they are left out.
+    pub padded_names: bool,
 }
 
 impl SampledTable {
@@ -66,6 +69,7 @@ impl SampledTable {
         }
         let file = decompressed(path, cx)?;
         let packed = file.path() != file.name();
+        check_ends(&file)?;
         let first = sampled_lines(&file)?.into_iter().find(|line| !line.trim().is_empty());
         let Some(first) = first else {
             bail!("{} is empty\nhelp: check that it is the right file", path.display());
@@ -82,7 +86,11 @@ impl SampledTable {
     fn of_text(file: &TextFile) -> Result<Self> {
         let lines: Vec<String> =
             sampled_lines(file)?.into_iter().filter(|line| !line.trim().is_empty()).take(ROWS).collect();
-        let Some((separator, quotes, width)) = separator(&lines) else {
+        let own = match FileFormat::of(file) {
+            Ok(FileFormat::Delimited(own)) => Some(own),
+            _ => None,
+        };
+        let Some((separator, quotes, width)) = separator(&lines, own) else {
             bail!(
                 "{} has no separator that gives all lines the same number of fields; tried a comma, a semicolon, `|`, `::`, a tab and a \
                  space\nhelp: check that it is a table with one row a line; its first line is {:?}",
@@ -96,14 +104,25 @@ impl SampledTable {
         let names = if header { rows.remove(0) } else { (1..=width).map(|place| format!("column_{place}")).collect() };
         rows.iter_mut().flatten().filter(|value| *value == "\\N").for_each(String::clear);
         let typed_times = vec![false; width];
-        Ok(Self { form: Form::Text { separator, quotes, header }, names, rows, typed_times, packed: false })
+        let form = Form::Text { separator, quotes, header };
+        Ok(Self { form, names, rows, typed_times, packed: false, padded_names: false }.trimmed())
     }
 
     fn of_records(file: &TextFile, cx: &Context) -> Result<Self> {
         let lines = sampled_lines(&as_lines(file.clone(), cx)?)?;
         let records = lines.iter().filter(|line| !line.trim().is_empty()).take(ROWS).map(|line| record(line));
         let records: Vec<_> = records.filter_map(Result::ok).collect();
-        Ok(Self::of_values(Form::Records, records.into_iter().map(|record| record.into_iter().collect()).collect()))
+        let rows = records.into_iter().map(|record| record.into_iter().collect()).collect();
+        Ok(Self::of_values(Form::Records, rows).trimmed())
+    }
+
+    /// The same without the spaces around the names of its columns.
+    fn trimmed(mut self) -> Self {
+        for name in &mut self.names {
+            self.padded_names |= name.trim() != name;
+            *name = name.trim().to_owned();
+        }
+        self
     }
 
     fn of_parquet(path: &Path) -> Result<Self> {
@@ -153,7 +172,13 @@ impl SampledTable {
         };
         let rows = records.into_iter().map(row).collect();
         let typed_times = vec![false; names.len()];
-        Self { form, names, rows, typed_times, packed: false }
+        Self { form, names, rows, typed_times, packed: false, padded_names: false }
+    }
+
+    /// Whether spaces stand around a value of that column.
+    pub fn is_padded(&self, column: &str) -> bool {
+        let at = self.names.iter().position(|name| name == column);
+        at.is_some_and(|at| self.rows.iter().any(|row| row[at].trim() != row[at]))
     }
 
     /// What the table is, in words.
@@ -180,12 +205,13 @@ impl SampledTable {
     }
 }
 
-/// Whether nearly all lines are cut alike, and into how many fields; the separator, whether fields are quoted, the number of fields.
-type Candidate = ((bool, usize), (&'static str, bool, usize));
+/// Whether nearly all lines and the first are cut alike, whether nearly all are, what the separator is worth, and into how many fields it
+/// cuts; the separator, whether fields are quoted, the number of fields.
+type Candidate = ((bool, bool, u8, usize), (&'static str, bool, usize));
 
-/// The separator, whether fields are quoted, and the number of fields: of those that cut nearly all lines alike, the one that gives most
-/// fields, as DuckDB decides.
-fn separator(lines: &[String]) -> Option<(&'static str, bool, usize)> {
+/// The separator, whether fields are quoted, and the number of fields: of those that cut the first line and nearly all others alike the one
+/// of the file's name, then the one that gives most fields, as DuckDB decides. A space comes last, for dates and titles hold some.
+fn separator(lines: &[String], own: Option<&str>) -> Option<(&'static str, bool, usize)> {
     let has_quotes = lines.iter().any(|line| line.contains('"'));
     let mut best: Option<Candidate> = None;
     for separator in SEPARATORS {
@@ -202,7 +228,14 @@ fn separator(lines: &[String]) -> Option<(&'static str, bool, usize)> {
             if width < 2 || share < 0.5 {
                 continue;
             }
-            let rank = (share >= CONSISTENT, width);
+            let is_first = fields(&lines[0], separator, quotes).is_ok_and(|fields| fields.len() == width);
+            // Two fields may be one with a comma in it.
+            let worth = match width > 2 {
+                true if own == Some(separator) => 2,
+                true if separator != " " => 1,
+                _ => 0,
+            };
+            let rank = (share >= CONSISTENT && is_first, share >= CONSISTENT, worth, width);
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
                 best = Some((rank, (separator, quotes, width)));
             }
@@ -226,6 +259,28 @@ fn is_header(rows: &[Vec<String>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_space_in_dates_or_behind_commas_is_no_separator() {
+        let zone: String = (0..9).map(|row| format!("u{row},{row},2021-04-26 09:47:48 +0000 UTC\n")).collect();
+        let behind: String = (0..9).map(|row| format!("u{row}, {row}, 2, 2021-04-26 09:47:48\n")).collect();
+        for (name, header, rows, wanted) in [
+            ("a.csv", "user_id,item_id,viewed_at\n", &zone, "user_id|item_id|viewed_at"),
+            ("a.txt", "user_id,item_id,viewed_at\n", &zone, "user_id|item_id|viewed_at"),
+            ("a.csv", "", &zone, "column_1|column_2|column_3"),
+            ("a.txt", "", &zone, "column_1|column_2|column_3"),
+            ("a.csv", "user,item,rating,date\n", &behind, "user|item|rating|date"),
+            ("a.csv", "user, item, rating, date\n", &behind, "user|item|rating|date"),
+            ("a.csv", "a;b;c\n", &"u;1;4,5\n".repeat(9), "a|b|c"),
+            ("a.txt", "", &"196 242 3,5\n".repeat(9), "column_1|column_2|column_3"),
+        ] {
+            let table = sniff(name, &format!("{header}{rows}")).unwrap();
+            assert_eq!(table.names.join("|"), wanted, "{name}: {header}{rows}");
+        }
+        assert!(sniff("a.csv", &format!("user, item, rating, date\n{behind}")).unwrap().padded_names);
+        let error = sniff("a.csv", "u,i\r1,2\r2,3\r").unwrap_err().to_string();
+        assert!(error.contains("carriage return alone") && error.contains("\nhelp: "), "{error}");
+    }
 
     fn sniff(name: &str, text: &str) -> Result<SampledTable> {
         let folder = tempfile::tempdir().unwrap();

@@ -63,10 +63,35 @@ pub(super) fn id_column(table: &SampledTable, ids: &HashSet<&str>, of: &str) -> 
     match found {
         Some(((share, _), at)) if share > 0.0 => Ok((at, share)),
         _ => bail!(
-            "no column of the table of {of} holds ids of the log; its columns are {}\nhelp: check that it is the table of this log",
-            table.names.join(", ")
+            "no column of the table of {of} holds ids of the log, as {:?}; its columns are {}\nhelp: {}",
+            ids.iter().min().unwrap_or(&""),
+            columns_with_examples(table),
+            match (0..table.names.len()).find(|at| differs_by_zeros(table, *at, ids)) {
+                Some(at) => format!(
+                    "`{}` differs from the log by zeros in front: write the ids alike in both files",
+                    table.names[at]
+                ),
+                None => "check that it is the table of this log, and that both write ids alike".to_owned(),
+            }
         ),
     }
+}
+
+/// The columns of a table, each with its first value.
+fn columns_with_examples(table: &SampledTable) -> String {
+    let of = |(at, name): (usize, &String)| {
+        let value = table.rows.iter().map(|row| plain(&row[at])).find(|value| !value.is_empty()).unwrap_or_default();
+        format!("`{name}` ({:?})", value.chars().take(20).collect::<String>())
+    };
+    table.names.iter().enumerate().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether most values of a column are ids of the log but for zeros in front.
+fn differs_by_zeros(table: &SampledTable, at: usize, ids: &HashSet<&str>) -> bool {
+    let bare = |id: &str| id.trim_start_matches('0').to_owned();
+    let known: HashSet<String> = ids.iter().map(|id| bare(id)).collect();
+    let found = table.rows.iter().filter(|row| known.contains(&bare(plain(&row[at])))).count();
+    2 * found > table.rows.len()
 }
 
 impl ItemRoles {
@@ -152,7 +177,7 @@ mod tests {
             text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect();
         let names = rows.remove(0);
         let typed_times = vec![false; names.len()];
-        SampledTable { form: Form::Records, names, rows, typed_times, packed: false }
+        SampledTable { form: Form::Records, names, rows, typed_times, packed: false, padded_names: false }
     }
 
     #[test]
@@ -167,7 +192,9 @@ mod tests {
         let strange = ["a", "b"].into();
         let error = ItemRoles::new(&items, &strange).unwrap_err().to_string();
         assert!(
-            error.contains("no column of the table of items holds ids of the log; its columns are row, movie_id"),
+            error.contains(
+                "holds ids of the log, as \"a\"; its columns are `row` (\"0\"), `movie_id` (\"7\"), `name` (\"Heat\")"
+            ) && error.contains("check that it is the table of this log"),
             "{error}"
         );
         let atomic = table(
@@ -175,6 +202,8 @@ mod tests {
         );
         let roles = ItemRoles::new(&atomic, &ids).unwrap();
         assert_eq!((roles.id, roles.title, roles.year, roles.genres), (0, Some(1), Some(3), Some((2, Some(" ")))));
+        let zeros = ItemRoles::new(&table("item,title\n0007,Heat\n0009,Alien\n"), &ids).unwrap_err().to_string();
+        assert!(zeros.contains("\nhelp: `item` differs from the log by zeros in front"), "{zeros}");
         let lists = table("i,tags\na,['x']\nb,[]\n");
         assert_eq!(ItemRoles::new(&lists, &strange).unwrap().genres, Some((1, None)));
     }

@@ -225,7 +225,7 @@ fn tables_beside_the_log_are_found_by_its_ids() {
     }
     write(at, "other.csv", "a,b\n1,2\n3,4\n");
     let error = experiment_for(&LogFiles { items: Some(at.join("other.csv")), ..request }).unwrap_err().to_string();
-    assert!(error.contains("other.csv: no column of the table of items holds ids of the log"), "{error}");
+    assert!(error.contains("other.csv: no column of the table of items holds ids of the log, as "), "{error}");
 }
 
 #[test]
@@ -283,4 +283,61 @@ fn a_benchmark_in_parts_keeps_its_own_split() {
             assert!(found.text.contains(part), "{log}: no {part:?} in\n{}", found.text);
         }
     }
+}
+
+/// What is written of a log of 600 rows: a user and an item, and what `more` says of a row.
+fn written(header: &str, more: impl Fn((usize, usize, usize, usize)) -> String) -> LogExperiment {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = rows().map(|row| format!("u{}{}\n", row.0, more(row))).collect();
+    write(folder.path(), "log.csv", format!("{header}\n{text}"));
+    look(folder.path(), "log.csv").unwrap_or_else(|error| panic!("{header}: {error:#}"))
+}
+
+fn has(found: &LogExperiment, parts: &[&str]) {
+    for part in parts {
+        assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
+    }
+}
+
+#[test]
+fn spaces_in_dates_and_behind_commas_do_not_move_columns() {
+    let zone =
+        written("user_id,item_id,viewed_at", |row| format!(",i{},2021-04-{:02} 09:47:48 +0000 UTC", row.1, row.3 + 1));
+    assert_eq!((&zone.details["users"], &zone.details["items"]), (&30.into(), &41.into()));
+    has(&zone, &["separated by commas, fields may be quoted, with a header", "column: viewed_at", "2021-04-01"]);
+    let behind =
+        written("user,item,rating,date", |row| format!(", {}, {}, 2021-04-{:02} 09:47:48", row.1, row.2, row.3 + 1));
+    assert_eq!(
+        (&behind.details["items"], &behind.details["bad_rows"], &behind.details["feedback"]),
+        (&41.into(), &0.into(), &"explicit".into())
+    );
+    has(&behind, &["trim_whitespace: true # spaces", "5 values from 1 to 5"]);
+    let trailing = written("user,item", |row| format!("{},i{}", if row.2 == 1 { " " } else { "" }, row.1));
+    assert_eq!(trailing.details["users"], 30);
+    has(&trailing, &["trim_whitespace: true"]);
+    assert!(!written("user,item", |row| format!(",i{}", row.1)).text.contains("trim_whitespace"));
+}
+
+#[test]
+fn columns_of_other_names_are_no_ratings_and_are_listed() {
+    let age = written("user,item,age,event,date", |row| {
+        format!(",i{},{},{},2021-04-{:02}", row.1, 18 + row.2, ["view", "cart"][row.2 % 2], row.3 + 1)
+    });
+    assert_eq!(age.details["feedback"], "implicit");
+    has(
+        &age,
+        &[
+            "# not read: `age` (integers from 19 to 23; `--columns rating=age` reads it), `event` (texts, as `cart`, `view`",
+        ],
+    );
+    let strange = written("a,b,c", |row| format!(",i{},{}", row.1, row.2));
+    has(&strange, &["rating: c # ← by its content, not by its name: check it; 5 values"]);
+    let zeros = written("user,item,rating", |row| format!(",i{},{}", row.1, if row.0 % 2 == 0 { 0 } else { row.2 }));
+    has(&zeros, &["rating: rating # ← by its name; 6 values from 0 to 5: ratings; 50 % are 0: remove these rows if"]);
+    let plays = written("user,song,num_plays", |row| format!(",i{},{}", row.1, row.2));
+    assert_eq!(plays.details["feedback"], "amounts");
+    let missing = written("user,item,rating", |row| {
+        format!(",i{},{}", row.1, if row.1 % 7 == 0 { "NULL".into() } else { row.2.to_string() })
+    });
+    assert!(missing.details["bad_rows"].as_u64().unwrap() > 50, "{}", missing.details);
 }
