@@ -11,6 +11,8 @@ use crate::UsageError;
 use crate::error_report::ErrorReport;
 use crate::recommend::{Answer, RecommendBatch, RecommendQuery};
 
+const QUESTION: &str = r#"a question is an object such as {"user": "196", "history": ["242"], "top_k": 5}, and a body one or a list of them"#;
+
 /// What an answer tells beside its items.
 #[derive(Debug, Serialize)]
 struct Answered {
@@ -43,7 +45,7 @@ pub(super) struct Counted {
 
 /// The answer to the body of a request, as JSON: one question, or a list of them.
 pub(super) fn answer(body: &[u8], policies: &Policies, limits: &Limits) -> Result<(Vec<u8>, Counted), Refused> {
-    let bad = |error: String| Refused::new(StatusCode::BAD_REQUEST, error);
+    let bad = |error: String| Refused::new(StatusCode::BAD_REQUEST, format!("{error}\nhelp: {QUESTION}"));
     let several = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let queries = match several {
         false => vec![RecommendQuery::from_json(body).map_err(bad)?],
