@@ -24,6 +24,7 @@ fn rows_are_chosen_and_written_in_every_form() {
     let project = project();
     every_form(&project);
     filters(&project);
+    queries(&project);
     samples(&project);
     damage(&project);
     differences(&project);
@@ -78,6 +79,30 @@ fn filters(project: &Project) {
         "\n  yaer >= 1952\n  ^^^^\n",
         "help: the columns are id, title, year, genres",
     ]);
+}
+
+fn queries(project: &Project) {
+    let by_year = "select year, count(*) as n from self where genres contains 'Drama' group by year order by n desc, year limit 2";
+    let answer = project.ok(&["inspect", "log.items", "--sql", by_year, "--format", "csv"]).stdout;
+    let rows: Vec<_> = answer.lines().collect();
+    assert_eq!((rows[0], rows.len()), ("year,n", 3), "{answer}");
+    // The same of the file, of all files of a pattern, and as JSON around the rows.
+    let view = "artifacts/log/log/items.parquet";
+    assert_eq!(project.ok(&["inspect", view, "--sql", by_year, "--format", "csv"]).stdout, answer);
+    assert_eq!(
+        project.ok(&["inspect", "artifacts/log/*/items.parquet", "--sql", by_year, "--format", "csv"]).stdout,
+        answer
+    );
+    let json = project.ok(&["inspect", "log.items", "--sql", by_year, "--json"]).json();
+    assert_eq!(json["content"]["columns"][1]["name"], "n");
+    assert_eq!(json["content"]["rows"].as_array().unwrap().len(), 2);
+    project.ok(&["inspect", "log.items", "--tail", "2"]).prints(&["Last 2 of 60 rows", "\n 59   "]);
+    project.run(&["inspect", "log.items", "--sql", "select yaer from self"]).ends_with(2).says(&[
+        "items.parquet: invalid query: there is no column `yaer`",
+        "\n  select yaer from self\n         ^^^^\n",
+        "help: the columns are id, title, year, genres; did you mean `year`?",
+    ]);
+    project.run(&["inspect", "artifacts", "--sql", "select 1"]).ends_with(2).says(&["which is no table\nhelp: "]);
 }
 
 fn samples(project: &Project) {

@@ -25,10 +25,14 @@ pub struct Request {
     pub name: String,
     /// Columns to show, as names or as lists of names with commas between; empty for all.
     pub columns: Vec<String>,
+    /// A `select … from self` whose answer is shown instead of the file.
+    pub sql: Option<String>,
     /// Only rows for which this is true, such as `rating >= 4 and title is not null`.
     pub filter: Option<String>,
     /// How many of the first rows; `None` for as many as fit the form.
     pub head: Option<usize>,
+    /// How many of the last rows instead of the first.
+    pub tail: Option<usize>,
     /// How many rows drawn at random instead of the first.
     pub sample: Option<usize>,
     /// Which draw.
@@ -48,8 +52,10 @@ impl Default for Request {
             format: Format::Table,
             name: String::new(),
             columns: Vec::new(),
+            sql: None,
             filter: None,
             head: None,
+            tail: None,
             sample: None,
             seed: 0,
             scan: false,

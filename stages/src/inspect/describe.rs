@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::parquet_layout::FooterStatistics;
 use super::selection::{Draw, Selection};
-use super::source::Source;
+use super::source::{Source, Table};
 use super::statistics::{ColumnAccumulator, ColumnStatistics};
 use super::value::{CellValue, Length};
 use crate::artifact::{catch_panics, damaged};
@@ -64,6 +64,9 @@ pub struct Head {
     /// The seed, where the rows were drawn at random; otherwise they are the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// Whether they are the last rows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_end: bool,
     /// The numbers in `rows` that JSON can only write as `null`.
     pub non_finite: Vec<NonFinite>,
 }
@@ -85,7 +88,7 @@ pub struct NonFinite {
 /// When the rows cannot be read.
 pub(super) fn describe(source: &Source, selection: &Selection, request: &Request) -> Result<TableDescription> {
     let scanned = request.scan || selection.filter.is_some() || source.is_small(selection.columns.len());
-    let mut head = Head::default();
+    let mut head = Head { from_end: matches!(selection.draw, Draw::Last(_)), ..Head::default() };
     if let Draw::Random { seed, .. } = selection.draw {
         head.seed = Some(seed);
     }
@@ -94,7 +97,13 @@ pub(super) fn describe(source: &Source, selection: &Selection, request: &Request
         Ok(())
     })?;
     let measured = if scanned { Some(measure(source, selection, request)?) } else { None };
-    let (statistics, matching) = measured.map_or((BTreeMap::new(), 0), |(statistics, matching)| (statistics, matching));
+    let measured_rows = measured.as_ref().map(|(_, rows)| *rows);
+    let (statistics, matching) = measured.unwrap_or_default();
+    let rows = match (&source.table, measured_rows) {
+        // They were just counted.
+        (Table::Query(_), Some(rows)) if selection.filter.is_none() => rows,
+        _ => source.rows()?,
+    };
     let schema = source.schema();
     let column = |&index: &usize| {
         let field = schema.field(index);
@@ -104,14 +113,14 @@ pub(super) fn describe(source: &Source, selection: &Selection, request: &Request
             nullable: field.is_nullable(),
             metadata: field.metadata().iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             statistics: statistics.get(&index).cloned(),
-            footer: match source {
-                Source::Parquet(file) => file.footer_of(index),
-                Source::Arrow(_) => None,
+            footer: match &source.table {
+                Table::Parquet(file) => file.footer_of(index),
+                Table::Arrow(_) | Table::Query(_) => None,
             },
         }
     };
     Ok(TableDescription {
-        rows: source.rows(),
+        rows,
         matching: selection.filter.as_ref().map(|_| matching),
         scanned,
         columns: selection.columns.iter().map(column).collect(),
@@ -144,10 +153,11 @@ fn measure(
             }
             matching += piece.rows() as u64;
         }
-        if pieces.seen() != source.rows() {
+        let is_framed = !matches!(source.table, Table::Query(_)) && selection.filter.is_none();
+        if is_framed && pieces.seen() != source.rows()? {
             return Err(damaged(
                 "its rows and its footer disagree",
-                format!("{} rows announced, {} read", source.rows(), pieces.seen()),
+                format!("{} rows announced, {} read", source.rows()?, pieces.seen()),
             ));
         }
         all.extend(wanted.iter().copied().zip(gauges.into_iter().map(ColumnAccumulator::finish)));

@@ -88,7 +88,7 @@ pub(super) fn show(
     let (path, other_path) = (one.0, other.0);
     let opened = (open(path)?, open(other_path).with_context(|| escape::shown(other.1, usize::MAX))?);
     let side = |path: &Path, name: &str, opened: &Opened| -> Result<Side> {
-        let rows = if let Opened::Table(source) = opened { Some(source.rows()) } else { None };
+        let rows = if let Opened::Table(source) = opened { Some(source.rows()?) } else { None };
         Ok(Side { file: name.to_owned(), format: opened.format(), bytes: path.metadata()?.len(), rows })
     };
     let mut found = Difference {

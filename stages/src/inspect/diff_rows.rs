@@ -125,7 +125,7 @@ fn by_key(
     request: &Request,
     found: &mut RowDifference,
 ) -> Result<()> {
-    if one.0.rows() > MATCHED as u64 {
+    if one.0.rows()? > MATCHED as u64 {
         return Err(UsageError(format!("it has more than {MATCHED} rows, too many to match by a key")).into());
     }
     let mut known: HashMap<u128, (u128, bool)> = HashMap::new();
@@ -162,7 +162,7 @@ fn by_key(
     Ok(())
 }
 
-fn pieces<'a>(side: Side<'a>, request: &Request) -> Result<Pieces<'a>> {
+fn pieces(side: Side<'_>, request: &Request) -> Result<Pieces> {
     let mut columns = side.1.to_vec();
     columns.sort_unstable();
     side.0.read(&columns, None, &request.progress)
@@ -170,7 +170,7 @@ fn pieces<'a>(side: Side<'a>, request: &Request) -> Result<Pieces<'a>> {
 
 /// The rows of a table as digests, one by one.
 struct Stream<'a> {
-    pieces: Pieces<'a>,
+    pieces: Pieces,
     columns: &'a [usize],
     digests: &'a Digests,
     ready: std::vec::IntoIter<u128>,

@@ -296,7 +296,7 @@ fn words(answer: &Value) -> Option<String> {
 /// An evaluated episode: its row, and its steps where they lie beside.
 fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) -> Result<()> {
     let mut found = None;
-    let all = Selection::new(&Request::default(), source.schema(), true)?;
+    let all = Selection::new(&Request::default(), source, true)?;
     let all = Selection { draw: Draw::First(index.saturating_add(1)), ..all };
     all.rows(source, request, Length::Whole, |(number, cells)| {
         if number == index as u64 {
@@ -304,8 +304,9 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
         }
         Ok(())
     })?;
+    let episodes = source.rows()?;
     let cells = found.ok_or_else(|| {
-        UsageError(format!("it has no episode {index}; it has {}, the first is 0", counted(source.rows(), "episode")))
+        UsageError(format!("it has no episode {index}; it has {}, the first is 0", counted(episodes, "episode")))
     })?;
     let names = source.schema().fields().iter().map(|field| field.name().clone());
     let fields: Vec<(String, CellValue)> = names.zip(cells).collect();
@@ -316,7 +317,7 @@ fn row(source: &Source, index: usize, request: &Request, out: &mut dyn Write) ->
     match output_style(request.format)? {
         Some(output_style) => {
             let mut page = TextOutput::new(output_style);
-            page.title(&format!("episode {index} of {}", counted(source.rows(), "evaluated episode")));
+            page.title(&format!("episode {index} of {}", counted(episodes, "evaluated episode")));
             let rows: Vec<_> =
                 fields.iter().map(|(name, cell)| vec![escape::shown(name, TEXT), table::bound(cell)]).collect();
             page.table("Outcome", &["column", "value"], &[], &rows);

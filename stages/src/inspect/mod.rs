@@ -1,7 +1,8 @@
 //! Looks into a file: what is behind `apprentice inspect PATH`.
 //!
 //! Any Parquet, Arrow IPC or safetensors file, told apart by its first bytes: the objects of the store have no extension.
-//! Of an HTML page only the title is told, because a browser shows the rest.
+//! Of an HTML page only the title is told, because a browser shows the rest. Tables in text (.csv, .tsv, .ndjson), Arrow streams, and
+//! many files at once are read by polars, which also answers `--sql` and `--filter` ([`query`]).
 //! Tables are streamed batch by batch, tensors chunk by chunk, so the size of the file does not matter; where reading all
 //! of it would take patience, only its frame is told unless somebody asks for more. The description is a value
 //! ([`Description`]); as JSON it is all there, as text it is arranged for a person. Nothing read from a file reaches the
@@ -18,11 +19,11 @@ mod episode;
 #[cfg(test)]
 mod episode_tests;
 mod escape;
-mod filter;
 mod html;
 mod numeric_summary;
 mod parquet;
 mod parquet_layout;
+mod query;
 mod revised;
 mod role_calls;
 mod rows;
@@ -48,11 +49,12 @@ use pipeline::UsageError;
 use pipeline::inspect::{Format as Style, Request, Show, Verdict};
 use serde::Serialize;
 
-use arrow::ArrowFile;
+use arrow::{ArrowFile, MAGIC};
 use parquet::ParquetFile;
+use query::{Query, Scan};
 use safetensors::TensorsFile;
 use selection::Selection;
-use source::Source;
+use source::{Source, Table};
 use text_output::OutputStyle;
 
 use crate::artifact::{PARQUET_MAGIC, START, Unsupported, damaged, stranger};
@@ -89,16 +91,37 @@ pub struct Description {
 
 /// The file formats that can be described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Apache Parquet.
     Parquet,
     /// Apache Arrow IPC, file format.
     Arrow,
+    /// Apache Arrow IPC, streaming format.
+    ArrowStream,
+    /// Separated text.
+    Csv,
+    /// A JSON record a line.
+    Ndjson,
     /// safetensors.
     Safetensors,
     /// A page for a browser.
     Html,
+}
+
+impl Format {
+    /// Its name for people.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Arrow => "Arrow IPC file",
+            Self::ArrowStream => "Arrow IPC stream",
+            Self::Csv => "CSV",
+            Self::Ndjson => "NDJSON",
+            Self::Safetensors => "safetensors",
+            Self::Html => "HTML",
+        }
+    }
 }
 
 /// What is in the file. Only ever written, so it needs no tag: `format` says which one it is.
@@ -119,6 +142,13 @@ pub enum Content {
         /// Batches and dictionaries.
         layout: ArrowLayout,
     },
+    /// Of text, of an Arrow stream, and of many files.
+    Table {
+        /// Columns, statistics and first rows.
+        table: TableDescription,
+        /// How many files the rows come from.
+        files: usize,
+    },
     /// Of a safetensors file.
     Safetensors {
         /// In the order of the file.
@@ -135,7 +165,7 @@ pub enum Content {
 
 /// A file whose frame was read.
 enum Opened {
-    Table(Source),
+    Table(Box<Source>),
     Tensors(TensorsFile),
     Page(File, u64),
 }
@@ -156,6 +186,10 @@ pub fn inspect(path: &Path, request: &Request, out: &mut dyn Write) -> Result<Ve
 }
 
 fn answer(path: &Path, name: &str, request: &Request, out: &mut dyn Write) -> Result<Verdict> {
+    let open = |path| match &request.sql {
+        Some(text) => computed(open(path)?, text),
+        None => open(path),
+    };
     match &request.show {
         Show::Overview => overview(open(path)?, name, request, out)?,
         Show::Rows => match open(path)? {
@@ -186,11 +220,19 @@ fn overview(opened: Opened, name: &str, request: &Request, out: &mut dyn Write) 
 fn describe(opened: Opened, name: String, request: &Request) -> Result<Description> {
     match opened {
         Opened::Table(source) => {
-            let selection = Selection::new(request, source.schema(), false)?;
+            let selection = Selection::new(request, &source, false)?;
             let table = describe::describe(&source, &selection, request)?;
-            Ok(match &source {
-                Source::Parquet(file) => file.describe(name, table),
-                Source::Arrow(file) => file.describe(name, table),
+            Ok(match &source.table {
+                Table::Parquet(file) => file.describe(name, table),
+                Table::Arrow(file) => file.describe(name, table),
+                Table::Query(_) => Description {
+                    schema_version: SCHEMA_VERSION,
+                    file: name,
+                    format: source.scan.format,
+                    bytes: source.scan.bytes,
+                    metadata: BTreeMap::new(),
+                    content: Content::Table { table, files: source.scan.files.len() },
+                },
             })
         }
         Opened::Tensors(file) => file.describe(name, request),
@@ -214,28 +256,49 @@ fn write_json(value: &impl Serialize, out: &mut dyn Write) -> Result<()> {
 
 fn open(path: &Path) -> Result<Opened> {
     // Asked before it is opened: opening a named pipe would wait for a writer.
-    let kind = std::fs::metadata(path).context("cannot be opened")?;
-    ensure!(!kind.is_dir(), "is a folder\nhelp: give the path of a file in it");
+    let kind = match std::fs::metadata(path) {
+        Ok(kind) if kind.is_dir() => return many(path),
+        Err(_) if path.to_string_lossy().contains(['*', '?', '[']) => return many(path),
+        kind => kind.context("cannot be opened")?,
+    };
     ensure!(kind.is_file(), "is not a regular file");
     let mut file = File::open(path).context("cannot be opened")?;
     let bytes = file.metadata()?.len();
     let mut start = Vec::new();
     (&mut file).take(START as u64).read_to_end(&mut start)?;
     file.rewind()?;
+    if let Some(scan) = Scan::of_file(path, &start) {
+        let table = match scan.format {
+            Format::Parquet => Table::Parquet(ParquetFile::open(file, bytes)?),
+            Format::Arrow => Table::Arrow(ArrowFile::open(file, bytes)?),
+            _ => Table::Query(Query::all(&scan)?.into()),
+        };
+        return Ok(Opened::Table(Source { table, scan }.into()));
+    }
     Ok(match start.as_slice() {
-        start if start.starts_with(PARQUET_MAGIC) => Opened::Table(Source::Parquet(ParquetFile::open(file, bytes)?)),
-        start if start.starts_with(arrow::MAGIC) => Opened::Table(Source::Arrow(ArrowFile::open(file, bytes)?)),
         start if safetensors::recognise(start) => Opened::Tensors(TensorsFile::open(file, bytes)?),
         start if html::recognise(start) => Opened::Page(file, bytes),
         start => return Err(unknown(start)),
     })
 }
 
+/// The table in a folder, or in the files that a pattern names.
+fn many(place: &Path) -> Result<Opened> {
+    let scan = Scan::of_many(place)?;
+    Ok(Opened::Table(Source { table: Table::Query(Query::all(&scan)?.into()), scan }.into()))
+}
+
+/// What a query makes of a table.
+fn computed(opened: Opened, text: &str) -> Result<Opened> {
+    let Opened::Table(source) = opened else { return Err(UsageError("it holds no rows".into()).into()) };
+    let table = Table::Query(Query::sql(source.queried()?, text)?.into());
+    Ok(Opened::Table(Source { table, ..*source }.into()))
+}
+
 impl Opened {
     fn format(&self) -> Format {
         match self {
-            Self::Table(Source::Parquet(_)) => Format::Parquet,
-            Self::Table(Source::Arrow(_)) => Format::Arrow,
+            Self::Table(source) => source.scan.format,
             Self::Tensors(_) => Format::Safetensors,
             Self::Page(..) => Format::Html,
         }
@@ -245,7 +308,7 @@ impl Opened {
 /// What to say about a file that begins with these bytes and is none of ours.
 fn unknown(start: &[u8]) -> Error {
     const HELP: &str = "help: Parquet begins with `PAR1`, an Arrow file with `ARROW1`, safetensors with the length of its \
-                        header and `{`";
+                        header and `{`; text is a table where its name ends in .csv, .tsv or .ndjson";
     if start.is_empty() {
         return anyhow!("is empty (0 bytes), so it is neither Parquet nor Arrow nor safetensors\n{HELP}");
     }
@@ -287,7 +350,10 @@ mod tests {
         assert!(text.contains("`PAR1`") && text.contains("`ARROW1`") && text.contains("safetensors"), "{text}");
         assert!(refused(b"").starts_with("is empty (0 bytes)"));
         assert!(refused(b"PK\x03\x04").contains("ZIP"));
-        assert!(refused(b"\xff\xff\xff\xff\0\0").contains("Arrow stream"));
+        assert!(
+            refused(b"\xff\xff\xff\xff\0\0").starts_with("it cannot be read: the file is damaged ("),
+            "an Arrow stream"
+        );
         assert!(refused(b"{\"a\": 1}").contains("JSON"));
     }
 
@@ -315,7 +381,7 @@ mod tests {
     fn what_is_no_file_is_said_to_be_none() {
         let folder = tempfile::tempdir().unwrap();
         let text = |path: &Path| format!("{:#}", describe(path, 0).unwrap_err());
-        assert!(text(folder.path()).contains("is a folder"));
+        assert!(text(folder.path()).contains("holds no file\nhelp: "));
         assert!(text(&folder.path().join("absent")).contains("absent: cannot be opened"));
     }
 

@@ -16,13 +16,17 @@ use super::table::is_number;
 use super::text_output::{OutputStyle, TextOutput, markdown_header, markdown_row};
 use super::value::{CellValue, Length};
 
+/// Rows of an answer that a terminal shows unless somebody says how many.
+const ANSWER: usize = 100;
+
 /// Writes the rows of a table that the request asks for.
 ///
 /// # Errors
 /// When the rows cannot be read, or the writer gives up.
 pub(super) fn write(source: &Source, request: &Request, out: &mut dyn Write) -> Result<()> {
-    let all = matches!(request.format, Format::Csv | Format::Ndjson);
-    let selection = Selection::new(request, source.schema(), all)?;
+    // What a query answers was asked for, all of it; a terminal shows as much as can be looked at.
+    let all = matches!(request.format, Format::Csv | Format::Ndjson) || request.sql.is_some();
+    let selection = Selection::new(request, source, all)?;
     let fields: Vec<_> = selection.columns.iter().map(|&column| source.schema().field(column)).collect();
     let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
     match request.format {
@@ -40,11 +44,15 @@ pub(super) fn write(source: &Source, request: &Request, out: &mut dyn Write) -> 
             let columns =
                 fields.iter().map(|field| json!({ "name": field.name(), "type": field.data_type().to_string() }));
             let names = &unique(&names);
-            let about = json!({
-                "rows_in_file": source.rows(),
+            let mut about = json!({
+                "rows_in_file": if request.sql.is_some() { None } else { Some(source.rows()?) },
                 "columns": columns.collect::<Vec<_>>(),
                 "seed": if let Draw::Random { seed, .. } = selection.draw { Some(seed) } else { None },
             });
+            if request.sql.is_some() {
+                // Its rows are in no file.
+                about.as_object_mut().and_then(|about| about.shift_remove("rows_in_file"));
+            }
             let about = escape::json(&about.to_string());
             write!(out, "{},\"rows\":[", about.strip_suffix('}').unwrap_or(&about))?;
             let mut before = "\n";
@@ -72,21 +80,32 @@ pub(super) fn write(source: &Source, request: &Request, out: &mut dyn Write) -> 
 
 fn table(source: &Source, selection: &Selection, request: &Request, out: &mut dyn Write) -> Result<()> {
     let fields: Vec<_> = selection.columns.iter().map(|&column| source.schema().field(column)).collect();
+    // The rows of an answer are those of no file: a number would tell nothing.
+    let number = request.sql.is_none();
     let names = fields.iter().map(|field| escape::shown(field.name(), CELL));
-    let names: Vec<_> = std::iter::once(String::new()).chain(names).collect();
+    let names: Vec<_> = number.then(String::new).into_iter().chain(names).collect();
     let header: Vec<_> = names.iter().map(String::as_str).collect();
-    let right = fields.iter().zip(&header[1..]).filter(|(field, _)| is_number(&field.data_type().to_string()));
+    let right = fields.iter().zip(&header[usize::from(number)..]);
+    let right = right.filter(|(field, _)| is_number(&field.data_type().to_string()));
     let right: Vec<_> = right.map(|(_, &name)| name).collect();
     let mut rows = Vec::new();
-    selection.rows(source, request, Length::Short, |(number, cells)| {
+    let is_cut = selection.draw == Draw::All;
+    // One more tells that there are more.
+    let shown = if is_cut { &Selection { draw: Draw::First(ANSWER + 1), ..selection.clone() } } else { selection };
+    shown.rows(source, request, Length::Short, |(place, cells)| {
         let cells = cells.iter().map(|cell| escape::cut(&cell.text(), CELL));
-        rows.push(std::iter::once(number.to_string()).chain(cells).collect());
+        rows.push(number.then(|| place.to_string()).into_iter().chain(cells).collect());
         Ok(())
     })?;
+    let more = is_cut && rows.len() > ANSWER;
+    rows.truncate(if is_cut { ANSWER } else { rows.len() });
     let mut page = TextOutput::new(OutputStyle::terminal());
     page.table("", &header, &right, &rows);
     if rows.is_empty() {
         page.line("no rows");
+    }
+    if more {
+        page.line(&format!(" The first {ANSWER} rows; `--head N` shows more, `--format csv` writes all."));
     }
     Ok(write!(out, "{}", page.text.trim_start_matches('\n'))?)
 }

@@ -8,18 +8,20 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::describe::known;
-use super::filter::Filter;
-use super::source::Source;
+use super::query::Query;
+use super::source::{Source, Table};
 use super::value::{CellValue, Length};
 
 /// Rows that are shown where nobody says how many.
 const ROWS: usize = 10;
 
 /// What is shown of a table.
+#[derive(Clone)]
 pub(super) struct Selection {
     /// In the order in which they are shown.
     pub columns: Vec<usize>,
-    pub filter: Option<Filter>,
+    /// The rows that pass the filter, where there is one.
+    pub filter: Option<Query>,
     pub draw: Draw,
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Selection {
 pub(super) enum Draw {
     All,
     First(usize),
+    Last(usize),
     Random { count: usize, seed: u64 },
 }
 
@@ -39,15 +42,16 @@ impl Selection {
     ///
     /// # Errors
     /// [`UsageError`]: no such column, no such filter.
-    pub fn new(request: &Request, schema: &Schema, all: bool) -> Result<Self> {
-        let draw = match (request.sample, request.head) {
-            (Some(count), _) => Draw::Random { count, seed: request.seed },
-            (None, Some(count)) => Draw::First(count),
-            (None, None) if all => Draw::All,
-            (None, None) => Draw::First(ROWS),
+    pub fn new(request: &Request, source: &Source, all: bool) -> Result<Self> {
+        let draw = match (request.sample, request.head, request.tail) {
+            (Some(count), ..) => Draw::Random { count, seed: request.seed },
+            (None, Some(count), _) => Draw::First(count),
+            (None, None, Some(count)) => Draw::Last(count),
+            (None, None, None) if all => Draw::All,
+            (None, None, None) => Draw::First(ROWS),
         };
-        let filter = request.filter.as_deref().map(|text| Filter::read(text, schema)).transpose()?;
-        Ok(Self { columns: named(&request.columns, schema)?, filter, draw })
+        let filter = request.filter.as_deref().map(|text| Query::rows(source.queried()?, Some(text))).transpose()?;
+        Ok(Self { columns: named(&request.columns, source.schema())?, filter, draw })
     }
 
     /// The columns, ascending.
@@ -68,16 +72,23 @@ impl Selection {
     ) -> Result<()> {
         let mut left = match self.draw {
             Draw::First(count) => count as u64,
-            Draw::All | Draw::Random { .. } => u64::MAX,
+            Draw::All | Draw::Last(_) | Draw::Random { .. } => u64::MAX,
         };
         if left == 0 {
             return Ok(());
         }
         let mut lot = match self.draw {
             Draw::Random { count, seed } => Some(Reservoir::new(count, seed)),
-            Draw::All | Draw::First(_) => None,
+            Draw::All | Draw::First(_) | Draw::Last(_) => None,
         };
-        for piece in source.read(&self.ascending(), self.filter.as_ref(), &request.progress)? {
+        let last = match (self.draw, &self.filter, &source.table) {
+            (Draw::Last(count), Some(filter), _) => Some(filter.tail(count)),
+            // What a query computes has no file whose rows it numbers.
+            (Draw::Last(count), None, Table::Query(query)) if request.sql.is_some() => Some(query.tail(count)),
+            (Draw::Last(count), None, _) => Some(Query::rows(source.queried()?, None)?.tail(count)),
+            _ => None,
+        };
+        for piece in source.read(&self.ascending(), last.as_ref().or(self.filter.as_ref()), &request.progress)? {
             let piece = piece?;
             for row in 0..piece.rows() {
                 let cells =

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
+use pipeline::UsageError;
 use pipeline::progress::{Bar, Progress};
 
 use super::arrow::ArrowFile;
-use super::filter::Filter;
 use super::parquet::ParquetFile;
+use super::query::{Query, Running, Scan};
 use crate::artifact::{catch_panics, damaged};
 
 /// Values up to which a table is read as a whole without being asked to: about a second.
@@ -22,75 +23,134 @@ const FEW_BYTES: u64 = 256 << 20;
 /// Batches of some columns of a file.
 pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
-/// A table in a file.
-pub(super) enum Source {
+/// A table in a file, or in many.
+pub(super) struct Source {
+    pub table: Table,
+    /// Where polars reads the same.
+    pub scan: Scan,
+}
+
+/// By whom a table is read.
+pub(super) enum Table {
     Parquet(ParquetFile),
     Arrow(ArrowFile),
+    /// Whatever has no frame to ask: text, streams, many files, and what `--sql` computes.
+    Query(Box<Query>),
 }
 
 impl Source {
     pub fn schema(&self) -> &SchemaRef {
-        match self {
-            Self::Parquet(file) => file.schema(),
-            Self::Arrow(file) => file.schema(),
+        match &self.table {
+            Table::Parquet(file) => file.schema(),
+            Table::Arrow(file) => file.schema(),
+            Table::Query(query) => query.schema(),
         }
     }
 
-    /// How many rows the frame of the file announces.
-    pub fn rows(&self) -> u64 {
-        match self {
-            Self::Parquet(file) => file.rows(),
-            Self::Arrow(file) => file.rows(),
+    /// How many rows the frame of the file announces; without a frame they are counted.
+    ///
+    /// # Errors
+    /// When there is no frame and the files cannot be read.
+    pub fn rows(&self) -> Result<u64> {
+        match &self.table {
+            Table::Parquet(file) => Ok(file.rows()),
+            Table::Arrow(file) => Ok(file.rows()),
+            Table::Query(query) => query.count(),
+        }
+    }
+
+    /// What the frame of a file says of the number of rows.
+    fn announced(&self) -> Option<u64> {
+        match &self.table {
+            Table::Query(_) => None,
+            _ => self.rows().ok(),
+        }
+    }
+
+    /// The table as polars reads it.
+    ///
+    /// # Errors
+    /// [`UsageError`] where a column has a type that polars has not.
+    pub fn queried(&self) -> Result<&Scan> {
+        let strange = self.schema().fields().iter().find(|field| is_strange(field.data_type()));
+        match strange {
+            Some(field) => {
+                let (name, kind) = (pipeline::escape::shown(field.name(), 80), field.data_type());
+                let help = "write the file without it, or as numbers or texts; without `--sql`, `--filter` and `--tail` it is shown as it is";
+                Err(UsageError(format!("its column `{name}` is {kind}, which a query cannot read\nhelp: {help}"))
+                    .into())
+            }
+            None => Ok(&self.scan),
         }
     }
 
     /// Bytes of all values, unpacked where the file says so.
     fn bytes(&self) -> u64 {
-        match self {
-            Self::Parquet(file) => file.unpacked_bytes(),
-            Self::Arrow(file) => file.bytes(),
+        match &self.table {
+            Table::Parquet(file) => file.unpacked_bytes(),
+            Table::Arrow(file) => file.bytes(),
+            Table::Query(_) => self.scan.bytes,
         }
     }
 
     /// Whether reading `columns` of its columns takes no patience.
     pub fn is_small(&self, columns: usize) -> bool {
-        self.rows().saturating_mul(columns as u64) <= FEW_VALUES && self.bytes() <= FEW_BYTES
+        self.announced().unwrap_or(0).saturating_mul(columns as u64) <= FEW_VALUES && self.bytes() <= FEW_BYTES
     }
 
-    fn batches(&self, columns: &[usize]) -> Result<Batches> {
-        match self {
-            Self::Parquet(file) => file.batches(columns),
-            Self::Arrow(file) => file.batches(columns),
-        }
-    }
-
-    /// Reads `columns`, ascending, batch by batch; of each batch only the rows that pass the filter.
+    /// Reads `columns`, ascending, batch by batch; those of `chosen` where only some rows are wanted.
     ///
     /// # Errors
     /// When the file cannot be opened again, or its column chunks or dictionaries are not where they should be.
-    pub fn read<'a>(
-        &'a self,
-        columns: &[usize],
-        filter: Option<&'a Filter>,
-        progress: &Progress,
-    ) -> Result<Pieces<'a>> {
-        let mut read = columns.to_vec();
-        read.extend(filter.iter().flat_map(|filter| &filter.columns));
-        read.sort_unstable();
-        read.dedup();
-        let batches = self.batches(&read)?;
+    pub fn read(&self, columns: &[usize], chosen: Option<&Query>, progress: &Progress) -> Result<Pieces> {
+        let start = |query: &Query| {
+            let schema = self.schema();
+            let names: Vec<&str> = columns.iter().map(|&column| schema.field(column).name().as_str()).collect();
+            let kinds = columns.iter().map(|&column| schema.field(column).data_type().clone()).collect();
+            Stream::Query(query.start(&names), kinds)
+        };
+        let stream = match (&self.table, chosen) {
+            (Table::Query(query), None) => start(query),
+            (_, Some(chosen)) => start(chosen),
+            (Table::Parquet(file), None) => Stream::File(file.batches(columns)?),
+            (Table::Arrow(file), None) => Stream::File(file.batches(columns)?),
+        };
+        let of = if chosen.is_some() { None } else { self.announced() };
         // A small table is there before a bar could be read.
-        let bar = (!self.is_small(read.len())).then(|| progress.bar("rows", Some(self.rows()), "rows"));
-        Ok(Pieces { batches, read, filter, bar, row: 0 })
+        let bar = (!self.is_small(columns.len())).then(|| progress.bar("rows", of, "rows"));
+        Ok(Pieces { stream, read: columns.into(), is_numbered: chosen.is_some_and(Query::is_numbered), bar, row: 0 })
     }
 }
 
+/// Whether polars has no type for such values.
+fn is_strange(kind: &DataType) -> bool {
+    use DataType as T;
+    match kind {
+        T::Interval(_) | T::Union(..) | T::RunEndEncoded(..) | T::ListView(_) | T::LargeListView(_) | T::Float16 => {
+            true
+        }
+        T::Dictionary(_, values) => is_strange(values),
+        T::List(part) | T::LargeList(part) | T::FixedSizeList(part, _) | T::Map(part, _) => {
+            is_strange(part.data_type())
+        }
+        T::Struct(parts) => parts.iter().any(|part| is_strange(part.data_type())),
+        _ => false,
+    }
+}
+
+enum Stream {
+    File(Batches),
+    /// And the types that the columns have in the file.
+    Query(Running, Vec<DataType>),
+}
+
 /// The wanted rows of a table, batch by batch.
-pub(super) struct Pieces<'a> {
-    batches: Batches,
+pub(super) struct Pieces {
+    stream: Stream,
     /// The columns in each batch, ascending.
-    read: Vec<usize>,
-    filter: Option<&'a Filter>,
+    read: Arc<[usize]>,
+    /// Whether the first column of each batch is the number of the row.
+    is_numbered: bool,
     bar: Option<Bar>,
     /// The row of the file that the next batch begins with.
     row: u64,
@@ -98,48 +158,58 @@ pub(super) struct Pieces<'a> {
 
 /// Some wanted rows.
 pub(super) struct Piece {
-    batch: RecordBatch,
-    columns: Arc<[usize]>,
-    /// The row of the file behind each row, where a filter left some out; else they follow `first`.
-    numbers: Option<Vec<u64>>,
+    columns: Vec<ArrayRef>,
+    /// Which columns of the file they are, ascending.
+    read: Arc<[usize]>,
+    rows: usize,
+    /// The row of the file behind each row, where some were left out; else they follow `first`.
+    numbers: Option<UInt64Array>,
     first: u64,
 }
 
 impl Piece {
     pub fn rows(&self) -> usize {
-        self.batch.num_rows()
+        self.rows
     }
 
     /// The values of a column of the file.
     pub fn column(&self, column: usize) -> &ArrayRef {
-        self.batch.column(self.columns.binary_search(&column).expect("only columns that were asked for are read"))
+        &self.columns[self.read.binary_search(&column).expect("only columns that were asked for are read")]
     }
 
     /// The row of the file, from 0.
     pub fn number(&self, row: usize) -> u64 {
-        self.numbers.as_ref().map_or(self.first + row as u64, |numbers| numbers[row])
+        self.numbers.as_ref().map_or(self.first + row as u64, |numbers| numbers.value(row))
     }
 }
 
-impl Pieces<'_> {
-    /// Rows of the file that were read so far.
+impl Pieces {
+    /// Rows that were read so far.
     pub fn seen(&self) -> u64 {
         self.row
     }
 
     fn piece(&mut self, batch: RecordBatch) -> Result<Piece> {
         let torn = |error: String| damaged(format!("cannot read on after row {}", self.row), error);
-        if batch.num_columns() != self.read.len() {
-            return Err(torn(format!("a batch has {} columns, not {}", batch.num_columns(), self.read.len())));
+        let (mut columns, rows) = (batch.columns(), batch.num_rows());
+        let mut numbers = None;
+        if let (true, Some((first, rest))) = (self.is_numbered, columns.split_first()) {
+            let wide = catch_panics(|| cast(first, &DataType::UInt64)).map_err(torn)?;
+            numbers = Some(wide.as_primitive::<UInt64Type>().clone());
+            columns = rest;
         }
-        let (first, rows) = (self.row, batch.num_rows());
-        let mut piece = Piece { batch, columns: self.read.clone().into(), numbers: None, first };
-        if let Some(filter) = self.filter {
-            let wanted = catch_panics(|| filter.wanted(&|column| Arc::clone(piece.column(column)))).map_err(torn)?;
-            let numbers = wanted.iter().enumerate().filter(|(_, wanted)| *wanted == Some(true));
-            piece.numbers = Some(numbers.map(|(row, _)| first + row as u64).collect());
-            piece.batch = catch_panics(|| filter_record_batch(&piece.batch, &wanted)).map_err(torn)?;
+        if columns.len() != self.read.len() {
+            return Err(torn(format!("a batch has {} columns, not {}", columns.len(), self.read.len())));
         }
+        let columns = match &self.stream {
+            Stream::File(_) => columns.to_vec(),
+            // polars has one type for several of arrow's.
+            Stream::Query(_, kinds) => {
+                let as_in_file = |(column, kind): (&ArrayRef, &DataType)| catch_panics(|| cast(column, kind));
+                columns.iter().zip(kinds).map(as_in_file).collect::<Result<_, _>>().map_err(torn)?
+            }
+        };
+        let piece = Piece { columns, read: Arc::clone(&self.read), rows, numbers, first: self.row };
         self.row += rows as u64;
         if let Some(bar) = &self.bar {
             bar.inc(rows as u64);
@@ -148,14 +218,17 @@ impl Pieces<'_> {
     }
 }
 
-impl Iterator for Pieces<'_> {
+impl Iterator for Pieces {
     type Item = Result<Piece>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batches = &mut self.batches;
-        match catch_panics(|| batches.next().transpose()) {
-            Ok(batch) => batch.map(|batch| self.piece(batch)),
-            Err(error) => Some(Err(damaged(format!("cannot read on after row {}", self.row), error))),
-        }
+        let row = self.row;
+        let batch = match &mut self.stream {
+            Stream::File(batches) => catch_panics(|| batches.next().transpose())
+                .map_err(|error| damaged(format!("cannot read on after row {row}"), error))
+                .transpose(),
+            Stream::Query(running, _) => running.batch(row),
+        };
+        batch.map(|batch| batch.and_then(|batch| self.piece(batch)))
     }
 }

@@ -31,6 +31,14 @@ pub(super) fn render(description: &Description, output_style: OutputStyle) -> St
             columns(&mut page, table);
             head(&mut page, table);
         }
+        Content::Table { table, files } => {
+            let files = if *files == 1 { String::new() } else { format!(" in {}", counted(*files as u64, "file")) };
+            let width = counted(table.columns.len() as u64, "column");
+            page.line(&format!("{}{files}, {width}", counted(table.rows, "row")));
+            matching(&mut page, table);
+            columns(&mut page, table);
+            head(&mut page, table);
+        }
         Content::Safetensors { tensors: all, scanned } => {
             let values: u64 = all.iter().map(|tensor| tensor.count).sum();
             page.line(&format!("{}, {}", counted(all.len() as u64, "tensor"), counted(values, "value")));
@@ -47,13 +55,7 @@ pub(super) fn render(description: &Description, output_style: OutputStyle) -> St
 
 /// The name, format and size of a file.
 pub(super) fn first_line(file: &str, format: Format, bytes: u64) -> String {
-    let format = match format {
-        Format::Parquet => "Parquet",
-        Format::Arrow => "Arrow IPC file",
-        Format::Safetensors => "safetensors",
-        Format::Html => "HTML",
-    };
-    format!("{}: {format}, {} bytes", escape::shown(file, usize::MAX), grouped(bytes))
+    format!("{}: {}, {} bytes", escape::shown(file, usize::MAX), format.noun(), grouped(bytes))
 }
 
 /// How many rows a filter left.
@@ -236,6 +238,7 @@ fn head(page: &mut TextOutput, table: &TableDescription) {
     let title = match table.head.seed {
         _ if shown == of => format!("All {kind}s"),
         Some(seed) => format!("{shown} of {} drawn at random, seed {seed}", counted(of, kind)),
+        None if table.head.from_end => format!("Last {shown} of {}", counted(of, kind)),
         None => format!("First {shown} of {}", counted(of, kind)),
     };
     let numbers = table.columns.iter().filter(|column| is_number(&column.r#type)).map(name);

@@ -13,6 +13,7 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use parquet::column::page::{Page as StoredPage, PageReader};
 use parquet::file::serialized_reader::SerializedPageReader;
+use pipeline::UsageError;
 use pipeline::inspect::{Request, Verdict};
 use safetensors::Dtype;
 use serde::Serialize;
@@ -22,7 +23,7 @@ use super::escape::{self, CELL};
 use super::parquet::ParquetFile;
 use super::parquet_layout::footer_of;
 use super::safetensors::{CHUNK, TensorsFile};
-use super::source::Source;
+use super::source::Table;
 use super::statistics::ColumnAccumulator;
 use super::text_output::{TextOutput, counted};
 use super::value::CellValue;
@@ -71,8 +72,14 @@ pub(super) fn verify(path: &Path, name: &str, request: &Request, out: &mut dyn W
         Ok(opened) => {
             found.format = Some(opened.format());
             match &opened {
-                Opened::Table(Source::Parquet(file)) => found.parquet(file, request)?,
-                Opened::Table(Source::Arrow(file)) => found.arrow(file, request)?,
+                Opened::Table(source) => match &source.table {
+                    Table::Parquet(file) => found.parquet(file, request)?,
+                    Table::Arrow(file) => found.arrow(file, request)?,
+                    Table::Query(_) => {
+                        let help = "Parquet, Arrow files and safetensors have a frame that can be checked";
+                        return Err(UsageError(format!("has no frame to check it by\nhelp: {help}")).into());
+                    }
+                },
                 Opened::Tensors(file) => found.tensors(file)?,
                 Opened::Page(file, _) => found.page(file)?,
             }

@@ -131,22 +131,27 @@ Examples:
 Example:
   apprentice explain configs/quickstart.yaml policy@seed=0")]
     Explain(Explain),
-    /// Show a result or any Parquet, Arrow or safetensors file: schema, rows, statistics, and provenance.
+    /// Show a result or any Parquet, Arrow, CSV, NDJSON or safetensors file: schema, rows, statistics, provenance, and what SQL answers.
     #[command(after_help = "\
 Examples:
   apprentice inspect policy@seed=3.curves                      an output, by stage and port
   apprentice inspect artifacts/quickstart/log/items.parquet    a file
   apprentice inspect log.items --columns id,title --filter \"year >= 1990 and genres contains 'Drama'\"
   apprentice inspect log.interactions --sample 5 --seed 1      five rows drawn at random
+  apprentice inspect log.interactions --sql \"select item, count(*) as n from self group by item order by n desc\"
+  apprentice inspect 'logs/*.parquet' --sql \"select * from self where title like 'Star%' and rating between 4 and 5\"
+  apprentice inspect ratings.csv --tail 5                      the last rows of any table
   apprentice inspect score.metrics --format csv > metrics.csv  rows for another program
   apprentice inspect demos.demonstrations --episode 3          an episode as a conversation with the language model
   apprentice inspect score.metrics --lineage                   the stages and assets behind it
   apprentice inspect log.items --verify && echo whole
 
-A filter compares columns with values: `=` `!=` `<` `<=` `>` `>=`, `contains` (a part of a text, an element of a
-list), `in (1, 2)`, `is null`, `is not null`, joined with `and`, `or`, `not` and parentheses. Texts and dates stand in
-single quotes; a column whose name is not a word stands in double quotes. A moment has any zone
-(`'2020-01-31T12:00:00+02:00'`); without one it is UTC.
+A filter is a condition of SQL, a query one `select` from the table `self`: `=` `!=` `<` `<=` `>` `>=`, `between`, `like`,
+`in (1, 2)`, `is null`, arithmetic, functions, `struct.field`, and `contains` (a part of a text, an element of a list).
+Texts and dates stand in single quotes; a column whose name is not a word stands in double quotes. A moment has any zone
+(`'2020-01-31T12:00:00+02:00'`); without one it is UTC. NaN is neither larger nor smaller than a number. Of Parquet only
+the columns and row groups that can matter are read. Files of one kind, in a folder or of a pattern, are one table, with
+a column for each `name=value` in their paths.
 
 Of a large file only the metadata is read (schema, rows, and for Parquet nulls, min and max from the footer);
 `--scan` reads every value.

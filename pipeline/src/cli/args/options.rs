@@ -94,7 +94,8 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A file, an output as `stage.port` or `stage@cell.port`, a run, or the beginning of a key or digest.
+    /// A file, a folder of files, a pattern such as 'log/*.parquet', an output as `stage.port` or `stage@cell.port`, a run, or the
+    /// beginning of a key or digest.
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// The experiment that the stage belongs to; by default that of the newest run that has it.
@@ -103,12 +104,18 @@ pub(crate) struct Inspect {
     /// Show this many of the first rows; by default 10, and all of them as csv or ndjson.
     #[arg(long, value_name = "N")]
     pub head: Option<usize>,
-    /// Show this many rows drawn at random instead of the first.
+    /// Show this many of the last rows instead of the first.
     #[arg(long, value_name = "N", conflicts_with = "head")]
+    pub tail: Option<usize>,
+    /// Show this many rows drawn at random instead of the first.
+    #[arg(long, value_name = "N", conflicts_with_all = ["head", "tail"])]
     pub sample: Option<usize>,
     /// Seed of `--sample`.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     pub seed: u64,
+    /// Show what a query answers, as in `select user, avg(rating) from self group by user`; the table is called `self`.
+    #[arg(long, value_name = "QUERY", group = "view", conflicts_with_all = ["filter", "scan"])]
+    pub sql: Option<String>,
     /// Use only the rows that match, as in `rating >= 4 and title is not null`.
     #[arg(long, value_name = "EXPRESSION")]
     pub filter: Option<String>,
@@ -122,13 +129,13 @@ pub(crate) struct Inspect {
     #[arg(long)]
     pub scan: bool,
     /// Check that every part of the file can be read and agrees with its metadata.
-    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head", "tail"])]
     pub verify: bool,
     /// Show one episode of demonstrations or rollouts, counted from 0, as a conversation.
-    #[arg(long, value_name = "N", group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    #[arg(long, value_name = "N", group = "view", conflicts_with_all = ["filter", "columns", "sample", "head", "tail"])]
     pub episode: Option<usize>,
     /// Show its ancestors, up to the assets: stages, keys, configs, commands.
-    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head"])]
+    #[arg(long, group = "view", conflicts_with_all = ["filter", "columns", "sample", "head", "tail"])]
     pub lineage: bool,
     /// Refused: `diff` compares two files.
     #[arg(long, value_name = "OTHER", hide = true, value_parser = now_diff)]

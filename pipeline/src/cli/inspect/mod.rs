@@ -35,7 +35,8 @@ pub(super) use target::{Target, find};
 pub(super) fn inspect(session: &Session, args: &Inspect) -> Result<Exit, Failure> {
     let store = session.store();
     let format = format(session, args.format)?;
-    match find(&store, &args.target, args.experiment.as_deref(), session.catalog)? {
+    let found = find(&store, &args.target, args.experiment.as_deref(), session.catalog);
+    match found.or_else(|failure| target::many(&args.target).ok_or(failure))? {
         Target::Run(run) => {
             about_results(args, "a run")?;
             let (json, text) = result::run(&run, &store)?;
@@ -76,6 +77,8 @@ fn about_results(args: &Inspect, found: &str) -> Result<(), Failure> {
         || args.lineage
         || args.episode.is_some()
         || args.filter.is_some()
+        || args.sql.is_some()
+        || args.tail.is_some()
         || args.sample.is_some()
         || !args.columns.is_empty()
         || matches!(args.format, Some(Format::Csv | Format::Ndjson));
@@ -122,7 +125,7 @@ fn trace(store: &Store, entry: &Entry, port: Option<&str>, format: Format) -> Re
 /// What the catalogue says about a file, between what the engine says about it.
 fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, format: Format) -> Result<Exit, Failure> {
     let show = show(args);
-    let rows = show == Show::Rows || matches!(format, Format::Csv | Format::Ndjson);
+    let rows = show == Show::Rows || args.sql.is_some() || matches!(format, Format::Csv | Format::Ndjson);
     if rows && !matches!(show, Show::Rows | Show::Overview) {
         return Err(rows_only(format));
     }
@@ -138,8 +141,10 @@ fn look(session: &Session, store: &Store, args: &Inspect, content: &Content, for
         format,
         name: content.name.clone(),
         columns: args.columns.clone(),
+        sql: args.sql.clone(),
         filter: args.filter.clone(),
         head: args.head,
+        tail: args.tail,
         sample: args.sample,
         seed: args.seed,
         scan: args.scan,

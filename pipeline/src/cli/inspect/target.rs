@@ -211,6 +211,14 @@ fn say_which(entry: &Entry, name: &str, port: Option<&str>, catalog: &Catalog) -
     })
 }
 
+/// The files of a folder, or of a pattern.
+pub(super) fn many(what: &str) -> Option<Target> {
+    let path = PathBuf::from(what);
+    let content =
+        |path| Content { name: what.to_owned(), path, digest: None, named: None, origin: None, changed_view: None };
+    (path.is_dir() || what.contains(['*', '?', '['])).then(|| Target::Content(Box::new(content(path))))
+}
+
 fn content(name: String, path: PathBuf, entry: Entry, output: Output) -> Content {
     Content {
         name,
