@@ -43,6 +43,7 @@ mod smoke;
 mod snapshots;
 mod source;
 mod texts;
+mod tracking;
 mod transcripts;
 mod versions;
 mod warm_start;

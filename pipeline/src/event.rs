@@ -145,3 +145,17 @@ pub enum RunStatus {
     /// The user stopped it.
     Interrupted,
 }
+
+impl RunStatus {
+    /// As events and records spell it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Partial => "partial",
+            Self::Submitted => "submitted",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}

@@ -40,6 +40,7 @@ mod serve;
 pub mod spec;
 mod stage;
 mod store;
+mod tracking;
 pub mod worth;
 
 pub use artifact::Artifact;
@@ -53,6 +54,6 @@ pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
 pub use stage::{
-    AnyStage, AssetName, Catalog, ConfigError, ForbiddenSource, Generator, MetricValues, MetricsReader, NoLeakage,
-    Requirement, Stage, StageKind,
+    AnyStage, AssetName, Catalog, ConfigError, CurvePoint, CurvesReader, ForbiddenSource, Generator, MetricValues,
+    MetricsReader, NoLeakage, Requirement, Stage, StageKind,
 };

@@ -287,6 +287,25 @@ pub struct MetricsReader {
     pub read: fn(&Path) -> anyhow::Result<MetricValues>,
 }
 
+/// A value that was measured while a stage worked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// What was measured.
+    pub series: String,
+    /// When: the count of updates, epochs or steps.
+    pub step: u64,
+    /// The value.
+    pub value: f64,
+}
+
+/// How to read the curves in a kind of artifact.
+pub struct CurvesReader {
+    /// As [`crate::Artifact::KIND`].
+    pub kind: &'static str,
+    /// The points in a file of this kind, in its order.
+    pub read: fn(&Path) -> anyhow::Result<Vec<CurvePoint>>,
+}
+
 /// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].
 pub struct Catalog {
     /// Stage kinds, alphabetical.
@@ -301,6 +320,8 @@ pub struct Catalog {
     pub load_policy: LoadPolicy,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
+    /// The kinds of artifacts whose curves trackers are told.
+    pub curves: &'static [CurvesReader],
     /// Tells what runs came to, together with what was run.
     pub report: Render,
     /// Studies what teachers are worth.

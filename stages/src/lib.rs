@@ -30,9 +30,9 @@ pub mod tune;
 pub mod world;
 pub mod worth;
 
-use pipeline::{Artifact as _, Catalog, Generator, MetricsReader, StageKind};
+use pipeline::{Artifact as _, Catalog, CurvesReader, Generator, MetricsReader, StageKind};
 
-use artifact::Metrics;
+use artifact::{Curves, Metrics};
 
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
@@ -132,6 +132,7 @@ pub static CATALOG: Catalog = Catalog {
     inspect: inspect::inspect,
     load_policy: recommend::load,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
+    curves: &[CurvesReader { kind: Curves::KIND, read: artifact::curve_points }],
     report: report::render,
     worth: worth::STUDY,
     template: include_str!("../../configs/quickstart.yaml"),

@@ -37,6 +37,7 @@ use anyhow::{Context as _, bail};
 
 pub use cache::default_cache;
 pub(crate) use pip::end_children;
+pub(crate) use spec::is_loopback;
 pub use spec::{AssetSpec, OneOrMore, Source};
 #[cfg(test)]
 use verify::Checked;

@@ -303,7 +303,7 @@ fn is_pinned(requirement: &str) -> bool {
 }
 
 /// Plain `http` is for tests and tunnels on this machine alone: elsewhere anyone on the way could change the bytes.
-pub(super) fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {

@@ -58,7 +58,8 @@ pub(super) fn run_of(
         no_wait: args.no_wait,
         cancel,
         command: command(),
-        render: session.catalog.report,
+        catalog: session.catalog,
+        track: args.track.clone(),
     };
     // Where the store cannot be written at all, the run itself says so.
     if let Ok(Some(why)) = project.store.locks_missing() {

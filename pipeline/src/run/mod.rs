@@ -38,10 +38,11 @@ use crate::error_report::ErrorReport;
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
 use crate::record::{NodeRecord, Record, RunFolder};
-use crate::report::{self, Render, RunSummary};
+use crate::report::{self, RunSummary};
 use crate::secret::redact;
 use crate::store::Entry;
-use crate::{Cancel, Interrupted, Submitted};
+use crate::tracking::{Destination, TrackedRun, Tracking};
+use crate::{Cancel, Catalog, Interrupted, Submitted};
 use memory_gate::MemoryGate;
 use redact::RedactingSink;
 use scheduler::NodeEnd;
@@ -67,8 +68,10 @@ pub(crate) struct Options {
     pub cancel: Cancel,
     /// The command line, for the record.
     pub command: String,
-    /// Tells the run together with the pages that it made.
-    pub render: Render,
+    /// Reads what stages made, and tells the run together with the pages that it made.
+    pub catalog: &'static Catalog,
+    /// Where the run is reported.
+    pub track: Vec<Destination>,
 }
 
 /// Another run is making a result, and waiting was not wanted.
@@ -85,6 +88,7 @@ struct Run<'a> {
     options: &'a Options,
     record: &'a Record,
     sinks: Arc<[Arc<dyn Sink>]>,
+    tracking: Option<Tracking>,
     /// The results of the nodes that are up to date.
     done: Mutex<BTreeMap<usize, Entry>>,
     /// Objects whose contents were checked in this run.
@@ -116,11 +120,18 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
     let record = Arc::new(Record::create(project, options)?);
     let sinks: Arc<[Arc<dyn Sink>]> =
         Arc::new([Arc::new(RedactingSink(progress_ui)), Arc::new(RedactingSink(record.clone()))]);
-    let run = Run {
+    let tracked = TrackedRun {
+        id: record.id().into(),
+        experiment: project.experiment.name.clone(),
+        command: redact(&options.command).into_owned(),
+    };
+    let tracking = Tracking::start(&options.track, tracked, sinks.clone())?;
+    let mut run = Run {
         project,
         options,
         record: &record,
         sinks,
+        tracking,
         done: Mutex::default(),
         checked: Mutex::default(),
         flights: SingleFlight::default(),
@@ -152,6 +163,9 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
     let seconds = start.elapsed().as_secs_f64();
     let nodes = record.close(status, seconds)?;
     let pages = run.show_pages();
+    if let Some(tracking) = run.tracking.take() {
+        tracking.end(status, &pages);
+    }
     let count = |status| nodes.iter().filter(|node| node.status == status).count();
     let named = |status| nodes.iter().filter(|node| node.status == status).map(|node| node.stage.clone()).collect();
     let ended = Event::RunEnded {
@@ -191,7 +205,7 @@ impl Run<'_> {
         let shown = || {
             let record = RunFolder::of(store, self.record.id()).record()?;
             let record = record.and_then(Result::ok).context("its record cannot be read")?;
-            report::show(store, &RunSummary::of(store, &record)?, self.options.render)
+            report::show(store, &RunSummary::of(store, &record)?, self.options.catalog.report)
         };
         match panics::caught(shown) {
             Ok((pages, kept)) => {
@@ -207,6 +221,15 @@ impl Run<'_> {
                 warn(format!("the page of this run could not be written: {error:#}"));
                 Vec::new()
             }
+        }
+    }
+
+    /// Reports what a stage came to, wherever the run is reported.
+    fn track(&self, id: &str, entry: Option<&Entry>) {
+        let (Some(tracking), Some(entry)) = (&self.tracking, entry) else { return };
+        let told = panics::caught(|| tracking.stage(id, entry, &self.project.store, self.options.catalog));
+        if let Err(error) = told {
+            self.tell(&Event::Warning { stage: id.to_owned(), text: format!("it could not be reported: {error:#}") });
         }
     }
 
@@ -241,6 +264,7 @@ impl Run<'_> {
         let log = self.record.log_so_far(id);
         let seconds = start.elapsed().as_secs_f64();
         self.record.ended(index, status, entry.as_ref(), seconds, text.clone());
+        self.track(id, entry.as_ref());
         self.tell(&Event::StageEnded {
             stage: id.clone(),
             status,

@@ -268,6 +268,7 @@ pub static CATALOG: Catalog = Catalog {
         answer: |_, _| anyhow::bail!("toys have no teacher"),
     },
     metrics: &[],
+    curves: &[],
     report: |_| Ok(String::new()),
     template: "",
     log_experiment: |_, _| Err(anyhow::anyhow!("a toy reads no log")),

@@ -47,6 +47,7 @@ static CATALOG: Catalog = Catalog {
         answer: |_, _| anyhow::bail!("toys have no teacher"),
     },
     metrics: &[MetricsReader { kind: "value", read: metrics }],
+    curves: &[],
     report,
     template: "# A number.\nname: starter\nstages:\n  one: { use: toy.number, with: { value: 1 } }\n",
     log_experiment: |_, _| Err(anyhow::anyhow!("a toy reads no log")),

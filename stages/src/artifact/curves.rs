@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{Float64Array, StringArray, UInt64Array};
-use pipeline::Artifact;
+use pipeline::{Artifact, CurvePoint};
 
 use super::frame;
 
@@ -18,6 +18,15 @@ pub struct Point {
     pub step: u64,
     /// The value.
     pub value: f64,
+}
+
+/// The points of a file, for trackers of experiments.
+///
+/// # Errors
+/// As [`Artifact::read`].
+pub fn curve_points(path: &Path) -> Result<Vec<CurvePoint>> {
+    let point = |Point { series, step, value }| CurvePoint { series, step, value };
+    Ok(Curves::read(path)?.0.into_iter().map(point).collect())
 }
 
 /// Parquet, in the order of measuring: `series: utf8`, `step: u64`, `value: f64`.

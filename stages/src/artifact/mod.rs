@@ -76,7 +76,7 @@ pub use calibration::{Calibration, CalibrationBin};
 pub use candidates::Candidates;
 pub(crate) use catch_panics::catch_panics;
 pub use comparisons::{Comparison, Comparisons};
-pub use curves::{Curves, Point};
+pub use curves::{Curves, Point, curve_points};
 pub(crate) use date_time::{CALENDAR, date_of, is_date_form, parse_date_time, parse_written, year_of};
 pub use demonstrations::{Call, Calls, Demonstrations, Failure, Step, Termination, Trajectory};
 pub use distances::{ColumnDistances, Distances, KEPT_IN_COLUMNS, SetDistances, SetMeasure, VectorDistances};

@@ -31,10 +31,17 @@ static CATALOG: Catalog = Catalog {
     generators: &[Generator { name: "seven", about: "The number seven.", write: |_| Ok(()) }],
     devices: Devices::CPU,
     inspect: |_, _, _| Ok(Verdict::Whole),
-    recommend: |_, _| anyhow::bail!("toys have no policy"),
+    load_policy: |_| anyhow::bail!("toys have no policy"),
+    worth: pipeline::worth::WorthStudy {
+        experiment: |_, _| anyhow::bail!("toys have no teacher"),
+        output: ("worth", "worth"),
+        answer: |_, _| anyhow::bail!("toys have no teacher"),
+    },
     metrics: &[],
+    curves: &[],
     report: |_| Ok(String::new()),
     template: "",
+    log_experiment: |_, _| anyhow::bail!("a toy reads no log"),
     renamed: include_str!("../../../pipeline/tests/toy/renamed.tsv"),
 };
 

@@ -10,6 +10,7 @@ use super::Source;
 use crate::cli::value_parsers::{age, at_least_one, column_role, now_diff, place, rating};
 use crate::inspect::Format;
 use crate::report::ReportFormat;
+use crate::tracking::Destination;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -40,6 +41,10 @@ pub(crate) struct RunOptions {
     /// Print only errors and the result.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Report settings, figures, curves and pages of this run there: `mlflow=http://HOST:PORT` or `tensorboard=FOLDER`; may be
+    /// repeated. A failure is a warning and never stops the run.
+    #[arg(long, value_name = "TRACKER=PLACE", env = "APPRENTICE_TRACK", value_delimiter = ',')]
+    pub track: Vec<Destination>,
 }
 
 #[derive(Debug, Args)]
