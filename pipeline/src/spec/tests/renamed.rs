@@ -263,6 +263,7 @@ fn toy() -> Catalog {
         inspect: CATALOG.inspect,
         load_policy: CATALOG.load_policy,
         metrics: CATALOG.metrics,
+        curves: CATALOG.curves,
         report: CATALOG.report,
         worth: CATALOG.worth,
         template: CATALOG.template,
