@@ -62,14 +62,14 @@ trait Tracker {
     fn end(&mut self, status: RunStatus, pages: &[PathBuf], at: Duration) -> anyhow::Result<Option<String>>;
 }
 
-enum Told {
+enum Message {
     Stage(Box<TrackedStage>),
     End(RunStatus, Vec<PathBuf>),
 }
 
 /// All trackers of a run, at work until [`Self::end`].
 pub(crate) struct Tracking {
-    tell: Sender<Told>,
+    tell: Sender<Message>,
     thread: JoinHandle<()>,
 }
 
@@ -114,13 +114,13 @@ impl Tracking {
             }
         }
         // A thread that is gone has said why.
-        let _ = self.tell.send(Told::Stage(Box::new(stage)));
+        let _ = self.tell.send(Message::Stage(Box::new(stage)));
         Ok(())
     }
 
     /// Waits until everything is told.
     pub fn end(self, status: RunStatus, pages: &[PathBuf]) {
-        let _ = self.tell.send(Told::End(status, pages.to_vec()));
+        let _ = self.tell.send(Message::End(status, pages.to_vec()));
         let _ = self.thread.join();
     }
 }
@@ -129,7 +129,7 @@ impl Tracking {
 fn report(
     trackers: &mut Vec<(String, Box<dyn Tracker + Send>)>,
     run: &TrackedRun,
-    told: &Receiver<Told>,
+    told: &Receiver<Message>,
     sinks: &[Arc<dyn Sink>],
 ) {
     let warn = |text: String| {
@@ -154,8 +154,8 @@ fn report(
     tell(&|tracker| tracker.begin(run, clock::now()).map(|()| None));
     for told in told {
         match told {
-            Told::Stage(stage) => tell(&|tracker| tracker.stage(&stage).map(|()| None)),
-            Told::End(status, pages) => return tell(&|tracker| tracker.end(status, &pages, clock::now())),
+            Message::Stage(stage) => tell(&|tracker| tracker.stage(&stage).map(|()| None)),
+            Message::End(status, pages) => return tell(&|tracker| tracker.end(status, &pages, clock::now())),
         }
     }
 }
@@ -238,9 +238,9 @@ mod tests {
         drop(others);
         let (tell, told) = channel();
         for id in ["first", "second", "third"] {
-            tell.send(Told::Stage(Box::new(TrackedStage { id: id.into(), ..TrackedStage::default() }))).unwrap();
+            tell.send(Message::Stage(Box::new(TrackedStage { id: id.into(), ..TrackedStage::default() }))).unwrap();
         }
-        tell.send(Told::End(RunStatus::Ok, vec![])).unwrap();
+        tell.send(Message::End(RunStatus::Ok, vec![])).unwrap();
         let run = TrackedRun { id: "r1".into(), experiment: "e".into(), command: "run".into() };
         let sinks: [Arc<dyn Sink>; 1] = [Arc::new(Warnings(warned))];
         report(&mut trackers, &run, &told, &sinks);
