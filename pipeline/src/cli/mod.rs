@@ -20,6 +20,7 @@ mod runs_table;
 mod serve;
 mod session;
 mod stages;
+mod ui;
 mod value_parsers;
 mod verify;
 mod worth;
@@ -114,6 +115,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Gc(args) => gc::gc(session, args),
         Command::Recommend(args) => recommend::recommend(session, args),
         Command::Serve(args) => serve::serve(session, args),
+        Command::Ui(args) => ui::ui(session, args),
         Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);

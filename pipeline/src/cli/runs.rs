@@ -81,7 +81,7 @@ pub(super) struct State {
     known: bool,
     /// The stages that are at work, or were when it was killed.
     begun: BTreeSet<String>,
-    alive: bool,
+    pub alive: bool,
     pinned: bool,
 }
 

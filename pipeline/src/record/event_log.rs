@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::run_history::{LOGS, log_path};
 use crate::clock;
 use crate::event::{EVENT_SCHEMA, Event};
 use crate::failpoints::reached;
 use crate::progress::Throttle;
-use crate::store::file_name;
 
 /// The events of a run, one a line.
 pub(super) const EVENTS: &str = "events.jsonl";
@@ -23,7 +23,7 @@ pub(super) const EVENTS: &str = "events.jsonl";
 const EVERY: Duration = Duration::from_secs(2);
 
 pub(super) struct EventLog {
-    logs: PathBuf,
+    dir: PathBuf,
     start: Instant,
     throttle: Throttle,
     files: Mutex<Files>,
@@ -39,11 +39,10 @@ struct Files {
 impl EventLog {
     pub fn create(dir: &Path) -> anyhow::Result<Self> {
         let wanted = || format!("make the run's record in `{}`", dir.display());
-        let logs = dir.join("logs");
-        fs::create_dir(&logs).with_context(wanted)?;
+        fs::create_dir(dir.join(LOGS)).with_context(wanted)?;
         let events = File::create(dir.join(EVENTS)).with_context(wanted)?;
         let files = Mutex::new(Files { events, logs: BTreeMap::new() });
-        Ok(Self { logs, start: Instant::now(), throttle: Throttle::new(EVERY), files })
+        Ok(Self { dir: dir.to_path_buf(), start: Instant::now(), throttle: Throttle::new(EVERY), files })
     }
 
     pub fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str) {
@@ -101,7 +100,7 @@ impl EventLog {
         // no part of one. A run does not fail because its diary cannot be written: a full disk shows itself at the next commit.
         let _ = files.events.write_all(line.as_bytes());
         drop(files);
-        reached("written", &self.logs);
+        reached("written", &self.dir.join(LOGS));
     }
 
     fn log(&self, stage: &str, text: &str) {
@@ -119,7 +118,7 @@ impl EventLog {
 
     /// Where the log of a stage is, or would be.
     pub fn log_path(&self, stage: &str) -> PathBuf {
-        self.logs.join(format!("{}.log", file_name(stage)))
+        log_path(&self.dir, stage)
     }
 
     /// Whether a stage at work said anything so far.

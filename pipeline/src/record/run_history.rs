@@ -8,10 +8,12 @@ use anyhow::{Context as _, anyhow, bail};
 
 use super::RunRecord;
 use crate::event::RunStatus;
-use crate::store::{Store, is_held, list, read_if_there, write_atomically};
+use crate::store::{Store, file_name, is_held, list, read_if_there, write_atomically};
 
 /// The file that names every key a run asked for, one a line; the run at work holds its lock.
 pub(super) const KEYS: &str = "keys";
+/// The logs of stages.
+pub(super) const LOGS: &str = "logs";
 const RECORD: &str = "run.json";
 /// The experiment's file as it was; never written again.
 pub(super) const EXPERIMENT: &str = "experiment.yaml";
@@ -119,6 +121,11 @@ impl RunFolder {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// The log of a stage, where it left one.
+    pub fn log_of(&self, stage: &str) -> Option<PathBuf> {
+        Some(log_path(&self.dir, stage)).filter(|path| path.is_file())
+    }
+
     /// Whether the run is at work: the kernel knows, whatever the record says.
     pub fn is_alive(&self) -> anyhow::Result<bool> {
         is_held(&self.dir.join(KEYS))
@@ -168,6 +175,11 @@ impl RunRecord {
             RunStatus::Interrupted => "interrupted",
         }
     }
+}
+
+/// Where the log of a stage is in the folder of a run.
+pub(super) fn log_path(dir: &Path, stage: &str) -> PathBuf {
+    dir.join(LOGS).join(format!("{}.log", file_name(stage)))
 }
 
 /// Creates the file of keys of a run that begins, and holds its lock.

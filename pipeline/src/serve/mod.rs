@@ -12,7 +12,9 @@
 
 mod answers;
 mod assignment;
+mod listening;
 mod metrics;
+mod pages;
 mod policies;
 mod routes;
 
@@ -27,6 +29,7 @@ use anyhow::{Context as _, anyhow};
 use crate::UsageError;
 use crate::recommend::LoadPolicy;
 use metrics::Metrics;
+pub(crate) use pages::{PageReply, PageRequest, serve_pages};
 use policies::Policies;
 
 /// How long open requests may take after the signal to stop.

@@ -14,7 +14,7 @@ use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
     Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Serve, Stages,
-    Worth,
+    Ui, Worth,
 };
 
 const EXAMPLES: &str = "\
@@ -266,6 +266,15 @@ A question is what a line of `recommend --batch` is; a list of questions gets a 
 not in the log is answered from the history and marked `new_user`. GET /health says what is served,
 GET /metrics counts for Prometheus. A file that changes is read again; Ctrl-C ends after open requests.")]
     Serve(Serve),
+    /// Look at runs, results, episodes and reports in a browser on this machine.
+    #[command(after_help = "\
+Examples:
+  apprentice ui                          print an address, and serve it until Ctrl-C
+  apprentice ui --port 8081              at a port of your choice
+
+The pages are only read. The address holds a token: without it nobody is answered. Over SSH, forward the
+port: `ssh -L 8081:127.0.0.1:8081 HOST`.")]
+    Ui(Ui),
     /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
     #[command(after_help = "\
 Examples:

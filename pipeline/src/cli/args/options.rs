@@ -342,6 +342,13 @@ pub(crate) struct Recommend {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Ui {
+    /// The port on 127.0.0.1; 0 takes any free one and prints it.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The policies: files, or outputs as `stage.port` or `stage@cell.port`. Each user is always answered by the same one.
     #[arg(value_name = "POLICY", required = true)]

@@ -252,7 +252,7 @@ const CATALOGUE: &str = "items";
 
 /// The other outputs of the stage that made a content, its inputs, and the catalogues behind these, as far as they are whole:
 /// who judges episodes need not know what the items are called.
-fn related(store: &Store, content: &Content) -> anyhow::Result<Vec<RelatedFile>> {
+pub(super) fn related(store: &Store, content: &Content) -> anyhow::Result<Vec<RelatedFile>> {
     let Some((entry, made)) = &content.origin else { return Ok(Vec::new()) };
     let outputs = entry.outputs.iter().filter(|output| output.digest != made.digest);
     let outputs = outputs.map(|output| (output.kind.clone(), output.digest.clone()));
