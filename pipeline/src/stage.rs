@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
 use crate::log_experiment::WriteLogExperiment;
+use crate::impressions::EncodeImpressions;
 use crate::recommend::LoadPolicy;
 use crate::report::Render;
 use crate::spec::read_strictly;
@@ -299,6 +300,8 @@ pub struct Catalog {
     pub inspect: Inspect,
     /// Reads a policy that answers.
     pub load_policy: LoadPolicy,
+    /// Writes down what was shown to whom.
+    pub encode_impressions: EncodeImpressions,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Limits;
 use super::answers::{Counted, Refused, answer, error_json};
+use super::impression_log::ImpressionLog;
 use super::metrics::Metrics;
 use super::policies::Policies;
 
@@ -25,9 +26,15 @@ struct Service {
     policies: Arc<Policies>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    log: Option<Arc<ImpressionLog>>,
 }
 
-pub(super) fn app(policies: Arc<Policies>, metrics: Arc<Metrics>, limits: Limits) -> Router {
+pub(super) fn app(
+    policies: Arc<Policies>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    log: Option<Arc<ImpressionLog>>,
+) -> Router {
     Router::new()
         .route("/recommend", post(recommend))
         .route("/health", get(health))
@@ -44,7 +51,7 @@ pub(super) fn app(policies: Arc<Policies>, metrics: Arc<Metrics>, limits: Limits
                 "another method is wanted\nhelp: POST /recommend, GET /health, GET /metrics",
             ))
         })
-        .with_state(Service { policies, metrics, limits })
+        .with_state(Service { policies, metrics, limits, log })
 }
 
 /// Counts a request while it is at work.
@@ -89,7 +96,7 @@ async fn answered(service: &Service, body: Body) -> Result<(Vec<u8>, Counted), R
             )
         })?;
     // Scoring takes the processor: other requests go on on the other threads.
-    tokio::task::block_in_place(|| answer(&body, &service.policies, &service.limits))
+    tokio::task::block_in_place(|| answer(&body, &service.policies, &service.limits, service.log.as_deref()))
 }
 
 async fn health(State(service): State<Service>) -> Response {

@@ -12,7 +12,7 @@
 //!
 //! An episode is a run of at most `horizon` interactions of one user in the order of time. All but `per_decision` take the
 //! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not
-//! conclusive. Left out: logging propensities of each single row, which no benchmark here has.
+//! conclusive.
 
 mod fitted_q;
 mod trajectories;
@@ -27,7 +27,7 @@ use super::bootstrap::{Bootstrap, Interval, Resampling, ScoreMatrix};
 use super::importance_sampling::{LoggedRow, by_user, effective};
 use super::leakage::policy_label;
 use super::value_based::gives_values;
-use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
+use crate::artifact::{Estimate, Estimates, Interactions, LoggedPropensities, PolicyFile, Propensities, World};
 use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::PolicyNetwork;
 use fitted_q::RowFeatures;
@@ -86,6 +86,8 @@ pub enum LoggingPolicy {
     /// By the chances at `propensities`: one rating of a user is of an item with that pair's chance to be rated over the
     /// number of pairs that the user rated in the log that they describe, of which `log` may be a part.
     Propensities,
+    /// By the probability of each row at `logged_propensities`, as `ingest.impressions` reads it from the log of a service.
+    Logged,
 }
 
 /// Whether a setting has the default of 1.
@@ -121,6 +123,8 @@ pipeline::ports! {
         train: Option<Interactions>,
         /// How likely each pair of the log was to be rated, wanted for `logging_policy: propensities`.
         propensities: Option<Propensities>,
+        /// With which probability each row of the log was shown, wanted for `logging_policy: logged`.
+        logged_propensities: Option<LoggedPropensities>,
         /// Who is estimated.
         policies: Many<PolicyFile>,
     }
@@ -141,6 +145,7 @@ impl Stage for OffPolicy {
     /// 3: the layers of a policy are fused, so sums round otherwise. 4: the remarks are in the field's words.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "estimate the reward of policies from a log, without a simulator";
+    const ADDED_PORTS: &'static [&'static str] = &["logged_propensities"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -203,6 +208,10 @@ impl Stage for OffPolicy {
             LoggingPolicy::Propensities => {
                 vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
             }
+            LoggingPolicy::Logged => {
+                let help = "connect `propensities` of the `ingest.impressions` that reads the log";
+                vec![requirement("logged_propensities", "it reads them", help)]
+            }
         }
     }
 
@@ -250,6 +259,13 @@ impl OffPolicy {
                 )?;
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
+            }
+            LoggingPolicy::Logged => {
+                let known = inputs.logged_propensities.as_ref().context(
+                    "`logging_policy: logged` needs the propensities of the log\nhelp: connect `propensities` of the `ingest.impressions` \
+                     that reads it to `logged_propensities`",
+                )?;
+                known.of(&episodes.log)
             }
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
@@ -352,6 +368,7 @@ impl OffPolicy {
             LoggingPolicy::Uniform => "uniformly",
             LoggingPolicy::Popularity => "by their share in `train`, an estimate",
             LoggingPolicy::Propensities => "by their propensities",
+            LoggingPolicy::Logged => "with the probabilities of the log",
         };
         let mut remark = format!("{acts}; logging policy: items drawn {drawn}");
         if let Some(clip) = self.max_importance_weight {

@@ -262,6 +262,7 @@ fn toy() -> Catalog {
         devices: crate::Devices::CPU,
         inspect: CATALOG.inspect,
         load_policy: CATALOG.load_policy,
+        encode_impressions: CATALOG.encode_impressions,
         metrics: CATALOG.metrics,
         report: CATALOG.report,
         worth: CATALOG.worth,
