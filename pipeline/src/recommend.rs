@@ -75,9 +75,8 @@ impl std::str::FromStr for Explore {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || {
-            format!("found `{text}`, wanted `epsilon=0.1` (a probability) or `softmax=1` (a temperature above 0)")
-        };
+        let wanted =
+            || format!("found `{text}`, wanted `epsilon=0.1` (a probability) or `softmax=1` (a temperature above 0)");
         let (kind, number) = text.split_once('=').ok_or_else(wanted)?;
         let number: f64 = number.parse().map_err(|_| wanted())?;
         match kind {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id_spaces::{self, NumberedInput};
+use crate::impressions::EncodeImpressions;
 use crate::inspect::Inspect;
 use crate::log_experiment::WriteLogExperiment;
-use crate::impressions::EncodeImpressions;
 use crate::recommend::LoadPolicy;
 use crate::report::Render;
 use crate::spec::read_strictly;

@@ -106,7 +106,8 @@ impl PartFiles {
     /// How long nothing will be due.
     pub fn rest(&self) -> Duration {
         let Some(since) = self.since else { return self.age };
-        let due = if self.waiting.len() >= self.rows { Duration::ZERO } else { self.age.saturating_sub(since.elapsed()) };
+        let due =
+            if self.waiting.len() >= self.rows { Duration::ZERO } else { self.age.saturating_sub(since.elapsed()) };
         let again = self.failed.as_ref().map_or(Duration::ZERO, |failed| AGAIN.saturating_sub(failed.last.elapsed()));
         due.max(again)
     }
@@ -120,7 +121,8 @@ impl PartFiles {
     pub fn write(&mut self) -> Written {
         let rows = self.waiting.len().min(self.rows);
         let Some(first) = self.waiting.first() else { return Written::Nothing };
-        let time = clock::timestamp(Duration::from_micros(u64::try_from(first.time).unwrap_or(0))).replace([':', '-'], "");
+        let time =
+            clock::timestamp(Duration::from_micros(u64::try_from(first.time).unwrap_or(0))).replace([':', '-'], "");
         let path = self.folder.join(format!("{time}-{}-{:06}.parquet", self.service, self.finished));
         let written = (self.encode)(&self.waiting[..rows])
             .and_then(|bytes| Ok(write_new(&path, &bytes)?))

@@ -32,10 +32,7 @@ pub fn encode_impressions(rows: &[Impression]) -> Result<Vec<u8>> {
     let numbers = |value: fn(&Impression) -> f64| Arc::new(Float64Array::from_iter_values(of(rows, value)));
     let flags = |value: fn(&Impression) -> bool| Arc::new(of(rows, value).map(Some).collect::<BooleanArray>());
     let columns: Vec<(&str, ArrayRef)> = vec![
-        (
-            "time",
-            Arc::new(TimestampMicrosecondArray::from_iter_values(of(rows, |row| row.time)).with_timezone("UTC")),
-        ),
+        ("time", Arc::new(TimestampMicrosecondArray::from_iter_values(of(rows, |row| row.time)).with_timezone("UTC"))),
         ("answer_id", texts(|row| &row.answer_id)),
         ("user", Arc::new(rows.iter().map(|row| row.user.as_deref()).collect::<StringArray>())),
         ("new_user", flags(|row| row.new_user)),

@@ -36,6 +36,9 @@ use trajectories::{EpisodeSums, RETURN_ESTIMATORS};
 /// States that a network takes at once.
 const BATCH: usize = 512;
 
+/// The error without them.
+const NO_LOGGED_PROPENSITIES: &str = "`logging_policy: logged` needs the propensities of the log\nhelp: connect `propensities` of the \
+                                      `ingest.impressions` that reads it to `logged_propensities`";
 /// Scores at once.
 const SCORES: usize = 1 << 24;
 /// The estimators in the order of the table.
@@ -261,11 +264,8 @@ impl OffPolicy {
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
             LoggingPolicy::Logged => {
-                let known = inputs.logged_propensities.as_ref().context(
-                    "`logging_policy: logged` needs the propensities of the log\nhelp: connect `propensities` of the `ingest.impressions` \
-                     that reads it to `logged_propensities`",
-                )?;
-                known.of(&episodes.log)
+                let known = inputs.logged_propensities.as_ref();
+                known.context(NO_LOGGED_PROPENSITIES)?.of(&episodes.log)
             }
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(

@@ -216,8 +216,7 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
         let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
         let (world, log) = (world.clone(), log.clone());
-        let inputs =
-            Inputs { world, log, train: None, propensities, logged_propensities: None, policies: Vec::new() };
+        let inputs = Inputs { world, log, train: None, propensities, logged_propensities: None, policies: Vec::new() };
         stage.propensity(&inputs, &episodes)
     };
     let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
@@ -238,8 +237,7 @@ fn each_row_has_the_probability_of_the_log() {
     let stage = OffPolicy { logging_policy: LoggingPolicy::Logged, ..OffPolicy::default() };
     let found = |logged_propensities| {
         let (world, log) = (world.clone(), log.clone());
-        let inputs =
-            Inputs { world, log, train: None, propensities: None, logged_propensities, policies: Vec::new() };
+        let inputs = Inputs { world, log, train: None, propensities: None, logged_propensities, policies: Vec::new() };
         stage.propensity(&inputs, &episodes)
     };
     let logged = LoggedPropensities::new(&log, &[0.5, 0.25, 0.125]).unwrap();
