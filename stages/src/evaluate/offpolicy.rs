@@ -37,8 +37,8 @@ use trajectories::{EpisodeSums, RETURN_ESTIMATORS};
 const BATCH: usize = 512;
 
 /// The error without them.
-const NO_LOGGED_PROPENSITIES: &str = "`logging_policy: logged` needs the propensities of the log\nhelp: connect `propensities` of the \
-                                      `ingest.impressions` that reads it to `logged_propensities`";
+const UNLOGGED: &str =
+    "`logging_policy: logged` needs them\nhelp: connect `propensities` of the log's `ingest.impressions`";
 /// Scores at once.
 const SCORES: usize = 1 << 24;
 /// The estimators in the order of the table.
@@ -196,26 +196,26 @@ impl Stage for OffPolicy {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let requirement = |port, why: &str, help| Requirement {
+        let requirement = |(port, why, help): (_, &str, _)| Requirement {
             setting: "logging_policy",
             port,
             connected: true,
             why: why.to_owned(),
             help,
         };
-        match self.logging_policy {
-            LoggingPolicy::Uniform => vec![],
+        let wanted = match self.logging_policy {
+            LoggingPolicy::Uniform => None,
             LoggingPolicy::Popularity => {
-                vec![requirement("train", "it needs the popularity of items", "connect the train part of the split")]
+                Some(("train", "it needs the popularity of items", "connect the train part of the split"))
             }
             LoggingPolicy::Propensities => {
-                vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
+                Some(("propensities", "it reads them", "connect `world.propensities` of the log"))
             }
             LoggingPolicy::Logged => {
-                let help = "connect `propensities` of the `ingest.impressions` that reads the log";
-                vec![requirement("logged_propensities", "it reads them", help)]
+                Some(("logged_propensities", "it reads them", "connect `propensities` of its `ingest.impressions`"))
             }
-        }
+        };
+        wanted.map(requirement).into_iter().collect()
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
@@ -263,10 +263,7 @@ impl OffPolicy {
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
-            LoggingPolicy::Logged => {
-                let known = inputs.logged_propensities.as_ref();
-                known.context(NO_LOGGED_PROPENSITIES)?.of(&episodes.log)
-            }
+            LoggingPolicy::Logged => inputs.logged_propensities.as_ref().context(UNLOGGED)?.of(&episodes.log),
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
                     "`logging_policy: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",

@@ -243,7 +243,9 @@ fn each_row_has_the_probability_of_the_log() {
     let logged = LoggedPropensities::new(&log, &[0.5, 0.25, 0.125]).unwrap();
     // In the order of the episodes: user 0 at 2 and 3 seconds, then user 1.
     assert_eq!(found(Some(logged)).unwrap(), [0.125, 0.25, 0.5]);
-    assert!(found(None).unwrap_err().to_string().contains("help: connect `propensities` of the `ingest.impressions`"));
+    assert!(
+        found(None).unwrap_err().to_string().contains("help: connect `propensities` of the log's `ingest.impressions`")
+    );
 }
 
 #[test]
