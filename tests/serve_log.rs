@@ -261,28 +261,16 @@ fn a_disk_that_is_full_costs_rows_and_no_answer() {
     let project = trained();
     copied(&project, 0, "a.safetensors");
     let asked = json!((0..40).map(|user| json!({ "user": user })).collect::<Vec<_>>());
-    let wait = |service: &Service, part: &str| service.until(part, &asked);
-
     // Where somebody removes the folder and has a file in its place, any user sees the error of a write.
     let log = ["a.safetensors", "--log", "shown", "--log-rows", "500"];
     let service = Service::start(&project, &log);
-    wait(&service, "apprentice_impressions_total 500");
+    service.until("apprentice_impressions_total 500", &asked);
     fs::rename(project.path("shown"), project.path("kept")).unwrap();
     fs::write(project.path("shown"), "").unwrap();
-    // Four files' rows wait, the rest is lost.
-    service.until("apprentice_lost_impressions_total", &asked);
-    let begun = Instant::now();
-    while service.metrics().contains("apprentice_lost_impressions_total 0") {
-        assert!(begun.elapsed() < Duration::from_secs(30));
-        assert_eq!(service.ask(&asked).0, 200);
-    }
+    until_lost(&service, &asked);
     fs::remove_file(project.path("shown")).unwrap();
-    let before = logged(&service);
-    let begun = Instant::now();
-    while logged(&service) < before + 2000 {
-        assert!(begun.elapsed() < Duration::from_secs(30));
-        thread::sleep(Duration::from_millis(50));
-    }
+    // Four files' rows have waited.
+    until_logged(&service, logged(&service) + 2000);
     let said = service.stop();
     assert_eq!(said.matches("cannot write the log in `shown`").count(), 1, "{said}");
     assert!(
@@ -321,23 +309,34 @@ fn a_disk_that_is_full_costs_rows_and_no_answer() {
             .next()
             .unwrap()
     };
-    let begun = Instant::now();
-    while service.metrics().contains("apprentice_lost_impressions_total 0") {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{}", service.metrics());
-        assert_eq!(service.ask(&asked).0, 200);
-    }
+    until_lost(&service, &asked);
     fs::write(project.path("space"), "").unwrap();
-    let begun = Instant::now();
-    while logged(&service) < 2000 {
-        assert!(begun.elapsed() < Duration::from_secs(30));
-        thread::sleep(Duration::from_millis(50));
-    }
+    until_logged(&service, 2000);
     let before = fs::read_dir(project.path("kept")).unwrap().count();
     assert!(Command::new("kill").args(["-TERM", &pid()]).status().unwrap().success());
     let output = service.wait();
     assert!(output.contains("No space left on device") && output.contains("is written again"), "{output}");
     assert!(fs::read_dir(project.path("kept")).unwrap().count() >= before + 4);
-    project.ok(&["inspect", "kept", "--verify"]);
+    for file in fs::read_dir(project.path("kept")).unwrap() {
+        project.ok(&["inspect", file.unwrap().path().to_str().unwrap(), "--verify"]);
+    }
+}
+
+/// Asks until the log has lost rows; every question is answered.
+fn until_lost(service: &Service, asked: &Value) {
+    let begun = Instant::now();
+    while service.metrics().contains("apprentice_lost_impressions_total 0") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", service.metrics());
+        assert_eq!(service.ask(asked).0, 200);
+    }
+}
+
+fn until_logged(service: &Service, rows: u64) {
+    let begun = Instant::now();
+    while logged(service) < rows {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", service.metrics());
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Rows in finished files.

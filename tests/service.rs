@@ -34,16 +34,15 @@ impl Service {
         Self { child, address: text(&event["address"]).to_owned() }
     }
 
-    /// The status and the body of an answer.
+    /// The status and the body of an answer; 0 where there is none.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let Ok(mut stream) = TcpStream::connect(&self.address) else { return (0, String::new()) };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
         // A service that refuses a large body may close before it has read all of it.
-        let _ = stream.write_all(body);
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8(answer).unwrap();

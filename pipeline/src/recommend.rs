@@ -27,6 +27,9 @@ pub trait ServedPolicy: Send + Sync {
     /// As [`ServedPolicy::answer`].
     fn propensities(&self, batch: &RecommendBatch, shown: &[Vec<String>]) -> anyhow::Result<Vec<Vec<f64>>>;
 
+    /// Makes ready for many questions, which are then answered faster.
+    fn prepare(&self);
+
     /// What it knows.
     fn facts(&self) -> PolicyFacts;
 }

@@ -77,6 +77,11 @@ pub(super) struct Counted {
     pub new_users: u64,
 }
 
+/// Whether a body asks a list of questions.
+pub(super) fn is_list(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
 /// The answer to the body of a request, as JSON: one question, or a list of them. What it shows goes to the log, where there is one.
 pub(super) fn answer(
     body: &[u8],
@@ -85,7 +90,7 @@ pub(super) fn answer(
     log: Option<&ImpressionLog>,
 ) -> Result<(Vec<u8>, Counted), Refused> {
     let bad = |error: String| Refused::new(StatusCode::BAD_REQUEST, format!("{error}\nhelp: {QUESTION}"));
-    let several = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let several = is_list(body);
     let queries = match several {
         false => vec![RecommendQuery::from_json(body).map_err(bad)?],
         true => {

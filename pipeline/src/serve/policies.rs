@@ -33,6 +33,7 @@ impl Loaded {
         let mut digest = blake3::hash(&bytes).to_hex().to_string();
         digest.truncate(DIGITS);
         let policy = load(path)?;
+        policy.prepare();
         Ok(Self { name: name.to_owned(), digest, facts: policy.facts(), policy })
     }
 

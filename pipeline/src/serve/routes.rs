@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::Limits;
-use super::answers::{Counted, Refused, answer, error_json};
+use super::answers::{Counted, Refused, answer, error_json, is_list};
 use super::impression_log::ImpressionLog;
 use super::metrics::Metrics;
 use super::policies::Policies;
@@ -95,8 +95,10 @@ async fn answered(service: &Service, body: Body) -> Result<(Vec<u8>, Counted), R
                 format!("a body has {most} bytes at most\nhelp: send several requests"),
             )
         })?;
-    // Scoring takes the processor: other requests go on on the other threads.
-    tokio::task::block_in_place(|| answer(&body, &service.policies, &service.limits, service.log.as_deref()))
+    let answer = || answer(&body, &service.policies, &service.limits, service.log.as_deref());
+    // A list takes the processor for long: other requests go on on the other threads. For one question the change of threads would cost as
+    // much as the answer.
+    if is_list(&body) { tokio::task::block_in_place(answer) } else { answer() }
 }
 
 async fn health(State(service): State<Service>) -> Response {

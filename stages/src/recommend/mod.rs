@@ -87,6 +87,10 @@ impl ServedPolicy for Recommender {
         Ok(found)
     }
 
+    fn prepare(&self) {
+        self.names.index();
+    }
+
     fn facts(&self) -> PolicyFacts {
         let (users, items) = (self.names.users(), self.network.config().items);
         PolicyFacts { learner: self.origin.learner.clone(), users, items, horizon: self.origin.horizon }
