@@ -26,30 +26,40 @@ use crate::artifact::{Interactions, Items, LoggedPropensities, Users, check_asse
 
 /// `ingest.impressions`. The names of the columns are by default those of `apprentice serve --log`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Impressions {
     /// The folder with the part files, or one Parquet file.
     pub asset: AssetName,
     /// A file or folder in the asset's folder; the asset itself when absent.
+    #[serde(default)]
     pub file: Option<String>,
     /// The column of user ids. Rows of users that `users` lacks, and of nobody, are left out and counted.
+    #[serde(default = "user")]
     pub user: String,
     /// The column of item ids.
+    #[serde(default = "item")]
     pub item: String,
     /// The column of times, of a type with times or of numbers since 1970.
+    #[serde(default = "time")]
     pub timestamp: String,
     /// The column of the probability with which the item was shown. `propensity` of the service counts in which policy a user belongs to,
     /// `policy_propensity` is that of the policy that answered.
+    #[serde(default = "propensity")]
     pub propensity: String,
     /// The column of the item's place in its answer, from 1; null where an answer is one item.
+    #[serde(default = "position")]
     pub position: Option<String>,
     /// The place whose items are read.
+    #[serde(default = "first")]
     pub at_position: u32,
     /// The column of rewards, where the log has one.
+    #[serde(default)]
     pub reward: Option<String>,
     /// The table of what came back. Items without a row in it have a reward of 0.
+    #[serde(default)]
     pub feedback: Option<Feedback>,
     /// Treatment of invalid rows.
+    #[serde(default)]
     pub on_bad_row: OnBadRow,
 }
 
@@ -77,26 +87,28 @@ fn answer_id() -> String {
     "answer_id".to_owned()
 }
 
+fn user() -> String {
+    "user".to_owned()
+}
+
 fn item() -> String {
     "item".to_owned()
 }
 
-impl Default for Impressions {
-    fn default() -> Self {
-        Self {
-            asset: AssetName(String::new()),
-            file: None,
-            user: "user".to_owned(),
-            item: item(),
-            timestamp: "time".to_owned(),
-            propensity: "propensity".to_owned(),
-            position: Some("position".to_owned()),
-            at_position: 1,
-            reward: None,
-            feedback: None,
-            on_bad_row: OnBadRow::Refuse,
-        }
-    }
+fn time() -> String {
+    "time".to_owned()
+}
+
+fn propensity() -> String {
+    "propensity".to_owned()
+}
+
+fn position() -> Option<String> {
+    Some("position".to_owned())
+}
+
+fn first() -> u32 {
+    1
 }
 
 pipeline::ports! {
@@ -133,9 +145,6 @@ impl Stage for Impressions {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        if self.asset.0.is_empty() {
-            return Err(("asset".into(), "the asset with the log".into()));
-        }
         if self.reward.is_some() == self.feedback.is_some() {
             return Err(("reward".into(), "either a column of rewards, or `feedback`".into()));
         }
