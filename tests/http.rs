@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 /// An answer.
+#[derive(Default)]
 pub struct Reply {
+    /// 0 where there is none.
     pub status: u16,
     /// The status line and the headers.
     pub head: String,
@@ -13,13 +15,12 @@ pub struct Reply {
 
 /// Sends a request to `host:port`; `headers` are whole lines.
 pub fn send(address: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
+    let Ok(mut stream) = TcpStream::connect(address) else { return Reply::default() };
     let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\n{lines}Connection: close\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
     // A service that refuses a large body may close before it has read all of it.
-    let _ = stream.write_all(body);
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     // A service that refused a large body may be gone before its answer is read.

@@ -1,70 +1,16 @@
 //! Policies behind HTTP: `apprentice serve`, asked by a client of its own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::project::{Project, text};
-
-/// A service that is ended when the test is over.
-struct Service {
-    child: Child,
-    address: String,
-}
-
-impl Service {
-    fn start(project: &Project, args: &[&str]) -> Self {
-        let mut child = project.start(&[&["serve", "--port", "0", "--json"], args].concat());
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        if line.is_empty() {
-            let mut said = String::new();
-            child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-            panic!("it did not start: {said}");
-        }
-        let event: Value = serde_json::from_str(&line).unwrap();
-        Self { child, address: text(&event["address"]).to_owned() }
-    }
-
-    /// The status and the body of an answer.
-    fn send(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        // A service that refuses a large body may close before it has read all of it.
-        let _ = stream.write_all(body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        (status, body.to_owned())
-    }
-
-    fn ask(&self, question: &Value) -> (u16, Value) {
-        let (status, body) = self.send("POST", "/recommend", question.to_string().as_bytes());
-        (status, serde_json::from_str(&body).unwrap())
-    }
-
-    fn metrics(&self) -> String {
-        self.send("GET", "/metrics", b"").1
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::service::Service;
 
 /// Whether two answers name the same items. Scores of a batch round otherwise than those of one question.
 #[track_caller]
@@ -79,14 +25,14 @@ fn assert_alike(found: &Value, wanted: &Value) {
     }
 }
 
-fn trained() -> Project {
+pub fn trained() -> Project {
     let project = Project::smoke();
     project.ok(&["run", "x.yaml", "-q"]);
     project
 }
 
 /// A trained policy as a file of the project.
-fn copied(project: &Project, seed: usize, name: &str) {
+pub fn copied(project: &Project, seed: usize, name: &str) {
     fs::copy(project.path(&format!("artifacts/smoke/policy@seed={seed}/policy.safetensors")), project.path(name))
         .unwrap();
 }
@@ -184,14 +130,7 @@ fn two_policies_share_the_users_and_a_changed_file_is_read_again() {
     }
 
     // Somebody asks all the time while the file becomes another policy, then no policy, then is gone.
-    let until = |part: &str| {
-        let begun = Instant::now();
-        while !service.metrics().contains(part) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{part}: {}", service.metrics());
-            assert_eq!(service.ask(&users[3]).0, 200);
-            thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let until = |part: &str| service.until(part, &users[3]);
     fs::rename(project.path("b.safetensors"), project.path("a.safetensors")).unwrap();
     until("apprentice_reloads_total 1");
     let health: Value = serde_json::from_str(&service.send("GET", "/health", b"").1).unwrap();

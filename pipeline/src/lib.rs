@@ -19,6 +19,7 @@ pub mod graph;
 mod home_dir;
 mod host_info;
 mod id_spaces;
+pub mod impressions;
 pub mod inspect;
 mod interrupt;
 mod key;

@@ -20,6 +20,16 @@ pub trait ServedPolicy: Send + Sync {
     /// [`crate::UsageError`] where somebody asks about what the policy does not know, or leaves it nothing to recommend.
     fn answer(&self, batch: &RecommendBatch) -> anyhow::Result<Answers>;
 
+    /// The probability that this policy shows the items `shown`, by their ids, where they stand: a list for each question, the first
+    /// item in the first place.
+    ///
+    /// # Errors
+    /// As [`ServedPolicy::answer`].
+    fn propensities(&self, batch: &RecommendBatch, shown: &[Vec<String>]) -> anyhow::Result<Vec<Vec<f64>>>;
+
+    /// Makes ready for many questions, which are then answered faster.
+    fn prepare(&self);
+
     /// What it knows.
     fn facts(&self) -> PolicyFacts;
 }
@@ -50,6 +60,34 @@ pub struct RecommendBatch {
     pub new_users: bool,
     /// Whether users and items go by their row numbers from 0, not by their ids.
     pub rows: bool,
+    /// How the first item of an answer is drawn; without it the best is first.
+    pub explore: Option<Explore>,
+}
+
+/// How the first item of an answer is drawn, so that a log of answers also tells of items that are not the best. The best of the others
+/// follow it in their order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Explore {
+    /// With this probability uniformly from all items that may be recommended, else the best.
+    Epsilon(f64),
+    /// By the softmax of the scores over this temperature.
+    Softmax(f64),
+}
+
+impl std::str::FromStr for Explore {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted =
+            || format!("found `{text}`, wanted `epsilon=0.1` (a probability) or `softmax=1` (a temperature above 0)");
+        let (kind, number) = text.split_once('=').ok_or_else(wanted)?;
+        let number: f64 = number.parse().map_err(|_| wanted())?;
+        match kind {
+            "epsilon" if (0.0..=1.0).contains(&number) => Ok(Self::Epsilon(number)),
+            "softmax" if number > 0.0 && number.is_finite() => Ok(Self::Softmax(number)),
+            _ => Err(wanted()),
+        }
+    }
 }
 
 /// Somebody who wants a recommendation.
@@ -77,6 +115,9 @@ pub struct RecommendQuery {
     /// `FILE:LINE` of the question, where it is from a file.
     #[serde(skip)]
     pub place: Option<String>,
+    /// What decides the draw of the first item, from 0 to below 1.
+    #[serde(skip)]
+    pub draw: f64,
 }
 
 impl RecommendQuery {
@@ -187,6 +228,9 @@ pub struct Answer {
     /// Why there are fewer than asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The probability with which this policy shows each of the items where it stands; empty where nothing was drawn, so that each is 1.
+    #[serde(skip)]
+    pub propensities: Vec<f64>,
 }
 
 /// One recommended item.
@@ -216,6 +260,15 @@ mod tests {
         ] {
             let error = serde_json::from_str::<RecommendQuery>(line).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn exploration_is_written_with_its_number() {
+        assert_eq!("epsilon=0.1".parse(), Ok(Explore::Epsilon(0.1)));
+        assert_eq!("softmax=2".parse(), Ok(Explore::Softmax(2.0)));
+        for wrong in ["", "epsilon", "epsilon=1.1", "softmax=0", "softmax=inf", "greedy=1", "epsilon=NaN"] {
+            assert!(wrong.parse::<Explore>().unwrap_err().contains("wanted `epsilon=0.1`"), "{wrong}");
         }
     }
 

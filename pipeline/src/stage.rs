@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id_spaces::{self, NumberedInput};
+use crate::impressions::EncodeImpressions;
 use crate::inspect::Inspect;
 use crate::log_experiment::WriteLogExperiment;
 use crate::recommend::LoadPolicy;
@@ -318,6 +319,8 @@ pub struct Catalog {
     pub inspect: Inspect,
     /// Reads a policy that answers.
     pub load_policy: LoadPolicy,
+    /// Writes down what was shown to whom.
+    pub encode_impressions: EncodeImpressions,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// The kinds of artifacts whose curves trackers are told.

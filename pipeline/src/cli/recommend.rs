@@ -34,6 +34,7 @@ pub(super) fn recommend(session: &Session, args: &args::Recommend) -> Result<Exi
         exclude_history: args.exclude_history,
         new_users: args.new_user,
         rows: args.rows,
+        explore: None,
     };
     let answers = (session.catalog.load_policy)(&path)?.answer(&batch)?;
     if args.batch.is_some() {
@@ -106,7 +107,7 @@ mod tests {
     fn a_hostile_title_keeps_its_line_and_width() {
         let item = |id: &str, title: &str| Recommended { id: id.into(), title: Some(title.into()), score: 0.0 };
         let items = vec![item("1", "a\nb\u{1b}[31m"), item("2", &"x".repeat(10_000))];
-        let text = to_text(&Answer { user: None, new_user: true, items, note: None });
+        let text = to_text(&Answer { user: None, new_user: true, items, note: None, propensities: vec![] });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains(r"a\nb\u{1b}[31m") && lines[1].contains("xxx…"), "{text}");

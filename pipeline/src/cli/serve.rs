@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
@@ -13,7 +14,7 @@ use super::inspect::policy;
 use super::session::Session;
 use super::{print, talk, write};
 use crate::exit::Failure;
-use crate::serve::{Limits, ServeOptions, serve as run};
+use crate::serve::{Limits, LogOptions, ServeOptions, serve as run};
 use crate::{Exit, escape};
 
 pub(super) fn serve(session: &Session, args: &args::Serve) -> Result<Exit, Failure> {
@@ -44,6 +45,12 @@ pub(super) fn serve(session: &Session, args: &args::Serve) -> Result<Exit, Failu
             questions: args.max_questions,
             requests: args.max_requests,
         },
+        log: args.log.clone().map(|folder| LogOptions {
+            folder,
+            rows: args.log_rows,
+            age: Duration::from_secs(args.log_seconds as u64),
+            explore: args.explore,
+        }),
     };
     let as_json = session.global.json;
     let ready = |address: SocketAddr, policies: &[String]| {
@@ -58,7 +65,7 @@ pub(super) fn serve(session: &Session, args: &args::Serve) -> Result<Exit, Failu
             )),
         };
     };
-    run(options, session.catalog.load_policy, &stop, ready, talk)?;
+    run(options, session.catalog, &stop, ready, talk)?;
     talk("stopped");
     Ok(Exit::Ok)
 }

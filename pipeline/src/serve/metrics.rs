@@ -36,6 +36,8 @@ pub(super) struct Metrics {
     reloads: Counter,
     failed_reloads: Counter,
     at_work: Gauge<i64, std::sync::atomic::AtomicI64>,
+    impressions: Counter,
+    lost_impressions: Counter,
 }
 
 impl Metrics {
@@ -52,11 +54,24 @@ impl Metrics {
         let new_users = counter("new_users", "Questions of users who are not in the log of the policy");
         let reloads = counter("reloads", "Files that were read again after a change");
         let failed_reloads = counter("failed_reloads", "Files that changed and could not be read");
+        let impressions = counter("impressions", "Items shown that are in a finished file of the log");
+        let lost_impressions = counter("lost_impressions", "Items shown that could not be written to the log");
         let seconds = Histogram::new(TIMES);
         registry.register("request_seconds", "Time from a request's body to its answer", seconds.clone());
         let at_work = Gauge::default();
         registry.register("requests_at_work", "Requests that are being answered", at_work.clone());
-        Self { registry, requests, questions, new_users, seconds, reloads, failed_reloads, at_work }
+        Self {
+            registry,
+            requests,
+            questions,
+            new_users,
+            seconds,
+            reloads,
+            failed_reloads,
+            at_work,
+            impressions,
+            lost_impressions,
+        }
     }
 
     /// A request begins; how many are at work with it.
@@ -78,6 +93,16 @@ impl Metrics {
 
     pub fn reloaded(&self, done: bool) {
         if done { &self.reloads } else { &self.failed_reloads }.inc();
+    }
+
+    /// Items shown are in a file of the log.
+    pub fn logged(&self, rows: usize) {
+        self.impressions.inc_by(rows as u64);
+    }
+
+    /// Items shown will be in none.
+    pub fn lost(&self, rows: usize) {
+        self.lost_impressions.inc_by(rows as u64);
     }
 
     /// As Prometheus reads it, with what is served.

@@ -6,15 +6,19 @@
 //! GET  /metrics     counts and times in Prometheus's text format
 //! ```
 //!
-//! In: files of policies, read by the catalogue ([`crate::recommend::LoadPolicy`]), and requests. Out: answers; nothing is written. Each file is
-//! read again when it changes; a file that cannot be read leaves the policy that answers where it is. This folder is the only
-//! place with an async runtime.
+//! In: files of policies, read by the catalogue ([`crate::recommend::LoadPolicy`]), and requests. Out: answers, and where a log is wanted
+//! what they showed ([`impression_log`]). Each file is read again when it changes; a file that cannot be read leaves the policy that
+//! answers where it is. [`listening`] has the only async runtime, and [`pages`] serves other
+//! pages by it.
 
 mod answers;
 mod assignment;
+mod impression_log;
+mod impression_rows;
 mod listening;
 mod metrics;
 mod pages;
+mod part_files;
 mod policies;
 mod routes;
 
@@ -24,16 +28,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-
-use crate::UsageError;
-use crate::recommend::LoadPolicy;
+use crate::Catalog;
+use crate::recommend::{Explore, RecommendBatch, RecommendQuery};
+use impression_log::ImpressionLog;
+use listening::listen;
 use metrics::Metrics;
 pub(crate) use pages::{PageReply, PageRequest, serve_pages};
 use policies::Policies;
-
-/// How long open requests may take after the signal to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What is served, and how.
 pub(crate) struct ServeOptions {
@@ -46,6 +47,19 @@ pub(crate) struct ServeOptions {
     /// Threads that answer.
     pub threads: usize,
     pub limits: Limits,
+    /// Where what was shown is written down.
+    pub log: Option<LogOptions>,
+}
+
+/// How what was shown is written down.
+pub(crate) struct LogOptions {
+    pub folder: PathBuf,
+    /// Rows after which a file is finished.
+    pub rows: usize,
+    /// The time after which it is.
+    pub age: Duration,
+    /// How the first item of an answer is drawn.
+    pub explore: Option<Explore>,
 }
 
 /// What a request may ask.
@@ -63,55 +77,45 @@ pub(crate) struct Limits {
     pub requests: usize,
 }
 
+impl Limits {
+    /// What a policy is asked with `queries`.
+    fn batch(&self, queries: Vec<RecommendQuery>, explore: Option<Explore>) -> RecommendBatch {
+        let Self { count, exclude_history, .. } = *self;
+        RecommendBatch { queries, count, exclude_history, new_users: true, rows: false, explore }
+    }
+}
+
 /// Serves until `stop` is raised. `ready` is told where it listens, `tell` what happens meanwhile.
 ///
 /// # Errors
-/// When a policy cannot be read, or the address cannot be had.
+/// When a policy cannot be read, the address cannot be had, or the log's folder cannot be written to.
 pub(crate) fn serve(
     options: ServeOptions,
-    load: LoadPolicy,
+    catalog: &'static Catalog,
     stop: &Arc<AtomicBool>,
     ready: impl FnOnce(SocketAddr, &[String]),
     tell: fn(&str),
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
-    let policies = Arc::new(Policies::load(&options.policies, options.shares, load)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.threads)
-        .thread_name("serve")
-        .enable_all()
-        .build()
-        .context("start the threads of the service")?;
-    let listener = runtime.block_on(tokio::net::TcpListener::bind(options.address)).map_err(|error| {
-        let address = options.address;
-        anyhow!(UsageError(format!(
-            "cannot listen on {address}: {error}\nhelp: another program may listen there; `--port 0` takes any free port"
-        )))
-    })?;
-    ready(listener.local_addr()?, &policies.described());
-    let watch = policies::watch(&policies, load, &metrics, stop, tell)?;
-    let stopped = stop.clone();
-    let served = runtime.block_on(async {
-        let signal = async move {
-            while !stopped.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let app = routes::app(policies, metrics, options.limits);
-        let server = axum::serve(listener, app).with_graceful_shutdown(signal);
-        let grace = async {
-            while !stop.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            served = server => served.context("serve"),
-            () = grace => Ok(()),
+    let policies = Arc::new(Policies::load(&options.policies, options.shares, catalog.load_policy)?);
+    let (mut log, mut watch) = (None, None);
+    let served = listen(options.address, options.threads, stop, |address| {
+        if let Some(wanted) = options.log {
+            let asked = (options.limits, policies.shares.clone());
+            let (shown, written) = ImpressionLog::start(wanted, asked, catalog.encode_impressions, &metrics, tell)?;
+            log = Some((Arc::new(shown), written));
         }
+        ready(address, &policies.described());
+        watch = Some(policies::watch(&policies, catalog.load_policy, &metrics, stop, tell)?);
+        Ok(routes::app(policies, metrics, options.limits, log.as_ref().map(|(log, _)| log.clone())))
     });
     stop.store(true, Ordering::Relaxed);
-    let _ = watch.join();
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(watch) = watch {
+        let _ = watch.join();
+    }
+    if let Some((log, written)) = log {
+        log.stop();
+        let _ = written.join();
+    }
     served
 }

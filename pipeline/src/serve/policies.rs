@@ -33,6 +33,7 @@ impl Loaded {
         let mut digest = blake3::hash(&bytes).to_hex().to_string();
         digest.truncate(DIGITS);
         let policy = load(path)?;
+        policy.prepare();
         Ok(Self { name: name.to_owned(), digest, facts: policy.facts(), policy })
     }
 
@@ -78,14 +79,9 @@ impl Policies {
         Ok(Self { slots: files.iter().map(slot).collect::<anyhow::Result<_>>()?, shares })
     }
 
-    /// The policy at a place, as it is now. Who holds it goes on with it, whatever the file becomes.
-    pub fn at(&self, place: usize) -> Arc<Loaded> {
-        self.slots[place].now.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// All of them.
+    /// All of them, as they are now. Who holds one goes on with it, whatever its file becomes.
     pub fn all(&self) -> Vec<Arc<Loaded>> {
-        (0..self.slots.len()).map(|place| self.at(place)).collect()
+        self.slots.iter().map(|slot| slot.now.read().unwrap_or_else(PoisonError::into_inner).clone()).collect()
     }
 
     /// Each in words.

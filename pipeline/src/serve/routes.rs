@@ -12,7 +12,8 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::Limits;
-use super::answers::{Counted, Refused, answer, error_json};
+use super::answers::{Counted, Refused, answer, error_json, is_list};
+use super::impression_log::ImpressionLog;
 use super::metrics::Metrics;
 use super::policies::Policies;
 
@@ -25,9 +26,15 @@ struct Service {
     policies: Arc<Policies>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    log: Option<Arc<ImpressionLog>>,
 }
 
-pub(super) fn app(policies: Arc<Policies>, metrics: Arc<Metrics>, limits: Limits) -> Router {
+pub(super) fn app(
+    policies: Arc<Policies>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    log: Option<Arc<ImpressionLog>>,
+) -> Router {
     Router::new()
         .route("/recommend", post(recommend))
         .route("/health", get(health))
@@ -44,7 +51,7 @@ pub(super) fn app(policies: Arc<Policies>, metrics: Arc<Metrics>, limits: Limits
                 "another method is wanted\nhelp: POST /recommend, GET /health, GET /metrics",
             ))
         })
-        .with_state(Service { policies, metrics, limits })
+        .with_state(Service { policies, metrics, limits, log })
 }
 
 /// Counts a request while it is at work.
@@ -88,8 +95,10 @@ async fn answered(service: &Service, body: Body) -> Result<(Vec<u8>, Counted), R
                 format!("a body has {most} bytes at most\nhelp: send several requests"),
             )
         })?;
-    // Scoring takes the processor: other requests go on on the other threads.
-    tokio::task::block_in_place(|| answer(&body, &service.policies, &service.limits))
+    let answer = || answer(&body, &service.policies, &service.limits, service.log.as_deref());
+    // A list takes the processor for long: other requests go on on the other threads. For one question the change of threads would cost as
+    // much as the answer.
+    if is_list(&body) { tokio::task::block_in_place(answer) } else { answer() }
 }
 
 async fn health(State(service): State<Service>) -> Response {

@@ -12,7 +12,7 @@
 //!
 //! An episode is a run of at most `horizon` interactions of one user in the order of time. All but `per_decision` take the
 //! states as the log had them. Intervals are over users. An estimate on which few rows carry the weight is marked as not
-//! conclusive. Left out: logging propensities of each single row, which no benchmark here has.
+//! conclusive.
 
 mod fitted_q;
 mod trajectories;
@@ -27,7 +27,7 @@ use super::bootstrap::{Bootstrap, Interval, Resampling, ScoreMatrix};
 use super::importance_sampling::{LoggedRow, by_user, effective};
 use super::leakage::policy_label;
 use super::value_based::gives_values;
-use crate::artifact::{Estimate, Estimates, Interactions, PolicyFile, Propensities, World};
+use crate::artifact::{Estimate, Estimates, Interactions, LoggedPropensities, PolicyFile, Propensities, World};
 use crate::env::{Observation, PolicyAgent, states};
 use crate::nn::PolicyNetwork;
 use fitted_q::RowFeatures;
@@ -36,6 +36,9 @@ use trajectories::{EpisodeSums, RETURN_ESTIMATORS};
 /// States that a network takes at once.
 const BATCH: usize = 512;
 
+/// The error without them.
+const UNLOGGED: &str =
+    "`logging_policy: logged` needs them\nhelp: connect `propensities` of the log's `ingest.impressions`";
 /// Scores at once.
 const SCORES: usize = 1 << 24;
 /// The estimators in the order of the table.
@@ -86,6 +89,8 @@ pub enum LoggingPolicy {
     /// By the chances at `propensities`: one rating of a user is of an item with that pair's chance to be rated over the
     /// number of pairs that the user rated in the log that they describe, of which `log` may be a part.
     Propensities,
+    /// By the probability of each row at `logged_propensities`, as `ingest.impressions` reads it from the log of a service.
+    Logged,
 }
 
 /// Whether a setting has the default of 1.
@@ -121,6 +126,8 @@ pipeline::ports! {
         train: Option<Interactions>,
         /// How likely each pair of the log was to be rated, wanted for `logging_policy: propensities`.
         propensities: Option<Propensities>,
+        /// With which probability each row of the log was shown, wanted for `logging_policy: logged`.
+        logged_propensities: Option<LoggedPropensities>,
         /// Who is estimated.
         policies: Many<PolicyFile>,
     }
@@ -141,6 +148,7 @@ impl Stage for OffPolicy {
     /// 3: the layers of a policy are fused, so sums round otherwise. 4: the remarks are in the field's words.
     const VERSION: u32 = 4;
     const ABOUT: &'static str = "estimate the reward of policies from a log, without a simulator";
+    const ADDED_PORTS: &'static [&'static str] = &["logged_propensities"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -188,22 +196,26 @@ impl Stage for OffPolicy {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let requirement = |port, why: &str, help| Requirement {
+        let requirement = |(port, why, help): (_, &str, _)| Requirement {
             setting: "logging_policy",
             port,
             connected: true,
             why: why.to_owned(),
             help,
         };
-        match self.logging_policy {
-            LoggingPolicy::Uniform => vec![],
+        let wanted = match self.logging_policy {
+            LoggingPolicy::Uniform => None,
             LoggingPolicy::Popularity => {
-                vec![requirement("train", "it needs the popularity of items", "connect the train part of the split")]
+                Some(("train", "it needs the popularity of items", "connect the train part of the split"))
             }
             LoggingPolicy::Propensities => {
-                vec![requirement("propensities", "it reads them", "connect `world.propensities` of the log")]
+                Some(("propensities", "it reads them", "connect `world.propensities` of the log"))
             }
-        }
+            LoggingPolicy::Logged => {
+                Some(("logged_propensities", "it reads them", "connect `propensities` of its `ingest.impressions`"))
+            }
+        };
+        wanted.map(requirement).into_iter().collect()
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
@@ -251,6 +263,7 @@ impl OffPolicy {
                 let shares = shares(train, items)?;
                 Ok(episodes.log.item.iter().map(|&item| shares[item as usize]).collect())
             }
+            LoggingPolicy::Logged => inputs.logged_propensities.as_ref().context(UNLOGGED)?.of(&episodes.log),
             LoggingPolicy::Propensities => {
                 let known = inputs.propensities.as_ref().context(
                     "`logging_policy: propensities` needs them\nhelp: connect `world.propensities` of the log to `propensities`",
@@ -352,6 +365,7 @@ impl OffPolicy {
             LoggingPolicy::Uniform => "uniformly",
             LoggingPolicy::Popularity => "by their share in `train`, an estimate",
             LoggingPolicy::Propensities => "by their propensities",
+            LoggingPolicy::Logged => "with the probabilities of the log",
         };
         let mut remark = format!("{acts}; logging policy: items drawn {drawn}");
         if let Some(clip) = self.max_importance_weight {

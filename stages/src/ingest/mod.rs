@@ -16,6 +16,9 @@ mod delimited;
 mod file_variant_tests;
 mod genres;
 mod header;
+mod impressions;
+#[cfg(test)]
+mod impressions_tests;
 mod integers;
 mod item_scores;
 mod item_table;
@@ -62,6 +65,7 @@ mod user_item_tables;
 pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
+pub use impressions::{Feedback, Impressions};
 pub use item_scores::ItemScoreTable;
 pub use kuairec::KuaiRec;
 pub use log_experiment::log_experiment;

@@ -24,20 +24,20 @@ use super::time_form::TimeForm;
 const SECONDS_A_DAY: i64 = 86_400;
 
 /// A column of ids.
-enum IdColumn {
+pub(super) enum IdColumn {
     Texts(StringArray),
     /// Integers as pandas writes them where one is missing, and the bound from which on the type cannot distinguish them.
     Reals(Float64Array, f64),
 }
 
 /// A column of numbers.
-enum NumberColumn {
+pub(super) enum NumberColumn {
     Reals(Float64Array),
     Texts(StringArray),
 }
 
 /// A column of times.
-enum TimeColumn<'a> {
+pub(super) enum TimeColumn<'a> {
     /// Parts of a second by their type, and their number per second.
     Parts(Int64Array, i64),
     Days(Int64Array),
@@ -48,9 +48,9 @@ enum TimeColumn<'a> {
 }
 
 /// A column and its file, for messages.
-struct Place<'a> {
-    file: &'a Path,
-    name: &'a str,
+pub(super) struct Place<'a> {
+    pub file: &'a Path,
+    pub name: &'a str,
 }
 
 impl LogColumns {
@@ -132,7 +132,7 @@ impl Place<'_> {
 }
 
 impl IdColumn {
-    fn new(column: &ArrayRef, place: &Place<'_>) -> Result<Self> {
+    pub fn new(column: &ArrayRef, place: &Place<'_>) -> Result<Self> {
         let wanted = "texts or integers";
         Ok(match column.data_type() {
             kind if kind.is_nested() => {
@@ -162,7 +162,7 @@ impl IdColumn {
     }
 
     /// The id in a row, empty where it is missing.
-    fn id(&self, row: usize, name: &str) -> Result<Cow<'_, str>, Fault> {
+    pub fn id(&self, row: usize, name: &str) -> Result<Cow<'_, str>, Fault> {
         match self {
             Self::Texts(texts) => Ok(if texts.is_null(row) { "".into() } else { texts.value(row).into() }),
             Self::Reals(reals, _) if reals.is_null(row) || reals.value(row).is_nan() => Ok("".into()),
@@ -187,7 +187,7 @@ fn whole(number: f64, below: f64, name: &str) -> Result<String, Fault> {
 }
 
 impl NumberColumn {
-    fn new(column: &ArrayRef, place: &Place<'_>, wanted: &str) -> Result<Self> {
+    pub fn new(column: &ArrayRef, place: &Place<'_>, wanted: &str) -> Result<Self> {
         Ok(match column.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
                 Self::Texts(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
@@ -200,7 +200,7 @@ impl NumberColumn {
     }
 
     /// The finite number in a row.
-    fn number(&self, row: usize, name: &str) -> Result<f64, Fault> {
+    pub fn number(&self, row: usize, name: &str) -> Result<f64, Fault> {
         match self {
             Self::Texts(texts) => delimited::number(if texts.is_null(row) { "" } else { texts.value(row) }, name),
             Self::Reals(reals) if reals.is_null(row) => Err(Fault::value(name, "", "a finite number")),
@@ -213,7 +213,7 @@ impl NumberColumn {
 }
 
 impl<'a> TimeColumn<'a> {
-    fn new(column: &ArrayRef, form: &'a TimeForm, place: &Place<'_>) -> Result<Self> {
+    pub fn new(column: &ArrayRef, form: &'a TimeForm, place: &Place<'_>) -> Result<Self> {
         let counts = |column: &ArrayRef| -> Result<Int64Array> {
             Ok(cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
         };
@@ -240,7 +240,7 @@ impl<'a> TimeColumn<'a> {
         })
     }
 
-    fn seconds(&self, row: usize, name: &str) -> Result<Seconds, Fault> {
+    pub fn seconds(&self, row: usize, name: &str) -> Result<Seconds, Fault> {
         match self {
             Self::Parts(times, _) | Self::Days(times) | Self::Counts(times, _) if times.is_null(row) => {
                 Err(Fault::value(name, "", "a time"))

@@ -239,6 +239,12 @@ impl<'a> KnownIds<'a> {
         Self { columns, known: known.map(|ids| ids.map(numbers)) }
     }
 
+    /// Whether a user may occur.
+    pub fn knows_user(&self, id: &str) -> bool {
+        let known = self.known[0].as_ref();
+        known.is_none_or(|known| known.get(id).is_some() || integers::id(id).is_some_and(|id| known.get(id).is_some()))
+    }
+
     /// The numbers of a row's ids, where ids are known.
     fn find(&self, row: &Row<'_>) -> Result<[Option<u32>; 2], Fault> {
         let mut numbers = [None; 2];
@@ -308,6 +314,11 @@ impl Shard {
             timestamp: Vec::with_capacity(rows),
         };
         Self { columns, ..Self::default() }
+    }
+
+    /// Valid rows so far.
+    pub fn kept(&self) -> usize {
+        self.columns.len()
     }
 
     /// Adds a row, or counts it as invalid at line `lines`.

@@ -245,6 +245,22 @@ impl SideTable {
         bad.enforce(&self.path, on_bad_row, cx)
     }
 
+    /// Calls `row` with each row.
+    pub fn for_each(
+        &self,
+        on_bad_row: OnBadRow,
+        cx: &Context,
+        mut row: impl FnMut(&Record) -> Result<(), Fault>,
+    ) -> Result<()> {
+        let mut bad = BadRows::default();
+        for (line, record) in &self.rows {
+            if let Err(fault) = row(record) {
+                bad.add(fault, || *line);
+            }
+        }
+        bad.enforce(&self.path, on_bad_row, cx)
+    }
+
     /// Requires a column of this name.
     pub fn require_column(&self, name: &str) -> Result<()> {
         if self.rows.is_empty() || self.names.iter().any(|known| known == name) {

@@ -1,9 +1,11 @@
 //! Serving: recommendations of a trained policy, outside of any world, for `apprentice recommend`.
 //!
 //! A policy is served as it is evaluated: greedily, and with repeats where its training world allows them, unless the history is
-//! excluded. Ids come from the policy file alone, so the file gives the same answers wherever it lies. Quit distances are not
-//! known here. Who is not in the log is answered with the mean of all users' vectors, so from the history alone.
+//! excluded; only the service draws the first item, where it is asked to ([`exploration`]). Ids come from the policy file alone, so the file
+//! gives the same answers wherever it lies. Quit distances are not known here. Who is not in the log is answered with the mean of all
+//! users' vectors, so from the history alone.
 
+mod exploration;
 mod names;
 
 use std::collections::BTreeSet;
@@ -17,6 +19,7 @@ use pipeline::{Artifact, UsageError};
 use crate::artifact::{Origin, PolicyFile, Repeats};
 use crate::env::{Observation, states};
 use crate::nn::{PolicyNetwork, policy_io, top_items};
+use exploration::{FirstItem, led_by, place_probabilities};
 use names::Names;
 
 /// Queries per forward pass, at most.
@@ -45,6 +48,62 @@ struct Recommender {
 
 impl ServedPolicy for Recommender {
     fn answer(&self, batch: &RecommendBatch) -> Result<Answers> {
+        let mut answers = Vec::with_capacity(batch.queries.len());
+        let seconds = self.each_question(batch, |query, session, scores| {
+            let ranked = top_items(scores, session.count);
+            let law = FirstItem::new(scores, ranked.first().map(|best| best.0), batch.explore);
+            let (chosen, propensities) = match &law {
+                None => (ranked, Vec::new()),
+                Some(law) => {
+                    let first = law.draw(query.draw);
+                    let chosen = led_by(first, scores[first as usize], &ranked, session.count);
+                    let shown: Vec<Option<u32>> = chosen.iter().map(|&(item, _)| Some(item)).collect();
+                    let propensities = place_probabilities(Some(law), &ranked, &shown);
+                    (chosen, propensities)
+                }
+            };
+            answers.push(Answer {
+                user: query.user.clone(),
+                new_user: session.user as usize == self.names.users(),
+                note: session.note(chosen.len()),
+                items: chosen.into_iter().map(|(item, score)| self.names.item(item, score, batch.rows)).collect(),
+                propensities,
+            });
+        })?;
+        Ok(Answers { answers, seconds })
+    }
+
+    fn propensities(&self, batch: &RecommendBatch, shown: &[Vec<String>]) -> Result<Vec<Vec<f64>>> {
+        // What another policy shows may be none of this one's items.
+        let shown = shown.iter().map(|items| items.iter().map(|id| self.names.item_id(id, batch.rows)).collect());
+        let mut shown: std::vec::IntoIter<Vec<Option<u32>>> = shown.collect::<Vec<_>>().into_iter();
+        let mut found = Vec::with_capacity(batch.queries.len());
+        self.each_question(batch, |_, session, scores| {
+            let items = shown.next().unwrap_or_default();
+            let ranked = top_items(scores, session.count.max(items.len()));
+            let law = FirstItem::new(scores, ranked.first().map(|best| best.0), batch.explore);
+            found.push(place_probabilities(law.as_ref(), &ranked, &items));
+        })?;
+        Ok(found)
+    }
+
+    fn prepare(&self) {
+        self.names.index();
+    }
+
+    fn facts(&self) -> PolicyFacts {
+        let (users, items) = (self.names.users(), self.network.config().items);
+        PolicyFacts { learner: self.origin.learner.clone(), users, items, horizon: self.origin.horizon }
+    }
+}
+
+impl Recommender {
+    /// Scores the questions of a batch, and hands each of them over in its order. Gives the seconds that took.
+    fn each_question(
+        &self,
+        batch: &RecommendBatch,
+        mut each: impl FnMut(&RecommendQuery, &Session, &[f32]),
+    ) -> Result<f64> {
         let config = self.network.config();
         self.names.prepare(batch)?;
         let exclude = batch.exclude_history || self.origin.repeats != Repeats::Allowed;
@@ -52,7 +111,7 @@ impl ServedPolicy for Recommender {
         let sessions: Vec<Session> = batch.queries.iter().map(session).collect::<Result<_>>()?;
 
         let begun = Instant::now();
-        let mut chosen = Vec::with_capacity(sessions.len());
+        let mut queries = batch.queries.iter();
         for sessions in sessions.chunks((SCORES / config.items.max(1)).clamp(1, BATCH)) {
             let masking = sessions.iter().any(|session| !session.masked.is_empty());
             let mut observation = Observation { masking, ..Observation::unmasked(config.window) };
@@ -65,23 +124,10 @@ impl ServedPolicy for Recommender {
                 observation.mask_last(&session.masked);
             }
             let scores = self.network.logits(&states(&self.network, &observation)?)?.flatten_all()?.to_vec1::<f32>()?;
-            let of_row = |(scores, session): (&[f32], &Session)| top_items(scores, session.count);
-            chosen.extend(scores.chunks_exact(config.items).zip(sessions).map(of_row));
+            let rows = scores.chunks_exact(config.items).zip(sessions);
+            rows.zip(queries.by_ref()).for_each(|((scores, session), query)| each(query, session, scores));
         }
-        let seconds = begun.elapsed().as_secs_f64();
-
-        let answer = |((query, session), chosen): ((&RecommendQuery, &Session), Vec<(u32, f32)>)| Answer {
-            user: query.user.clone(),
-            new_user: session.user as usize == self.names.users(),
-            note: session.note(chosen.len()),
-            items: chosen.into_iter().map(|(item, score)| self.names.item(item, score, batch.rows)).collect(),
-        };
-        Ok(Answers { answers: batch.queries.iter().zip(&sessions).zip(chosen).map(answer).collect(), seconds })
-    }
-
-    fn facts(&self) -> PolicyFacts {
-        let (users, items) = (self.names.users(), self.network.config().items);
-        PolicyFacts { learner: self.origin.learner.clone(), users, items, horizon: self.origin.horizon }
+        Ok(begun.elapsed().as_secs_f64())
     }
 }
 

@@ -103,20 +103,24 @@ impl Names {
         Err(UsageError(format!("the policy knows no user {name:?}\nhelp: {help}")))
     }
 
+    /// The row of an item by its id, or by its row number.
+    pub fn item_id(&self, id: &str, by_row: bool) -> Option<u32> {
+        match by_row {
+            true => row(id, self.items),
+            false => found(id, &self.ids.items, self.index.get().map(|index| &index.items)).first().copied(),
+        }
+    }
+
     /// The row of an item by its id or title, or by its row number.
     ///
     /// # Errors
     /// When no item is called so, or several are.
     pub fn item_row(&self, name: &str, by_row: bool) -> Result<u32, UsageError> {
-        let index = self.index.get();
         // An id goes before a title that reads like it.
-        let id = match by_row {
-            true => row(name, self.items),
-            false => found(name, &self.ids.items, index.map(|index| &index.items)).first().copied(),
-        };
-        if let Some(id) = id {
+        if let Some(id) = self.item_id(name, by_row) {
             return Ok(id);
         }
+        let index = self.index.get();
         match found(name, &self.ids.titles, index.map(|index| &index.titles))[..] {
             [item] => Ok(item),
             [] => Err(UsageError(format!(

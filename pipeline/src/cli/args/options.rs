@@ -9,6 +9,7 @@ use clap::Args;
 use super::Source;
 use crate::cli::value_parsers::{age, at_least_one, column_role, now_diff, place, rating};
 use crate::inspect::Format;
+use crate::recommend::Explore;
 use crate::report::ReportFormat;
 use crate::tracking::Destination;
 
@@ -377,6 +378,19 @@ pub(crate) struct Serve {
     /// Requests that are answered at once; further ones get 503.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     pub max_requests: usize,
+    /// Write down what was shown to whom, by which policy and with which probability, as Parquet files in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub log: Option<PathBuf>,
+    /// Rows after which a file of the log is finished.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_one, requires = "log")]
+    pub log_rows: usize,
+    /// Seconds after which a file of the log is finished.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least_one, requires = "log")]
+    pub log_seconds: usize,
+    /// Draw the first item of each answer, so that the log also tells of items that are not the best: `epsilon=0.1` draws it uniformly from
+    /// the catalogue in a tenth of the answers, `softmax=1` by the softmax of the scores over this temperature.
+    #[arg(long, value_name = "HOW", requires = "log")]
+    pub explore: Option<Explore>,
     /// The experiment that the stages belong to; by default that of the newest run that has them.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,

@@ -262,6 +262,7 @@ fn toy() -> Catalog {
         devices: crate::Devices::CPU,
         inspect: CATALOG.inspect,
         load_policy: CATALOG.load_policy,
+        encode_impressions: CATALOG.encode_impressions,
         metrics: CATALOG.metrics,
         curves: CATALOG.curves,
         report: CATALOG.report,

@@ -75,9 +75,9 @@ fn whole_log(world: &World) -> Interactions {
 }
 
 fn run(stage: &OffPolicy, log: Interactions, train: Option<Interactions>) -> Result<Vec<Estimate>> {
-    let (world, propensities) = (world(), None);
+    let (world, propensities, logged_propensities) = (world(), None, None);
     let policies = vec![Named { name: "p".into(), cell: "seed=0".into(), value: policy(&world) }];
-    let inputs = Inputs { world, log, train, propensities, policies };
+    let inputs = Inputs { world, log, train, propensities, logged_propensities, policies };
     Ok(stage.run(inputs, &Context::detached(Path::new("unused")))?.estimates.0)
 }
 
@@ -216,7 +216,8 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     let found = |pairs: Option<Vec<(u32, u32, f64)>>| {
         let propensities = pairs.map(|pairs| Propensities::new(pairs).unwrap());
         let (world, log) = (world.clone(), log.clone());
-        stage.propensity(&Inputs { world, log, train: None, propensities, policies: Vec::new() }, &episodes)
+        let inputs = Inputs { world, log, train: None, propensities, logged_propensities: None, policies: Vec::new() };
+        stage.propensity(&inputs, &episodes)
     };
     let pairs = vec![(0, 2, 0.5), (0, 1, 0.25), (1, 3, 0.125)];
     assert_eq!(found(Some(pairs.clone())).unwrap(), [0.25, 0.125, 0.125]);
@@ -226,6 +227,25 @@ fn propensities_are_shared_among_the_ratings_of_a_user() {
     assert!(found(None).unwrap_err().to_string().contains("help: connect `world.propensities`"));
     let error = found(Some(pairs[1..].to_vec())).unwrap_err().to_string();
     assert!(error.starts_with("user 0 rated item 2, but there is no propensity of that\nhelp: "), "{error}");
+}
+
+#[test]
+fn each_row_has_the_probability_of_the_log() {
+    let log = Interactions { user: vec![1, 0, 0], item: vec![2, 1, 3], rating: vec![1.0; 3], timestamp: vec![1, 3, 2] };
+    let world = world();
+    let episodes = Episodes::of(&log, &world, 5).unwrap();
+    let stage = OffPolicy { logging_policy: LoggingPolicy::Logged, ..OffPolicy::default() };
+    let found = |logged_propensities| {
+        let (world, log) = (world.clone(), log.clone());
+        let inputs = Inputs { world, log, train: None, propensities: None, logged_propensities, policies: Vec::new() };
+        stage.propensity(&inputs, &episodes)
+    };
+    let logged = LoggedPropensities::new(&log, &[0.5, 0.25, 0.125]).unwrap();
+    // In the order of the episodes: user 0 at 2 and 3 seconds, then user 1.
+    assert_eq!(found(Some(logged)).unwrap(), [0.125, 0.25, 0.5]);
+    assert!(
+        found(None).unwrap_err().to_string().contains("help: connect `propensities` of the log's `ingest.impressions`")
+    );
 }
 
 #[test]
