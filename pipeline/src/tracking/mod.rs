@@ -88,7 +88,7 @@ impl Tracking {
         }
         let (tell, told) = channel();
         let mut trackers: Vec<_> = destinations.iter().map(|place| (place.to_string(), place.tracker())).collect();
-        let work = move || report(&mut trackers, &run, &told, &*sinks);
+        let work = move || report(&mut trackers, &run, &told, &sinks);
         let thread =
             std::thread::Builder::new().name(NAME.into()).spawn(work).context("start the thread of trackers")?;
         Ok(Some(Self { tell, thread }))
