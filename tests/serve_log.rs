@@ -368,7 +368,7 @@ fn a_kill_loses_the_file_at_work_and_leaves_no_half_one() {
         client.join().unwrap()
     });
     let found = rows(&project).len();
-    assert!(found % 150 == 0 && found >= 900 && found <= answered + 40, "{found} of {answered}");
+    assert!(found.is_multiple_of(150) && found >= 900 && found <= answered + 40, "{found} of {answered}");
     // The next service removes what was not finished.
     fs::write(project.path("shown/.new-abc123"), "half").unwrap();
     let service = Service::start(&project, &["a.safetensors", "--log", "shown"]);
