@@ -21,8 +21,8 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 def ask(port, question):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/recommend", json.dumps(question).encode(), {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request))
+    body, headers = json.dumps(question).encode(), {"Content-Type": "application/json"}
+    return json.load(urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/recommend", body, headers)))
 
 
 def start(command, port, question):
