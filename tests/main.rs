@@ -23,6 +23,7 @@ mod off_policy;
 mod own_log;
 mod parts;
 mod plan_time;
+mod policy_forms;
 mod preferences;
 mod project;
 mod prompting;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::export::ExportPolicy;
 use crate::id_spaces::{self, NumberedInput};
 use crate::inspect::Inspect;
 use crate::log_experiment::WriteLogExperiment;
@@ -299,6 +300,8 @@ pub struct Catalog {
     pub inspect: Inspect,
     /// Reads a policy that answers.
     pub load_policy: LoadPolicy,
+    /// Writes a policy for other programs.
+    pub export_policy: ExportPolicy,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// Tells what runs came to, together with what was run.

@@ -16,6 +16,7 @@ pub mod irl;
 pub mod llm;
 pub mod memory_graph;
 pub mod nn;
+pub mod onnx;
 pub mod prompting;
 pub mod rate;
 pub mod ratings;
@@ -131,6 +132,7 @@ pub static CATALOG: Catalog = Catalog {
     devices: nn::device::DEVICES,
     inspect: inspect::inspect,
     load_policy: recommend::load,
+    export_policy: onnx::export,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     report: report::render,
     worth: worth::STUDY,

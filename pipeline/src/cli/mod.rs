@@ -4,6 +4,7 @@ mod args;
 mod complete;
 mod diff;
 mod explain;
+mod export;
 mod format;
 mod gc;
 mod graph;
@@ -114,6 +115,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Gc(args) => gc::gc(session, args),
         Command::Recommend(args) => recommend::recommend(session, args),
         Command::Serve(args) => serve::serve(session, args),
+        Command::Export(args) => export::export(session, args),
         Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);

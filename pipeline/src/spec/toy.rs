@@ -262,6 +262,7 @@ pub static CATALOG: Catalog = Catalog {
     devices: crate::Devices::CPU,
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     load_policy: |_| anyhow::bail!("toys have no policy"),
+    export_policy: |_| anyhow::bail!("toys have no policy"),
     worth: crate::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

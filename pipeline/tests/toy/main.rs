@@ -41,6 +41,7 @@ static CATALOG: Catalog = Catalog {
     devices: DEVICES,
     inspect: look_into,
     load_policy: |_| anyhow::bail!("toys have no policy"),
+    export_policy: |_| anyhow::bail!("toys have no policy"),
     worth: pipeline::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

@@ -13,8 +13,8 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Serve, Stages,
-    Worth,
+    Diff, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions,
+    Runs, Serve, Stages, Worth,
 };
 
 const EXAMPLES: &str = "\
@@ -266,6 +266,16 @@ A question is what a line of `recommend --batch` is; a list of questions gets a 
 not in the log is answered from the history and marked `new_user`. GET /health says what is served,
 GET /metrics counts for Prometheus. A file that changes is read again; Ctrl-C ends after open requests.")]
     Serve(Serve),
+    /// Write a trained policy as an ONNX graph, for programs that serve models of any origin.
+    #[command(after_help = "\
+Examples:
+  apprentice export policy@seed=0 --format onnx                    writes `policy@seed=0.onnx`
+  apprentice export old.safetensors --format onnx --out old.onnx
+
+The graph scores all items of the catalogue in a batch of states, as `recommend` does, and takes row
+numbers; the ids behind them, in order, are in its metadata with horizon, window and the rule of
+repeats. The command lists the graph's inputs and outputs.")]
+    Export(Export),
     /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
     #[command(after_help = "\
 Examples:

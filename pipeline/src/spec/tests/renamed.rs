@@ -262,6 +262,7 @@ fn toy() -> Catalog {
         devices: crate::Devices::CPU,
         inspect: CATALOG.inspect,
         load_policy: CATALOG.load_policy,
+        export_policy: CATALOG.export_policy,
         metrics: CATALOG.metrics,
         report: CATALOG.report,
         worth: CATALOG.worth,
