@@ -1,5 +1,6 @@
 """Results of stages as tables."""
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -43,8 +44,10 @@ def read_artifact(
     if to == "polars":
         import polars
 
-        # Without mapping: a file that the next run restores may change below a map.
-        return polars.read_ipc(file, memory_map=False) if is_arrow else polars.read_parquet(file)
+        if is_arrow:  # from memory: a file that the next run restores may change below a map
+            return polars.read_ipc(io.BytesIO(file.read_bytes()))
+        # `policy@seed=0` in a path is no column, and `[` no pattern.
+        return polars.read_parquet(file, glob=False, hive_partitioning=False)
     if to not in ("arrow", "pandas"):
         raise UsageError(f"there is no form {to!r}", "take `arrow`, `pandas` or `polars`")
     if is_arrow:

@@ -21,7 +21,10 @@ class ApprenticeError(Exception):
         self.diagnostics = diagnostics
 
     def __str__(self) -> str:
-        return self.message if self.help is None else f"{self.message}\nhelp: {self.help}"
+        # Faults of an experiment are shown with their helps at their places.
+        if self.help is None or " ".join(self.help.split()) in " ".join(self.message.split()):
+            return self.message
+        return f"{self.message}\nhelp: {self.help}"
 
 
 class UsageError(ApprenticeError, ValueError):
@@ -34,9 +37,8 @@ class UsageError(ApprenticeError, ValueError):
 def error_of(exit_code: int, text: str, diagnostics: Sequence[Mapping[str, Any]]) -> ApprenticeError:
     """The error that the program ended with, from its text with the helps behind it."""
     message, _, helps = text.partition("\nhelp: ")
-    if len(diagnostics) > 1:  # each with its help, at its place
-        message, helps = text, ""
-    help = helps.replace("\nhelp: ", "\n") or None
+    told = dict.fromkeys(one["help"] for one in diagnostics if one.get("help"))
+    help = helps.replace("\nhelp: ", "\n") or "\n".join(told) or None
     if exit_code == 2:
         return UsageError(message, help, diagnostics)
     return ApprenticeError(message, help, exit_code, diagnostics)

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 
+#: The measures that are shown, where they were measured; the page has them all.
+_SHOWN = ("return_inclusive", "length", "distinct_items", "repeat_rate")
+
+
 def of_run(
     title: str,
     stages: Iterable[tuple[str, str, float | None, str]],
@@ -24,7 +28,8 @@ def of_run(
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> str:
     """One row a policy and one column a metric: the mean, and its 95 % interval."""
-    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    measured = dict.fromkeys(row["metric"] for row in rows)
+    metrics = [metric for metric in _SHOWN if metric in measured] or list(measured)
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         cells.setdefault(row["policy"], {})[row["metric"]] = _estimate(row["mean"], row["low"], row["high"])

@@ -27,7 +27,7 @@ TRAINED = """
     use: rl.a2c
     sweep: { seed: [0, 1] }
     inputs: { world: world.world }
-    with: { n_iterations: 3, episodes_per_update: 8 }
+    with: { n_iterations: 3, episodes_per_update: 8, bc_coef: 0 }
   evaluation:
     use: world.mf
     inputs: { interactions: log.interactions, items: log.items, users: log.users }
@@ -35,14 +35,14 @@ TRAINED = """
   score:
     use: evaluate
     inputs: { world: evaluation.world, train: log.interactions, training_world: world.world, policies: { a2c: policy.policy } }
-    with: { n_resamples: 50, baselines: { seeds: 1, n_iterations: 2 } }
+    with: { n_resamples: 100, baselines: { seeds: 1, n_iterations: 2 } }
   report: { use: report, inputs: { metrics: score.metrics, comparisons: score.comparisons } }
 """
 ENDLESS = """
   policy:
     use: rl.a2c
     inputs: { world: world.world }
-    with: { n_iterations: 1000000, episodes_per_update: 8 }
+    with: { n_iterations: 1000000, episodes_per_update: 8, bc_coef: 0 }
 """
 
 
@@ -72,11 +72,11 @@ def test_a_run_tells_what_happens_and_its_results_are_read() -> None:
     assert len(policy.recommend(user="3", history=["7"], top_k=4)) == 4
     table = run.read("score.metrics")
     assert table.equals(apprentice.read_artifact("artifacts/small/score/metrics.parquet"))
-    assert "return" in table.column("metric").to_pylist()
+    assert "return_inclusive" in table.column("metric").to_pylist()
     assert run.report()["run"] == run.id
 
     html = run._repr_html_()
-    for part in ("small: ok", "policy@seed=0", "ran", "<th>return</th>", "a2c", 'href="artifacts/small/report/page-as-run.html"'):
+    for part in ("small: ok", "policy@seed=0", "ran", "<th>return_inclusive</th>", "a2c", 'href="artifacts/small/report/page-as-run.html"'):
         assert part in html, html
     again = apprentice.run("x.yaml", "log", set={"stages.policy.with.gamma": 0.9}).wait()
     assert {name: state.status for name, state in again.stages.items()} == {"log": "hit"}
