@@ -8,6 +8,7 @@ mod control;
 mod csv;
 mod docs;
 mod embed;
+mod export;
 mod hints;
 mod ids;
 mod inspect;

@@ -109,7 +109,7 @@ fn the_wheel_runs_answers_and_reads() {
     succeeds(pytest.arg(repository().join("pipeline/python/tests")).env("APPRENTICE_TEST_POLICIES", &policies));
 
     let mut mypy = command(&bin, "python", &packages);
-    mypy.args(["-m", "mypy", "--strict", "--cache-dir", "/dev/null", "--config-file"]);
-    mypy.arg(repository().join("pipeline/python/pyproject.toml"));
+    mypy.args(["-m", "mypy", "--strict", "--cache-dir"]).arg(packages.join("mypy-cache"));
+    mypy.arg("--config-file").arg(repository().join("pipeline/python/pyproject.toml"));
     succeeds(mypy.arg(repository().join("pipeline/python/apprentice")));
 }

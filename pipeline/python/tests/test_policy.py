@@ -29,11 +29,15 @@ def test_answers_are_those_of_the_program(file: Path) -> None:
     policy = Policy.load(file)
     for question, wanted in asked(file):
         found = policy.recommend(**question)
-        assert [item.id for item in found.items] == [item["id"] for item in wanted["items"]], question
-        assert [item.title for item in found.items] == [item["title"] for item in wanted["items"]]
-        np.testing.assert_allclose(
-            [item.score for item in found.items], [item["score"] for item in wanted["items"]], rtol=1e-5, atol=1e-5
-        )
+        assert len(found) == len(wanted["items"])
+        scores = np.array([item["score"] for item in wanted["items"]])
+        np.testing.assert_allclose([item.score for item in found], scores, rtol=1e-5, atol=1e-5)
+        for place, (item, other) in enumerate(zip(found, wanted["items"], strict=True)):
+            if (item.id, item.title) != (other["id"], other["title"]):
+                # Two items change places only where the last bits of their scores tell them apart.
+                everything = policy.recommend(**{**question, "top_k": len(policy.item_ids)})
+                [here] = [one.score for one in everything if one.id == other["id"]]
+                assert np.isclose(here, item.score, rtol=1e-6, atol=1e-6), (place, question)
         told = (found.user, found.new_user, found.note)
         assert told == (wanted["user"], wanted.get("new_user", False), wanted.get("note"))
 
