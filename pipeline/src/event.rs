@@ -87,7 +87,7 @@ pub enum Event {
         failed: usize,
         /// The ids of those that failed; what each said is in its own `stage_ended`.
         failures: Vec<String>,
-        /// The ids of those that not started.
+        /// The ids of those that were not started.
         not_begun: Vec<String>,
         /// Where the pages are that tell what came of the run, and what was run.
         pages: Vec<String>,
@@ -110,7 +110,7 @@ pub enum Status {
     Interrupted,
     /// It submitted work elsewhere; the next run takes it in.
     Submitted,
-    /// It not started, because something that it needs failed, or the run stopped before.
+    /// It was not started, because something that it needs failed, or the run stopped before.
     Skipped,
 }
 

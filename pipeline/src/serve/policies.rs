@@ -50,10 +50,10 @@ struct Slot {
 }
 
 /// What a file looks like from outside.
-type Stamp = Option<(u64, u64, i64, i64)>;
+type FileStamp = Option<(u64, u64, i64, i64)>;
 
 impl Slot {
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> FileStamp {
         let found = fs::metadata(&self.path).ok()?;
         Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
     }
@@ -104,7 +104,7 @@ pub(super) fn watch(
 ) -> anyhow::Result<JoinHandle<()>> {
     let (policies, metrics, stop) = (policies.clone(), metrics.clone(), stop.clone());
     let watch = move || {
-        let mut known: Vec<Stamp> = policies.slots.iter().map(Slot::stamp).collect();
+        let mut known: Vec<FileStamp> = policies.slots.iter().map(Slot::stamp).collect();
         let mut seen = known.clone();
         while !stop.load(Ordering::Relaxed) {
             sleep(EVERY);

@@ -259,7 +259,7 @@ mod tests {
             });
             row.unwrap_or_else(|fault| panic!("{fault}"));
             let fault = |line: &str| form.parse(&line.replace("::", separator)).err().unwrap().to_string();
-            assert_eq!(fault("1::2::3"), "found 3 fields, wanted 4 fields");
+            assert_eq!(fault("1::2::3"), "found 3 fields, wanted 4");
             assert_eq!(fault("1::2::x::4"), "column `rating`: found \"x\", wanted a finite number");
             assert_eq!(fault("1::2::3::NaN"), "column `timestamp`: found \"NaN\", wanted a finite number");
         }

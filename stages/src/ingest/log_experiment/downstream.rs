@@ -341,7 +341,17 @@ mod tests {
     fn text(sizes: [usize; 3], feedback: Feedback) -> String {
         let [users, items, rows] = sizes;
         let sizes = Sizes { users, items, rows };
-        Downstream { sizes, repeats: (0, 0), feedback, has_times: false, has_ties: false, title: "x".into() }.text()
+        Downstream {
+            sizes,
+            repeats: (0, 0),
+            feedback,
+            has_times: false,
+            has_ties: false,
+            title: "x".into(),
+            features: String::new(),
+            test_part: None,
+        }
+        .text()
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn tables_beside_the_log_are_found_by_its_ids() {
         })
         .collect();
     write(at, "films.csv", "row;key;name;year;genres;price;made by\n".to_owned() + &items);
-    let users: String = (0..30).map(|user| format!("{},u{user}\n", 20 + user)).collect();
+    let users: String = (0..30).map(|user| format!("{},u{user}\n", 20 + user * 7 % 30)).collect();
     write(at, "people.csv", "age,person\n".to_owned() + &users);
     let request = LogFiles {
         folder: at.to_path_buf(),
