@@ -1,10 +1,13 @@
 //! The state encoders as operations, see [`crate::nn::Encoder`].
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::graph::{Attribute, Graph, Value};
 use super::layers::Parameters;
 use crate::nn::{Encoder, GruEncoder, MASKED_LOGIT, SasRec, Transformer};
+
+/// Of an encoder that is asked without rewards and reads them.
+const UNREAD: &str = "the encoder reads rewards";
 
 /// What an encoder reads of B states.
 pub(super) struct History<'a> {
@@ -12,8 +15,8 @@ pub(super) struct History<'a> {
     pub user: &'a Value,
     /// The vectors of the recent items, `[B, W, D]`.
     pub items: &'a Value,
-    /// `[B, W]`.
-    pub rewards: &'a Value,
+    /// `[B, W]`, where the encoder reads it.
+    pub rewards: Option<&'a Value>,
     /// `[B, W]` of bool: whether there is an item.
     pub known: &'a Value,
     /// The same as 1 and 0.
@@ -54,7 +57,7 @@ impl History<'_> {
         let [input, input_bias] = ["encoder.input", "encoder.input_bias"].map(|name| p.value(graph, name));
         let [hidden, hidden_bias] = ["encoder.hidden", "encoder.hidden_bias"].map(|name| p.value(graph, name));
         let (hidden, hidden_bias) = (hidden?, hidden_bias?);
-        let rewards = graph.unsqueeze(self.rewards, 2);
+        let rewards = graph.unsqueeze(self.rewards.context(UNREAD)?, 2);
         let x = graph.concat(&[self.items, &rewards], 2);
         let x = graph.op("MatMul", &[&x, &input?], &[]);
         let x = graph.op("Add", &[&x, &input_bias?], &[]);
@@ -88,7 +91,7 @@ impl History<'_> {
         let user = p.linear(graph, "encoder.user", self.user)?;
         let user = graph.unsqueeze(&user, 1);
         let items = p.linear(graph, "encoder.item", self.items)?;
-        let rewards = graph.unsqueeze(self.rewards, 2);
+        let rewards = graph.unsqueeze(self.rewards.context(UNREAD)?, 2);
         let rewards = p.linear(graph, "encoder.reward", &rewards)?;
         let items = graph.op("Add", &[&items, &rewards], &[]);
         let (x, place) = (graph.concat(&[&user, &items], 1), p.value(graph, "encoder.place")?);

@@ -45,10 +45,8 @@ pub fn export(path: &Path) -> Result<ExportedPolicy> {
     let mut graph = Graph::default();
     let mut asked: Vec<_> = inputs.iter().map(|input| graph.input(input)).collect();
     let (allowed, progress) = (asked.pop(), asked.pop());
-    let unread = graph.floats("no rewards", &[1, config.window], &vec![0.0; config.window]);
-    let rewards = if reads_rewards { asked.pop() } else { Some(unread) };
-    let (Some(allowed), Some(progress), Some(rewards), Some(recent), Some(user)) =
-        (allowed, progress, rewards, asked.pop(), asked.pop())
+    let rewards = if reads_rewards { asked.pop() } else { None };
+    let (Some(allowed), Some(progress), Some(recent), Some(user)) = (allowed, progress, asked.pop(), asked.pop())
     else {
         anyhow::bail!("a graph has a user, recent items, progress and what is allowed")
     };
@@ -132,4 +130,33 @@ fn too_large(bytes: usize) -> anyhow::Error {
         bytes as f64 * 1e-9
     ))
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::TensorFile;
+    use crate::nn::Encoder;
+
+    #[test]
+    fn what_no_such_file_can_hold_is_refused_before_it_is_copied() {
+        let mut config = ActorCriticConfig {
+            users: 1,
+            items: 1 << 20,
+            width: 32,
+            window: 1,
+            hidden_size: 1,
+            encoder: Encoder::Window,
+            prior_scale: 1.0,
+            similarity_penalty: 0.0,
+            similar_fraction: 0.5,
+        };
+        let policy = PolicyFile(TensorFile::default());
+        assert!(check_size(&policy, &config).is_ok());
+        config.items <<= 3;
+        let error = check_size(&policy, &config).unwrap_err();
+        assert!(error.is::<UsageError>());
+        let said = error.to_string();
+        assert!(said.contains("takes 3.2 GB as ONNX") && said.contains("\nhelp: "), "{said}");
+    }
 }

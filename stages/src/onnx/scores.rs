@@ -19,8 +19,8 @@ pub(super) struct Asked {
     pub user: Value,
     /// `[B, W]` of rows, newest first; I where there is none.
     pub recent: Value,
-    /// `[B, W]`; 0 where there is no item, and where no network reads it.
-    pub rewards: Value,
+    /// `[B, W]`; 0 where there is no item. Nothing where the encoder does not read it.
+    pub rewards: Option<Value>,
     /// `[B]`.
     pub progress: Value,
     /// `[B, I]` of bool.
@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
         let history = History {
             user: &self.user,
             items: &items,
-            rewards: &self.asked.rewards,
+            rewards: self.asked.rewards.as_ref(),
             known: &self.known,
             mask: &self.mask,
             window: self.config.window,
@@ -214,7 +214,8 @@ impl<'a> Writer<'a> {
         let asked = self.asked_return(own, returns)?;
         let (graph, p, window) = (&mut self.graph, Parameters { prefix: "decision.", ..own }, self.config.window);
         let one = graph.rows("axis 1", &[], &[1]);
-        let paid = graph.op("CumSum", &[&self.asked.rewards, &one], &[]);
+        let rewards = self.asked.rewards.as_ref().context("a decision transformer reads rewards")?;
+        let paid = graph.op("CumSum", &[rewards, &one], &[]);
         let past_returns = graph.op("Add", &[&paid, &asked], &[]);
         let all = graph.concat(&[&asked, &past_returns], 1);
         let unit = graph.number(returns.unit as f32);
@@ -233,7 +234,7 @@ impl<'a> Writer<'a> {
         let history = History {
             user: &self.user,
             items: &items,
-            rewards: &self.asked.rewards,
+            rewards: self.asked.rewards.as_ref(),
             known: &self.known,
             mask: &self.mask,
             window,
