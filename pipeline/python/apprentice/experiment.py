@@ -41,6 +41,7 @@ class Run:
 
     Where the run fails, its last event is followed by an `ApprenticeError` with the program's error and help. A `KeyboardInterrupt` while
     events are awaited lets the program finish its unit at work (a second one does not) and is then raised again; the next run resumes.
+    `with run:` does the same for whatever leaves the block.
     """
 
     def __init__(self, arguments: list[str], artifacts: Path) -> None:
@@ -73,13 +74,7 @@ class Run:
         self._forgotten = weakref.finalize(self, _terminate, self._child)
 
     def __iter__(self) -> Iterator[Event]:
-        while (line := self._line()) is not None:
-            content = json.loads(line)
-            if content["event"] == "error":
-                self._fault = content
-                continue
-            event = event_of(content)
-            self._learn(event)
+        while (event := self._next()) is not None:
             yield event
         self._end()
 
@@ -147,16 +142,23 @@ class Run:
             raise ApprenticeError("the run has not begun", "`wait()` for it")
         return self.artifacts / self.experiment
 
-    def _line(self) -> str | None:
+    def _next(self) -> Event | None:
         out = self._child.stdout
         if out is None or out.closed:  # it has ended, and was read to its end
             return None
         try:
-            return out.readline() or None
+            while line := out.readline():
+                content = json.loads(line)
+                if content["event"] != "error":
+                    event = event_of(content)
+                    self._learn(event)
+                    return event
+                self._fault = content
         except KeyboardInterrupt:
             self.stop()
             self._drain()
             raise
+        return None
 
     def _drain(self) -> None:
         """Reads on to the end of a run that was told to stop; another interrupt tells it so again, and then it stops at once."""

@@ -148,10 +148,8 @@ class Network:
         self, p: Parameters, x: Array, v: Array, recent: NDArray[np.int64], masked: Collection[int]
     ) -> Array:
         """Logits in the state x."""
-        shown, alike = np.zeros(self.items), np.zeros(self.items)
-        for item in recent[recent < self.items]:
-            shown[item] += 1
-            alike += self._similar(int(item))
+        known = recent[recent < self.items]
+        shown, alike = np.bincount(known, minlength=self.items), self._similar(known).sum(0)
         query = mlp(p, "actor", x) + p["prior"] * v
         logits: Array = query @ p["item_out"].T + p["bias"] + 100 * (p["shown"] * shown + p["alike"] * alike)
         return logits + self._mask(masked)
@@ -161,15 +159,17 @@ class Network:
         mask[list(items)] = MASKED
         return mask
 
-    def _similar(self, item: int) -> Array:
-        found: Array = np.exp(-((self._squares(item) / self._bandwidth) ** 4))
+    def _similar(self, items: NDArray[np.int64]) -> Array:
+        """Of n items to all, `[n, I]`."""
+        squares = self._squares(items) / self._bandwidth
+        squares *= squares
+        found: Array = np.exp(-squares * squares)
         return found
 
-    def _squares(self, item: int) -> Array:
-        """Mean squared difference of the ratings of `item` and of each item, by all users."""
+    def _squares(self, items: NDArray[np.int64]) -> Array:
+        """Mean squared difference of the ratings of n items and of each item, by all users: `[n, I]`."""
         rated, lengths = self._rated
-        found: Array = np.maximum(lengths[item] + lengths - 2 * (rated @ rated[item]), 0)
-        found[item] = 0
+        found: Array = np.maximum(lengths[items, None] + lengths - 2 * (rated[items] @ rated.T), 0)
         return found
 
     @cached_property
@@ -188,7 +188,8 @@ class Network:
             return float(told[0])
         if self.items < 2:
             return 1.0
-        pairs = np.concatenate([self._squares(item)[:item] for item in range(self.items)])
+        rows = np.arange(self.items)
+        pairs = np.concatenate([self._squares(rows[item : item + 1])[0, :item] for item in rows])
         apart = max(_APART, _APART * float(pairs.mean()))
         found = self._of_share(pairs)
         if found > apart:

@@ -1,14 +1,14 @@
 """Experiments run, tell what happens, fail with what is wrong, and stop when they are told to."""
 
-import os
 import signal
-import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
 
 import apprentice
+from apprentice.events import event_of
 
 LOG = """
 name: small
@@ -111,11 +111,17 @@ def test_what_is_told_to_stop_saves_and_ends() -> None:
     assert run.status == "interrupted" and run.stages["policy"].status == "interrupted"
 
 
-def test_an_interrupt_is_passed_on_once_and_raised_when_the_run_has_ended() -> None:
+def test_an_interrupt_is_passed_on_once_and_raised_when_the_run_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupts = iter([True])
+
+    def interrupted(content: Any) -> apprentice.Event:
+        event = event_of(content)
+        if isinstance(event, apprentice.Progress) and event.stage == "policy" and next(interrupts, False):
+            signal.raise_signal(signal.SIGINT)
+        return event
+
+    monkeypatch.setattr("apprentice.experiment.event_of", interrupted)
     run = apprentice.run(write(LOG, WORLD, ENDLESS), threads=1)
-    started = next(event for event in run if isinstance(event, apprentice.Progress) and event.stage == "policy")
-    assert started.done >= 0
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         run.wait()
     assert run.status == "interrupted" and run.stages["policy"].status == "interrupted"
