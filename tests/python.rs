@@ -59,7 +59,7 @@ fn environment(folder: &Path) -> PathBuf {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let told = |of: &&str| if of.ends_with('_') { name.starts_with(*of) } else { name == **of };
-        if OF_CARGO.iter().any(|of| told(&of)) {
+        if OF_CARGO.iter().any(told) {
             pip.env_remove(&name);
         }
     }
