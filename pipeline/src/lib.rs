@@ -14,6 +14,7 @@ mod error_report;
 pub mod escape;
 pub mod event;
 mod exit;
+pub mod export;
 pub mod failpoints;
 pub mod graph;
 mod home_dir;

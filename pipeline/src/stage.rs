@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::export::ExportPolicy;
 use crate::id_spaces::{self, NumberedInput};
 use crate::impressions::EncodeImpressions;
 use crate::inspect::Inspect;
@@ -321,6 +322,8 @@ pub struct Catalog {
     pub load_policy: LoadPolicy,
     /// Writes down what was shown to whom.
     pub encode_impressions: EncodeImpressions,
+    /// Writes a policy for other programs.
+    pub export_policy: ExportPolicy,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// The kinds of artifacts whose curves trackers are told.

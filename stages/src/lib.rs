@@ -16,6 +16,7 @@ pub mod irl;
 pub mod llm;
 pub mod memory_graph;
 pub mod nn;
+pub mod onnx;
 pub mod prompting;
 pub mod rate;
 pub mod ratings;
@@ -133,6 +134,7 @@ pub static CATALOG: Catalog = Catalog {
     inspect: inspect::inspect,
     load_policy: recommend::load,
     encode_impressions: artifact::encode_impressions,
+    export_policy: onnx::export,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     curves: &[CurvesReader { kind: Curves::KIND, read: artifact::curve_points }],
     report: report::render,

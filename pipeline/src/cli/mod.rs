@@ -4,6 +4,7 @@ mod args;
 mod complete;
 mod diff;
 mod explain;
+mod export;
 mod format;
 mod gc;
 mod graph;
@@ -116,6 +117,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Recommend(args) => recommend::recommend(session, args),
         Command::Serve(args) => serve::serve(session, args),
         Command::Ui(args) => ui::ui(session, args),
+        Command::Export(args) => export::export(session, args),
         Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);

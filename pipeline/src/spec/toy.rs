@@ -263,6 +263,7 @@ pub static CATALOG: Catalog = Catalog {
     inspect: |_, _, _| Ok(crate::inspect::Verdict::Whole),
     load_policy: |_| anyhow::bail!("toys have no policy"),
     encode_impressions: |_| anyhow::bail!("toys show nothing"),
+    export_policy: |_| anyhow::bail!("toys have no policy"),
     worth: crate::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

@@ -42,6 +42,7 @@ static CATALOG: Catalog = Catalog {
     inspect: look_into,
     load_policy: |_| anyhow::bail!("toys have no policy"),
     encode_impressions: |_| anyhow::bail!("toys show nothing"),
+    export_policy: |_| anyhow::bail!("toys have no policy"),
     worth: pipeline::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

@@ -80,21 +80,47 @@ fn key(users: &Array, items: &Array, share: f64, bandwidth: Option<f32>) -> blak
     hasher.update(&share.to_le_bytes()).update(&bandwidth.unwrap_or(-1.0).to_le_bytes()).finalize()
 }
 
+/// σ² of a catalogue with a table: the squared distance below which the share `share` of all pairs lies; 1 for a single item.
+///
+/// # Errors
+/// When the widths of the vectors differ.
+pub fn item_bandwidth(users: &Array, items: &Array, share: f64) -> Result<f64> {
+    let squares = Squares::of(users, items)?;
+    Ok(squares.bandwidth(share))
+}
+
+/// Squared distances of all pairs.
+struct Squares {
+    count: usize,
+    gram: Vec<f64>,
+}
+
+impl Squares {
+    fn of(users: &Array, items: &Array) -> Result<Self> {
+        let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
+        let (users, items) = (wide(users)?, wide(items)?);
+        let metric = (users.t()?.matmul(&users)? / users.dim(0)? as f64)?;
+        let gram = items.matmul(&metric)?.matmul(&items.t()?)?.flatten_all()?.to_vec1()?;
+        Ok(Self { count: items.dim(0)?, gram })
+    }
+
+    fn at(&self, i: usize, j: usize) -> f64 {
+        let Self { count, gram } = self;
+        (gram[i * count + i] + gram[j * count + j] - 2.0 * gram[i * count + j]).max(0.0)
+    }
+
+    fn bandwidth(&self, share: f64) -> f64 {
+        let lower = (0..self.count).into_par_iter().flat_map_iter(|i| (0..i).map(move |j| (i, j)));
+        let mut pairs: Vec<f64> = lower.map(|(i, j)| self.at(i, j)).collect();
+        if pairs.is_empty() { 1.0 } else { quantile(&mut pairs, share) }
+    }
+}
+
 /// `[I, I]`.
 fn table(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
-    let wide = |array: &Array| -> Result<Tensor> { Ok(to_tensor(array)?.to_dtype(DType::F64)?) };
-    let (users, items) = (wide(users)?, wide(items)?);
-    let count = items.dim(0)?;
-    let metric = (users.t()?.matmul(&users)? / users.dim(0)? as f64)?;
-    let gram: Vec<f64> = items.matmul(&metric)?.matmul(&items.t()?)?.flatten_all()?.to_vec1()?;
-    let square = |i: usize, j: usize| (gram[i * count + i] + gram[j * count + j] - 2.0 * gram[i * count + j]).max(0.0);
-    let lower = (0..count).into_par_iter().flat_map_iter(|i| (0..i).map(move |j| (i, j)));
-    let mut pairs: Vec<f64> = lower.map(|(i, j)| square(i, j)).collect();
-    if pairs.is_empty() {
-        return Ok(vec![1.0; count * count]);
-    }
-    let bandwidth = quantile(&mut pairs, share);
-    let similarity = |k: usize| (-(square(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
+    let squares = Squares::of(users, items)?;
+    let (bandwidth, count) = (squares.bandwidth(share), squares.count);
+    let similarity = |k: usize| (-(squares.at(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
     Ok((0..count * count).into_par_iter().map(similarity).collect())
 }
 

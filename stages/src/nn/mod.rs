@@ -69,7 +69,7 @@ pub use gru::Gru;
 pub use init::{Init, rng};
 #[cfg(test)]
 pub(crate) use item_similarity::ItemSimilarity;
-pub use item_similarity::TABLE_ITEMS;
+pub use item_similarity::{TABLE_ITEMS, item_bandwidth};
 pub use item_values::{Expectation, ItemValues, StreamedValues, expected};
 pub use kernels::{LANES, embedding, exp, masked_mean, with_simd};
 pub use layer_norm::LayerNorm;

@@ -13,8 +13,8 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    Diff, Explain, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions, Runs, Serve, Stages,
-    Ui, Worth,
+    Diff, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions,
+    Runs, Serve, Stages, Ui, Worth,
 };
 
 const EXAMPLES: &str = "\
@@ -275,6 +275,16 @@ Examples:
 The pages are only read. The address holds a token: without it nobody is answered. Over SSH, forward the
 port: `ssh -L 8081:127.0.0.1:8081 HOST`.")]
     Ui(Ui),
+    /// Write a trained policy as an ONNX graph, for programs that serve models of any origin.
+    #[command(after_help = "\
+Examples:
+  apprentice export policy@seed=0 --format onnx                    writes `policy@seed=0.onnx`
+  apprentice export old.safetensors --format onnx --out old.onnx
+
+The graph scores all items of the catalogue in a batch of states, as `recommend` does, and takes row
+numbers; the ids behind them, in order, are in its metadata with horizon, window and the rule of
+repeats. The command lists the graph's inputs and outputs.")]
+    Export(Export),
     /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
     #[command(after_help = "\
 Examples:

@@ -342,6 +342,29 @@ pub(crate) struct Recommend {
     pub experiment: Option<String>,
 }
 
+/// The form in which a policy is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A graph of ONNX.
+    Onnx,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// The form of the file.
+    #[arg(long, value_name = "FORMAT")]
+    pub format: ExportFormat,
+    /// The file to write; by default one named for the policy, here. One that is there is replaced.
+    #[arg(long, value_name = "FILE", value_parser = place())]
+    pub out: Option<PathBuf>,
+    /// The experiment that the stage belongs to; by default that of the newest run that has it.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Ui {
     /// The port on 127.0.0.1; 0 takes any free one and prints it.

@@ -263,6 +263,7 @@ fn toy() -> Catalog {
         inspect: CATALOG.inspect,
         load_policy: CATALOG.load_policy,
         encode_impressions: CATALOG.encode_impressions,
+        export_policy: CATALOG.export_policy,
         metrics: CATALOG.metrics,
         curves: CATALOG.curves,
         report: CATALOG.report,
