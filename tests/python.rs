@@ -63,7 +63,9 @@ fn environment(folder: &Path) -> PathBuf {
             pip.env_remove(&name);
         }
     }
-    let installed = pip.env("CARGO_TARGET_DIR", target).output().unwrap();
+    // Maturin moves the program to where it packs it: to a folder of its own, for other tests run the one that is there.
+    pip.env("CARGO_BUILD_BUILD_DIR", target).env("CARGO_TARGET_DIR", folder.join("built"));
+    let installed = pip.output().unwrap();
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     bin
 }
