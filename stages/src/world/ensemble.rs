@@ -111,13 +111,18 @@ impl Ensemble<'_> {
     /// holds factors.
     pub(super) fn memory(&self, sizes: &Sizes, width: usize) -> Option<MemoryNeed> {
         let [users, items] = [sizes.get("users")?, sizes.get("items")?];
-        let help = match self.members {
-            1 => "set `form: factored`, or keep fewer users and items by `filter.kcore`",
-            _ => "set `form: factored`, lower `ensemble_size`, or keep fewer users and items by `filter.kcore`",
+        let is_factored = self.form.is_factored([users as usize, items as usize]);
+        let help = match (is_factored, self.members) {
+            (true, 1) => "keep fewer users and items by `filter.kcore`",
+            (true, _) => "lower `ensemble_size`, or keep fewer users and items by `filter.kcore`",
+            (false, 1) => "set `form: factored`, or keep fewer users and items by `filter.kcore`",
+            (false, _) => {
+                "set `form: factored`, lower `ensemble_size`, or keep fewer users and items by `filter.kcore`"
+            }
         };
         let need = of_fit(help, sizes, self.members, width as u64)?;
         let stored = if self.members > 1 { 8 } else { 4 };
-        Some(match self.form.is_factored([users as usize, items as usize]) {
+        Some(match is_factored {
             true => with_distances(need, [users, items], self.simulator),
             false => with_stored(need, [users, items], stored, self.simulator),
         })

@@ -158,11 +158,17 @@ impl Stage for Ials {
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let (users, items) = (inputs.get("users")?, inputs.get("items")?);
         // Values and the next ones, and once more in a checkpoint; the world's own.
-        let need =
-            MemoryNeed::new("set `form: factored`, lower `n_factors`, or keep fewer users and items by `filter.kcore`")
-                .table("factors", &[users + items, self.n_factors as u64], 36)
-                .table("interactions by user and by item", &[inputs.get("interactions")?], 44);
-        Some(match self.form.is_factored([users as usize, items as usize]) {
+        let is_factored = self.form.is_factored([users as usize, items as usize]);
+        let help = match is_factored {
+            true => "lower `n_factors`, or keep fewer users and items by `filter.kcore`",
+            false => "set `form: factored`, lower `n_factors`, or keep fewer users and items by `filter.kcore`",
+        };
+        let need = MemoryNeed::new(help).table("factors", &[users + items, self.n_factors as u64], 36).table(
+            "interactions by user and by item",
+            &[inputs.get("interactions")?],
+            44,
+        );
+        Some(match is_factored {
             false => with_stored(need, [users, items], 4, &self.simulator),
             true => with_distances(need, [users, items], &self.simulator),
         })

@@ -167,9 +167,13 @@ impl Stage for TwoTower {
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         let (users, items) = (inputs.get("users")?, inputs.get("items")?);
-        let help = "set `form: factored`, lower `embedding`, or keep fewer users and items by `filter.kcore`";
+        let is_factored = self.form.is_factored([users as usize, items as usize]);
+        let help = match is_factored {
+            true => "lower `embedding`, or keep fewer users and items by `filter.kcore`",
+            false => "set `form: factored`, lower `embedding`, or keep fewer users and items by `filter.kcore`",
+        };
         let need = of_fit(help, inputs, 1, 1 + self.embedding as u64)?;
-        Some(match self.form.is_factored([users as usize, items as usize]) {
+        Some(match is_factored {
             false => with_stored(need, [users, items], 4, &self.simulator),
             true => with_distances(need, [users, items], &self.simulator),
         })
