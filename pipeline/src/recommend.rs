@@ -126,6 +126,10 @@ impl RecommendQuery {
     /// # Errors
     /// With what is wrong: JSON of another form, a reward that 32 bits do not hold, or no item asked for.
     pub fn from_json(text: &[u8]) -> Result<Self, String> {
+        // Serde would take the values of a list for the fields in their order.
+        if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err("expected an object".into());
+        }
         let query: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         query.check()?;
         Ok(query)

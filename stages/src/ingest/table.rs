@@ -212,6 +212,9 @@ impl Stage for Table {
                 return Err((format!("{of}.names"), "unique names".into()));
             }
         }
+        if self.items.as_ref().is_some_and(|items| check_unique(Path::new("items"), &items.features).is_err()) {
+            return Err(("items.features".into(), "columns that are each named once".into()));
+        }
         let separators = [
             ("log", self.log.separator.as_ref()),
             ("items", self.items.as_ref().and_then(|items| items.separator.as_ref())),

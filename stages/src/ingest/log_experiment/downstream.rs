@@ -60,7 +60,7 @@ impl Downstream {
             (true, true) => (HALVES.to_owned(), "halves.train", MF_HALF, MF_OTHER_HALF),
             (false, true) => (HALVES.to_owned(), "halves.train", IALS_HALF, IALS_OTHER_HALF),
         };
-        let simulator = self.simulator();
+        let (simulator, rules) = (self.simulator(), self.evaluation_simulator());
         let world = match simulator.as_str() {
             "" => world.replace("      SIMULATOR\n", ""),
             simulator => world.replace("SIMULATOR", simulator),
@@ -87,6 +87,9 @@ impl Downstream {
             .replace("      MIN_RATING\n", &chosen)
             .replace("      FEATURES\n", &self.features)
             .replace("ALPHA, ", &confidence)
+            .replace(", SIMULATOR", &rules)
+            .replace("    with: {  }\n", "")
+            .replace("with: { , ", "with: { ")
             .replace("SOURCE", source)
     }
 
@@ -174,6 +177,17 @@ impl Downstream {
         }
     }
 
+    /// Those of the evaluation world, whose distances are the training world's.
+    fn evaluation_simulator(&self) -> String {
+        let Sizes { users, items, .. } = self.sizes;
+        let horizon = (items < 60).then(|| format!("horizon: {}", (items / 2).max(2)));
+        let embedding = (users.min(items) < EMBEDDING_DIM).then(|| format!("embedding_dim: {}", users.min(items)));
+        match [horizon, embedding].into_iter().flatten().collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => String::new(),
+            settings => format!(", simulator: {{ {settings} }}"),
+        }
+    }
+
     fn offers(&self) -> String {
         let items = self.sizes.items;
         match items {
@@ -249,6 +263,7 @@ const MF: &str = "  # The evaluation world: another family, fitted with the held
   evaluation:
     use: world.mf
     inputs: { interactions: SOURCE.interactions, items: log.items, users: log.users, distances: world.world }
+    with: { , SIMULATOR }
 ";
 const TWO_TOWER: &str = "  # The training world: which item a user chooses among all. Users leave at an item too similar to one of the last seven.
   world:
@@ -265,7 +280,7 @@ const IALS: &str = "  # The evaluation world: another family, fitted with the he
   evaluation:
     use: world.ials
     inputs: { interactions: SOURCE.interactions, items: log.items, users: log.users, distances: world.world }
-    with: { ALPHA, n_factors: 32 }
+    with: { ALPHA, n_factors: 32, SIMULATOR }
 ";
 const MF_HALF: &str =
     "  # The training world: simulated users. They leave at an item too similar to one of the last seven.
@@ -282,7 +297,7 @@ const MF_OTHER_HALF: &str = "  # The evaluation world: other ratings and other f
   evaluation:
     use: world.mf
     inputs: { interactions: halves.test, items: log.items, users: log.users, distances: world.world }
-    with: { n_factors: 32, n_epochs: 10, batch_size: 4096, seed: 100 }
+    with: { n_factors: 32, n_epochs: 10, batch_size: 4096, seed: 100, SIMULATOR }
 ";
 const IALS_HALF: &str = "  # The training world: how sure it is that the user would take the item. Users leave at an item too similar to one of the last seven.
   world:
@@ -297,7 +312,7 @@ const IALS_OTHER_HALF: &str = "  # The evaluation world: other choices and other
   evaluation:
     use: world.ials
     inputs: { interactions: halves.test, items: log.items, users: log.users, distances: world.world }
-    with: { ALPHA, n_factors: 64, seed: 100 }
+    with: { ALPHA, n_factors: 64, seed: 100, SIMULATOR }
 ";
 const TAIL: &str = "  # Candidates for each user, by what others rated together: a baseline of the table, and what a language model would choose from.
   offers:
@@ -381,6 +396,13 @@ mod tests {
         assert!(few.contains("simulator: { horizon: 5, embedding_dim: 9 } # few items"), "{few}");
         let more = text([16, 70, 900], ratings);
         assert!(!more.contains("simulator:") && !more.contains("liked_from"), "{more}");
+        assert!(
+            few.contains("distances: world.world }\n    with: { simulator: { horizon: 5, embedding_dim: 9 } }\n"),
+            "{few}"
+        );
+        assert!(more.contains("distances: world.world }\n\n"), "{more}");
+        let chosen = text([9, 10, 10], Feedback::Implicit);
+        assert!(chosen.contains("with: { n_factors: 32, simulator: { horizon: 5, embedding_dim: 9 } }"), "{chosen}");
     }
 
     #[test]

@@ -313,7 +313,10 @@ pub(super) fn roles(columns: &[Column], has_names: bool, said: &[(String, String
             // Where the columns have names, a scale of another name is an age or an hour; not where all names are strange.
             let is_read = has_ids && (!has_names || user.is_none() && item.is_none());
             let why = if has_names { BY_CONTENT_ONLY } else { BY_CONTENT };
-            let found = named.or_else(|| first(&taken, &Column::is_scale, why).filter(|_| is_read));
+            // Few users have few ids, which look like a scale, too: ratings have the fewest values.
+            let scales = (0..columns.len()).filter(|at| !taken.contains(at) && columns[*at].is_scale());
+            let fewest = scales.min_by_key(|at| (columns[*at].distinct, *at)).map(|at| Choice { at, why });
+            let found = named.or_else(|| fewest.filter(|_| is_read));
             if found.is_none() {
                 refuse_unread(columns, &taken, RATING, "rating", UNREAD_RATING)?;
             }

@@ -62,6 +62,11 @@ pub(super) fn id_column(table: &SampledTable, ids: &HashSet<&str>, of: &str) -> 
         });
     match found {
         Some(((share, _), at)) if share > 0.0 => Ok((at, share)),
+        _ if let Some(at) = repeated(table, ids) => bail!(
+            "column `{}` of the table of {of} holds ids of the log, and {:?} several times\nhelp: keep one row of each id",
+            table.names[at.0],
+            at.1
+        ),
         _ => bail!(
             "no column of the table of {of} holds ids of the log, as {:?}; its columns are {}\nhelp: {}",
             ids.iter().min().unwrap_or(&""),
@@ -75,6 +80,16 @@ pub(super) fn id_column(table: &SampledTable, ids: &HashSet<&str>, of: &str) -> 
             }
         ),
     }
+}
+
+/// The column that holds ids of the log in most rows, and an id that it holds twice.
+fn repeated<'t>(table: &'t SampledTable, ids: &HashSet<&str>) -> Option<(usize, &'t str)> {
+    (0..table.names.len()).find_map(|at| {
+        let values = || table.rows.iter().map(|row| plain(&row[at])).filter(|id| ids.contains(id));
+        let mut seen = HashSet::new();
+        let twice = values().find(|id| !seen.insert(*id))?;
+        (2 * values().count() > table.rows.len()).then_some((at, twice))
+    })
 }
 
 /// The columns of a table, each with its first value.

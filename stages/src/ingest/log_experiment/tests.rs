@@ -341,3 +341,34 @@ fn columns_of_other_names_are_no_ratings_and_are_listed() {
     });
     assert!(missing.details["bad_rows"].as_u64().unwrap() > 50, "{}", missing.details);
 }
+
+#[test]
+fn few_users_are_no_scale_where_nothing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String =
+        rows().map(|(user, item, stars, day)| format!("{user}\t{item}\t{stars}\t{}\n", 1_600_000_000 + day)).collect();
+    write(folder.path(), "log.tsv", text);
+    let found = look(folder.path(), "log.tsv").unwrap();
+    assert!(found.text.contains("names: [user, item, rating, timestamp]"), "{}", found.text);
+    assert_eq!((&found.details["users"], &found.details["items"]), (&30.into(), &41.into()));
+}
+
+#[test]
+fn an_id_that_stands_twice_in_a_catalogue_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "log.csv", csv());
+    let items: String = (0..50).chain([7]).zip(0..).map(|(item, row)| format!("i{item},Film {row}\n")).collect();
+    write(at, "films.csv", "item_id,title\n".to_owned() + &items);
+    let request = LogFiles {
+        folder: at.to_path_buf(),
+        log: at.join("log.csv"),
+        items: Some(at.join("films.csv")),
+        ..LogFiles::default()
+    };
+    let error = experiment_for(&request).unwrap_err().to_string();
+    assert!(
+        error.contains("column `item_id` of the table of items holds ids of the log, and \"i7\" several times"),
+        "{error}"
+    );
+}

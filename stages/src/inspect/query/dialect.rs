@@ -3,6 +3,7 @@
 //! - `genres contains 'Drama'`: an element of a list, or a part of a text.
 //! - A date or time in single quotes that is compared with a column of moments has any form and zone
 //!   ([`parse_date_time`]); without a zone it is UTC.
+//! - Whole numbers of up to 32 bits are added and multiplied as 64 bits, and `sum` of 64 bits as 38 digits: polars alone wraps around.
 //! - A number compares as IEEE 754 says: NaN is neither larger nor smaller than a number. (polars alone calls it the largest.)
 
 use std::ops::ControlFlow;
@@ -10,14 +11,15 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use polars::prelude::{DataType, Schema, TimeUnit};
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Statement, UnaryOperator, Value,
-    visit_expressions_mut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, Spanned, Statement,
+    UnaryOperator, Value, Visit, Visitor, visit_expressions_mut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
+use super::TABLE;
 use super::fault::{Fault, Written};
 use crate::artifact::parse_date_time;
 
@@ -40,6 +42,7 @@ pub(super) fn condition(written: &Written<'_>) -> Result<String, Fault> {
         let message = format!("unexpected `{}` behind the end", pipeline::escape::shown(&found, 80));
         return Err(Fault { at: next.span, message, help: "join tests with `and` and `or`".into() });
     }
+    only_self(&condition, written)?;
     // Without a query around it every name is a column.
     let unknown = visit_expressions_mut(&mut condition, |part| match part {
         Expr::Identifier(name) if name.quote_style.is_none() && is_joint(&name.value) => {
@@ -58,6 +61,10 @@ pub(super) fn condition(written: &Written<'_>) -> Result<String, Fault> {
     });
     settled(unknown)?;
     settled(visit_expressions_mut(&mut condition, |part| flow(adapt(part, written))))?;
+    settled(visit_expressions_mut(&mut condition, |part| {
+        widen(part, written);
+        ControlFlow::Continue(())
+    }))?;
     Ok(format!("SELECT * FROM self WHERE ({condition})"))
 }
 
@@ -74,8 +81,70 @@ pub(super) fn statement(written: &Written<'_>) -> Result<String, Fault> {
         };
         return Err(Fault { at: Span::empty(), message, help: "write `select … from self …`".into() });
     };
+    only_self(statement, written)?;
     settled(visit_expressions_mut(statement, |part| flow(adapt(part, written))))?;
+    settled(visit_expressions_mut(statement, |part| {
+        widen(part, written);
+        ControlFlow::Continue(())
+    }))?;
     Ok(statement.to_string())
+}
+
+/// Refuses every table but `self` and those that the query itself makes: polars would open files by functions such as `read_csv`.
+fn only_self(part: &impl Visit, written: &Written<'_>) -> Result<(), Fault> {
+    struct Tables<'a> {
+        written: &'a Written<'a>,
+        made: Vec<String>,
+    }
+    impl Visitor for Tables<'_> {
+        type Break = Fault;
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Fault> {
+            let made = query.with.iter().flat_map(|with| &with.cte_tables).map(|table| table.alias.name.value.clone());
+            self.made.extend(made);
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<Fault> {
+            let shown = name.to_string();
+            if shown == TABLE || self.made.contains(&shown) {
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(self.written.no_table(&shown, name.span()))
+        }
+    }
+    settled(part.visit(&mut Tables { written, made: Vec::new() }))
+}
+
+/// Computes with numbers that are wide enough for what comes out.
+fn widen(part: &mut Expr, written: &Written<'_>) {
+    use BinaryOperator as Op;
+    let narrow = |expr: &Expr| match column(expr, written.schema)?.1 {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
+            Some("BIGINT")
+        }
+        DataType::Float32 => Some("DOUBLE"),
+        _ => None,
+    };
+    match part {
+        Expr::BinaryOp { left, op: Op::Plus | Op::Minus | Op::Multiply | Op::Divide, right } => {
+            for side in [left, right] {
+                if let Some(wide) = narrow(side) {
+                    **side = parsed(&format!("CAST({side} AS {wide})"));
+                }
+            }
+        }
+        Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("sum") => {
+            let FunctionArguments::List(list) = &mut call.args else { return };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] = &mut list.args[..] else { return };
+            let wide = narrow(of).or_else(|| match column(of, written.schema)?.1 {
+                DataType::Int64 | DataType::UInt64 => Some("DECIMAL(38, 0)"),
+                _ => None,
+            });
+            if let Some(wide) = wide {
+                *of = parsed(&format!("CAST({of} AS {wide})"));
+            }
+        }
+        _ => {}
+    }
 }
 
 fn settled(flow: ControlFlow<Fault>) -> Result<(), Fault> {

@@ -48,6 +48,12 @@ impl Written<'_> {
         UsageError(format!("invalid {}: {message}{place}\nhelp: {help}", self.noun)).into()
     }
 
+    /// A table that is not there.
+    pub fn no_table(&self, name: &str, at: Span) -> Fault {
+        let message = format!("there is no table `{}`", pipeline::escape::shown(name, 80));
+        Fault { at, message, help: format!("the table is called `self`; {}", self.columns()) }
+    }
+
     /// What the parser did not understand.
     pub fn unparsed(&self, error: &ParserError) -> Fault {
         let text = match error {
@@ -78,11 +84,7 @@ impl Written<'_> {
         let at = named.map_or_else(Span::empty, |name| self.first(name));
         match (root(error), named) {
             (PolarsError::ColumnNotFound(_), Some(name)) => self.no_column(name, at),
-            (_, Some(name)) if text.starts_with("relation ") || text.starts_with("no table or alias") => Fault {
-                at,
-                message: format!("there is no table `{}`", pipeline::escape::shown(name, 80)),
-                help: format!("the table is called `self`; {}", self.columns()),
-            },
+            (_, Some(name)) if text.starts_with("no table or alias") => self.no_table(name, at),
             (_, Some(name)) if text.starts_with("no column named") || text.starts_with("no table or struct column") => {
                 self.no_column(name, at)
             }

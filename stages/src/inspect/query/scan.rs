@@ -208,5 +208,5 @@ fn separated(path: &Path) -> std::io::Result<(u8, bool)> {
     // The first of those that come as often.
     let separator = SEPARATORS.into_iter().rev().max_by_key(|&separator| count(separator)).unwrap_or(b',');
     let fields = || line.trim_end().split(char::from(separator)).map(|field| field.trim_matches(['"', ' ']));
-    Ok((separator, !fields().any(|field| field.parse::<f64>().is_ok())))
+    Ok((separator, !fields().any(|field| field.parse::<f64>().is_ok_and(f64::is_finite))))
 }

@@ -420,3 +420,49 @@ fn a_type_that_polars_has_not_is_named() {
         "without a filter it is shown as before"
     );
 }
+
+#[test]
+fn sums_and_products_do_not_wrap_around() {
+    let folder = tempdir().unwrap();
+    let batch = RecordBatch::try_from_iter([
+        ("small", Arc::new(Int32Array::from(vec![i32::MAX, i32::MAX])) as ArrayRef),
+        ("byte", Arc::new(UInt8Array::from(vec![255, 255]))),
+        ("large", Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX]))),
+        ("whole", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
+        ("real", Arc::new(Float32Array::from(vec![16_777_216.0, 1.0]))),
+    ])
+    .unwrap();
+    let path = parquet(folder.path(), &batch);
+    let sums = answer(&path, "select sum(small) a, sum(byte) b, sum(large) c, sum(whole) d, sum(real) e from self");
+    let (a, c, d) = (2 * i64::from(i32::MAX), 2 * i128::from(i64::MAX), i128::from(u64::MAX) + 1);
+    assert!(sums.contains(&format!("{a},510,{c},{d},16777217.0")), "{sums}");
+    let more = answer(&path, "select small + 1 as a, byte * byte as b, byte - 256 as c from self limit 1");
+    assert!(more.contains(&format!("{},65025,-1", i64::from(i32::MAX) + 1)), "{more}");
+    assert_eq!(left(&path, "small + 1 > 2147483647"), [0, 1]);
+}
+
+#[test]
+fn no_other_file_is_read() {
+    let folder = tempdir().unwrap();
+    let other = folder.path().join("other.csv");
+    std::fs::write(&other, "a,b\n1,2\n").unwrap();
+    let path = parquet(folder.path(), &films());
+    let other = other.display();
+    for sql in [
+        format!("select * from read_csv('{other}')"),
+        format!("with t as (select * from read_csv('{other}')) select * from t"),
+        format!("select * from self, read_csv('{other}')"),
+        format!("select * from self where user in (select a from read_csv('{other}'))"),
+        "select * from elsewhere".to_owned(),
+    ] {
+        let error = refused(&path, Request { sql: Some(sql.clone()), ..Request::default() });
+        assert!(
+            error.contains("there is no table `") && error.contains("the table is called `self`"),
+            "{sql}: {error}"
+        );
+    }
+    let filter = format!("user in (select a from read_csv('{other}'))");
+    let error = refused(&path, Request { filter: Some(filter), ..Request::default() });
+    assert!(error.contains("there is no table `read_csv`"), "{error}");
+    assert!(answer(&path, "with t as (select user from self) select max(user) as m from t").contains('3'));
+}
