@@ -115,7 +115,7 @@ impl Scan {
                     .with_separator(separator)
                     .with_has_header(header)
                     .with_infer_schema_length(Some(TYPED))
-                    .with_try_parse_dates(true)
+                    .with_try_parse_dates(!has_doubtful_dates(&self.files[0])?)
                     .with_glob(false)
                     .finish()?
             }
@@ -209,4 +209,21 @@ fn separated(path: &Path) -> std::io::Result<(u8, bool)> {
     let separator = SEPARATORS.into_iter().rev().max_by_key(|&separator| count(separator)).unwrap_or(b',');
     let fields = || line.trim_end().split(char::from(separator)).map(|field| field.trim_matches(['"', ' ']));
     Ok((separator, !fields().any(|field| field.parse::<f64>().is_ok_and(f64::is_finite))))
+}
+
+/// Whether the beginning of a text holds dates that do not begin with the year: which of their numbers is the day nobody can tell, so they
+/// stay texts.
+fn has_doubtful_dates(path: &Path) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(1 << 20).read_to_end(&mut start)?;
+    let text = String::from_utf8_lossy(&start);
+    let fields =
+        text.split(|c: char| SEPARATORS.contains(&u8::try_from(c).unwrap_or_default()) || "\"\r\n".contains(c));
+    let is_doubtful = |field: &str| {
+        let date = field.trim().split([' ', 'T']).next().unwrap_or_default();
+        let parts: Vec<&str> = date.split(['/', '.', '-']).collect();
+        let digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        parts.len() == 3 && parts.iter().all(digits) && parts[0].len() <= 2
+    };
+    Ok(fields.into_iter().any(is_doubtful))
 }

@@ -466,3 +466,17 @@ fn no_other_file_is_read() {
     assert!(error.contains("there is no table `read_csv`"), "{error}");
     assert!(answer(&path, "with t as (select user from self) select max(user) as m from t").contains('3'));
 }
+
+#[test]
+fn dates_whose_day_nobody_can_tell_stay_texts() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("x.csv");
+    for (written, read) in
+        [("12/11/2020", "12/11/2020"), ("12.11.2020 10:00", "12.11.2020 10:00"), ("2020-12-11", "2020-12-11")]
+    {
+        std::fs::write(&path, format!("id,nan,day\n1,2,{written}\n2,3,{written}\n")).unwrap();
+        let found = answer(&path, "select id, nan, day from self");
+        assert!(found.starts_with("id,nan,day") && found.contains(&format!("1,2,{read}")), "{found}");
+    }
+    assert_eq!(left(&path, "day = '2020-12-11'").len(), 2);
+}
