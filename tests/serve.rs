@@ -79,9 +79,9 @@ fn what_cannot_be_answered_gets_a_reason_and_the_service_goes_on() {
         assert!(found == status && text(&said["error"]).contains(part), "{found}: {said}");
         assert!(said.get("help").is_some());
     };
-    refused(b"", 400, "EOF");
+    refused(b"", 400, "expected an object");
     refused(b"{\"user\": ", 400, "EOF");
-    refused(b"\xff\xfe", 400, "line 1");
+    refused(b"\xff\xfe", 400, "expected an object");
     refused(b"{\"usr\": 3}", 400, "unknown field `usr`");
     refused(b"[{}, {\"top_k\": 0}]", 400, "question 1: `top_k` is 0");
     refused(b"{\"history\": [\"Heat\"]}", 422, "no item \"Heat\"");
