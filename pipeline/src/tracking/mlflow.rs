@@ -216,10 +216,29 @@ fn key(name: &str) -> String {
         c if c.is_alphanumeric() || "_-./ ".contains(c) => c,
         _ => '_',
     };
-    let name: String = name.chars().map(plain).collect();
-    cut(&name, KEY_CHARS)
+    let plain: String = name.chars().map(plain).collect();
+    if plain.chars().count() <= KEY_CHARS {
+        return plain;
+    }
+    // Names of one long beginning, as of the cells of many sweeps, stay apart.
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    format!("{}-{}", cut(&plain, KEY_CHARS - 11), &digest[..10])
 }
 
 fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart_and_short_ones_as_they_are() {
+        assert_eq!(key("policy@seed=0/return"), "policy/seed_0/return");
+        let cell = format!("policy@{}", "a.b=1,".repeat(60));
+        let [one, other] = ["return", "length"].map(|metric| key(&format!("{cell}/{metric}")));
+        assert_ne!(one, other);
+        assert_eq!([one.chars().count(), other.chars().count()], [KEY_CHARS; 2]);
+    }
 }
