@@ -166,6 +166,7 @@ const BY_CONTENT: &str = "by its content";
 const BY_CONTENT_ONLY: &str = "by its content, not by its name: check it";
 const BY_AGGREGATE: &str = "by its name, which is that of a mean or a count: check it";
 const BY_ORDER: &str = "by its place among the columns of ids: check it";
+const BY_AMAZON: &str = "as Amazon's ids of users begin with A: check it";
 const SAID: &str = "as you say";
 
 impl Choice {
@@ -325,6 +326,21 @@ pub(super) fn roles(columns: &[Column], has_names: bool, said: &[(String, String
     };
     let user = user.or_else(|| take(first(&taken, &id, BY_ORDER), &mut taken));
     let item = item.or_else(|| take(first(&taken, &id, BY_ORDER), &mut taken));
+    // Its release of 2018 has items first.
+    let is_amazons = |choice: &Choice| {
+        let mut ids = columns[choice.at].examples.iter();
+        !columns[choice.at].examples.is_empty() && ids.all(|id| id.starts_with('A') && id.len() >= 12)
+    };
+    let (user, item) = match (user, item) {
+        (Some(first), Some(second))
+            if [&first, &second].iter().all(|choice| choice.why == BY_ORDER)
+                && is_amazons(&second)
+                && !is_amazons(&first) =>
+        {
+            (Some(Choice { why: BY_AMAZON, ..second }), Some(Choice { why: BY_AMAZON, ..first }))
+        }
+        others => others,
+    };
     let (Some(user), Some(item)) = (user, item) else {
         bail!(
             "no two columns can be told to hold the ids of users and of items; the columns are {}\nhelp: name them with `--columns \

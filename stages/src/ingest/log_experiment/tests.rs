@@ -372,3 +372,21 @@ fn an_id_that_stands_twice_in_a_catalogue_is_said() {
         "{error}"
     );
 }
+
+#[test]
+fn amazons_items_may_come_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, names) in
+        [("first.csv", "[item, user, rating, timestamp]"), ("second.csv", "[user, item, rating, timestamp]")]
+    {
+        let line = |(user, item, stars, day)| {
+            let [user, item] = [format!("AQRU3HD1T{user:05}"), format!("B0003{item:05}")];
+            let [one, other] = if name == "first.csv" { [item, user] } else { [user, item] };
+            format!("{one},{other},{stars}.0,{}\n", 1_296_217_000 + 86_400 * day)
+        };
+        write(folder.path(), name, rows().map(line).collect::<String>());
+        let found = look(folder.path(), name).unwrap();
+        assert!(found.text.contains(&format!("names: {names}")), "{}", found.text);
+        assert_eq!((&found.details["users"], &found.details["items"]), (&30.into(), &41.into()), "{name}");
+    }
+}
