@@ -1,7 +1,8 @@
 //! What the largest tables of a learner need, from the sizes of its training world.
 //!
 //! A world of U users and I items with vectors of D numbers; a gradient step on B states. Parameters stand beside their gradients and
-//! two moments of Adam. Up to [`TABLE_ITEMS`] items the similarity of all pairs is a table, and a batch has some ten tensors `[B, I]`.
+//! two moments of Adam. Up to [`TABLE_ITEMS`] items the similarity of all pairs is a table, which is made from products in f64, and a batch
+//! has some ten tensors `[B, I]`.
 //! Beyond, heads are streamed in blocks of items, unless a learner needs the scores of all items at once, as `rl.c51` does.
 
 use pipeline::{MemoryNeed, Sizes};
@@ -11,6 +12,8 @@ use crate::nn::TABLE_ITEMS;
 
 /// Tensors `[B, I]` of a gradient step that are held together.
 const OF_BATCH: u64 = 10;
+/// Bytes a pair of items takes beside its similarity while all are made: twice a product in f64, or once with half of all distances.
+const OF_MAKING: u64 = 12;
 /// Items of a streamed block.
 const BLOCK: u64 = 1024;
 /// Where a world does not say it: the horizon and the dimension of vectors that worlds have by default.
@@ -59,7 +62,11 @@ impl<'a> LearnerTables<'a> {
         let need = need.table("layers", &[self.networks, hidden, (self.network.window as u64 + 2) * dimension], 16);
         if items <= TABLE_ITEMS as u64 {
             let need = need.table("similarities", &[items, items], 4);
-            return Some(need.table("scores and masks of a batch", &[OF_BATCH, self.states, items], 4));
+            // One after the other, so the larger counts.
+            return Some(match OF_BATCH * self.states * 4 > OF_MAKING * items {
+                true => need.table("scores and masks of a batch", &[OF_BATCH, self.states, items], 4),
+                false => need.table("similarities while they are made", &[items, items], OF_MAKING),
+            });
         }
         Some(match self.has_all_scores {
             true => need.table("scores of a batch", &[OF_BATCH, self.states, items], 4),
@@ -84,6 +91,8 @@ mod tests {
         let layers = 64 * 9 * 16 * 16;
         let small = 5_000_000 + 16 * 2000 * 16 + layers + 4 * 1_000_000 + 4 * 10 * 1920 * 1000;
         assert_eq!(need(learner(false, 1920), 1000), small);
+        // 4 bytes of a table, and 12 to make it.
+        assert_eq!(need(learner(false, 64), 1000), small - 4 * 10 * 1920 * 1000 + 12 * 1_000_000);
         let million = 5_000_000 + 16 * 1_001_000 * 16 + layers + 4 * 1920 * (977 + 10_240);
         assert_eq!(need(learner(false, 1920), 1_000_000), million);
         assert!(need(learner(true, 1920), 1_000_000) > 70 << 30);

@@ -148,8 +148,11 @@ fn column_table(rewards: &Rewards, users: Option<&[u32]>, bar: &Bar, cx: &Contex
     let (users, items) =
         (users.map_or_else(|| (0..rewards.users() as u32).collect(), <[u32]>::to_vec), rewards.items());
     let of = |some: Range<usize>, columns: Range<usize>| -> Vec<f64> {
-        let row = |&user: &u32| rewards.part(user, columns.clone()).iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
-        users[some].iter().flat_map(row).collect()
+        let mut values = Vec::with_capacity(some.len() * columns.len());
+        for &user in &users[some] {
+            values.extend(rewards.part(user, columns.clone()).iter().map(|&x| f64::from(x)));
+        }
+        values
     };
     let columns = Columns { rows: users.len(), of };
     let squares = columns.squares(items, cx)?;

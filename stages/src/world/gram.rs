@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use pipeline::Context;
 use pipeline::memory_need::zeros;
 use pipeline::progress::Bar;
+use pipeline::{Context, MemoryNeed};
 use rayon::prelude::*;
 
 /// Columns of a tile, at most.
@@ -24,7 +24,7 @@ fn tiles(columns: usize) -> Vec<Range<usize>> {
     (0..count).map(|k| k * columns / count..(k + 1) * columns / count).collect()
 }
 
-/// Columns of a matrix with so many `rows`, as f64: `of(rows, columns)` gives a part of it, row by row.
+/// Columns of a matrix with so many `rows`, as f64: `of(rows, columns)` gives a part of it, row by row, in a vector of that capacity.
 pub(super) struct Columns<F> {
     pub rows: usize,
     pub of: F,
@@ -65,6 +65,13 @@ impl<F: Fn(Range<usize>, Range<usize>) -> Vec<f64>> Columns<F> {
         };
         Ok(tiles(columns).par_iter().map(squares).collect::<Result<Vec<_>>>()?.concat())
     }
+}
+
+/// What tiles take that are computed at once: on each thread two parts of `rows` and as many columns as a tile has, and their product.
+pub(super) fn at_once(need: MemoryNeed, rows: u64, columns: u64) -> MemoryNeed {
+    let side = columns.min(SIDE as u64);
+    let shape = [rayon::current_num_threads() as u64, 2 * rows.min(ROWS as u64) + 2 * side, side];
+    need.table("tiles of the table, threads × rows × columns", &shape, 8)
 }
 
 /// How many pairs `count` things make.

@@ -33,7 +33,9 @@ impl Similarity {
         let lengths: Vec<f64> = (0..users).map(length).collect();
         let of = |numbers: Range<usize>, users: Range<usize>| -> Vec<f64> {
             let unit = |k: usize| users.clone().map(move |user| f64::from(vectors.row(user)[k]));
-            numbers.flat_map(|k| unit(k).zip(&lengths[users.clone()]).map(|(x, length)| x / length)).collect()
+            let mut values = Vec::with_capacity(numbers.len() * users.len());
+            numbers.for_each(|k| values.extend(unit(k).zip(&lengths[users.clone()]).map(|(x, length)| x / length)));
+            values
         };
         let units = Columns { rows: numbers, of };
         let mut cosine = symmetric(users, &bar, cx, |left, right| units.products(left, right))?;

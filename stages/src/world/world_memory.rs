@@ -4,6 +4,7 @@ use pipeline::{MemoryNeed, Sizes};
 
 use super::UserSimulator;
 use super::distance::DistanceBy;
+use super::gram;
 use crate::artifact::KEPT_IN_COLUMNS;
 
 /// What the tables of a fit need: the log and, for each of so many models that are fitted side by side, its order in an epoch, and
@@ -30,10 +31,16 @@ pub(super) fn with_stored(
 /// And of its item distances: a table, or the columns of rewards that they are computed from.
 pub(super) fn with_distances(need: MemoryNeed, [users, items]: [u64; 2], simulator: &UserSimulator) -> MemoryNeed {
     match simulator.distance_form.is_table(usize::try_from(items).unwrap_or(usize::MAX)) {
-        true => need.table("distances, items × items", &[items, items], 4),
+        true => {
+            let need = need.table("distances, items × items", &[items, items], 4);
+            match simulator.distance {
+                DistanceBy::RatingColumns => gram::at_once(need, simulator.compared(users), items),
+                DistanceBy::Genres | DistanceBy::Text | DistanceBy::ItemVectors => need,
+            }
+        }
         false if simulator.distance == DistanceBy::RatingColumns => {
-            let users = simulator.distance_users.map_or(users, |some| users.min(some as u64));
-            need.table("columns of rewards", &[users.saturating_mul(items).min(KEPT_IN_COLUMNS as u64)], 4)
+            let numbers = simulator.compared(users).saturating_mul(items);
+            need.table("columns of rewards", &[numbers.min(KEPT_IN_COLUMNS as u64)], 4)
         }
         false => need,
     }
@@ -55,7 +62,7 @@ pub(super) fn of_compared_users(inputs: &Sizes) -> Option<MemoryNeed> {
     // One after the other, so the larger counts.
     let (similarities, factorisation) = (users.saturating_mul(users), users.saturating_mul(items).saturating_mul(3));
     Some(match similarities > factorisation {
-        true => need.table("similarities, users × users", &[similarities], 8),
+        true => gram::at_once(need.table("similarities, users × users", &[similarities], 8), items, users),
         false => need.table("their factorisation, users × items", &[factorisation], 8),
     })
 }
@@ -65,6 +72,11 @@ impl UserSimulator {
     pub(super) fn sizes(&self, inputs: &Sizes) -> Sizes {
         let sizes = inputs.clone().and(Sizes::of("horizon", self.horizon));
         sizes.and(Sizes::of("embedding_dim", self.embedding_dim))
+    }
+
+    /// How many of so many users say how far items are from each other.
+    fn compared(&self, users: u64) -> u64 {
+        self.distance_users.map_or(users, |some| users.min(some as u64))
     }
 }
 
@@ -79,13 +91,18 @@ mod tests {
             let simulator = UserSimulator { distance_form, ..UserSimulator::default() };
             with_stored(MemoryNeed::new(""), [1_000, items], 8, &simulator).total()
         };
-        assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000);
+        let threads = rayon::current_num_threads() as u64;
+        let tiles = |rows: u64, side: u64| threads * (2 * rows + 2 * side) * side * 8;
+        assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000 + tiles(1_000, 256));
         assert_eq!(need(2_000, DistanceForm::OnDemand), 36 * 1_000 * 2_000);
         assert_eq!(need(20_000, DistanceForm::Auto), 36 * 1_000 * 20_000);
         assert_eq!(need(60_000, DistanceForm::Auto), 32 * 1_000 * 60_000 + 4 * KEPT_IN_COLUMNS as u64);
         let some = UserSimulator { distance_users: Some(10), ..UserSimulator::default() };
         assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &some).total(), 4 * 10 * 20_000);
+        let few = with_distances(MemoryNeed::new(""), [40_000, 20], &UserSimulator::default()).total();
+        assert_eq!(few, 4 * 20 * 20 + tiles(16_384, 20), "rows are taken in parts");
         let genres = UserSimulator { distance: DistanceBy::Genres, ..UserSimulator::default() };
+        assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 2_000], &genres).total(), 4 * 2_000 * 2_000);
         assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &genres).total(), 0);
         let log = Sizes::of("users", 30).and(Sizes::of("items", 20)).and(Sizes::of("interactions", 100));
         assert_eq!(of_fit("", &log, 3, 5).unwrap().total(), 3 * 50 * 5 * 16 + 100 * (20 + 48));
@@ -94,7 +111,7 @@ mod tests {
         let world = Sizes::of("world_bytes", 7).and(Sizes::of("users", 30)).and(Sizes::of("items", 20));
         assert_eq!(of_compared_users(&world).unwrap().total(), 7 + 36 * 30 * 20);
         let many = world.and(Sizes::of("users", 100));
-        assert_eq!(of_compared_users(&many).unwrap().total(), 7 + 12 * 100 * 20 + 8 * 100 * 100);
+        assert_eq!(of_compared_users(&many).unwrap().total(), 7 + 12 * 100 * 20 + 8 * 100 * 100 + tiles(20, 100));
         let sizes = UserSimulator::default().sizes(&Sizes::of("users", 3));
         assert_eq!(["users", "horizon", "embedding_dim"].map(|of| sizes.get(of)), [Some(3), Some(30), Some(16)]);
     }
