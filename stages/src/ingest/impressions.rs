@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::bad_rows::{Fault, OnBadRow};
 use super::casts;
 use super::parquet_log::{IdColumn, NumberColumn, Place, TimeColumn, sampled_times};
-use super::parquet_parts::parts;
+use super::parquet_parts::for_each_batch;
 use super::record::{number, text};
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use super::side_table::{Quotes, SideTable, file_of};
@@ -220,28 +220,24 @@ impl Impressions {
         into: &mut Shown<'_>,
         cx: &Context,
     ) -> Result<()> {
-        let answer = self.feedback.as_ref().map(|feedback| &feedback.answer);
-        let columns = [Some(&self.user), Some(&self.item), Some(&self.timestamp), Some(&self.propensity)];
-        let wanted: Vec<&str> = columns
-            .into_iter()
-            .chain([self.position.as_ref(), self.reward.as_ref(), answer])
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        let bar = cx.bar("read", None, "rows");
-        for part in parts(path)? {
-            for batch in part.batches(Some(&wanted))? {
-                cx.check_cancelled()?;
-                let batch = batch?;
-                bar.inc(batch.num_rows() as u64);
-                let columns = Columns::new(self, &batch, times, part.path())?;
-                for row in 0..batch.num_rows() {
-                    into.shard.lines += 1;
-                    columns.take(row, self, ids, into);
-                }
+        let answer = self.feedback.as_ref().map(|feedback| &*feedback.answer);
+        let names = [
+            Some(&*self.user),
+            Some(&*self.item),
+            Some(&*self.timestamp),
+            Some(&*self.propensity),
+            self.position.as_deref(),
+            self.reward.as_deref(),
+            answer,
+        ];
+        for_each_batch(path, &names, cx, |batch, file| {
+            let columns = Columns::new(self, batch, times, file)?;
+            for row in 0..batch.num_rows() {
+                into.shard.lines += 1;
+                columns.take(row, self, ids, into);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

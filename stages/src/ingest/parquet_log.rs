@@ -16,7 +16,7 @@ use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
 use super::delimited;
 use super::integers::exact_below;
-use super::parquet_parts::parts;
+use super::parquet_parts::{for_each_batch, parts};
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use super::table::LogColumns;
 use super::time_form::TimeForm;
@@ -67,47 +67,37 @@ impl LogColumns {
     ) -> Result<ReadLog> {
         let (mut shard, mut numbering) = (Shard::default(), Numbering::default());
         let time = self.timestamp.as_ref();
-        let wanted: Vec<&str> =
-            [Some(&self.user), Some(&self.item), self.rating.as_ref(), time.map(|time| &time.column)]
-                .into_iter()
-                .flatten()
-                .map(String::as_str)
-                .collect();
-        let bar = cx.bar("read", None, "rows");
-        for part in parts(path)? {
-            for batch in part.batches(Some(&wanted))? {
-                cx.check_cancelled()?;
-                let batch = batch?;
-                bar.inc(batch.num_rows() as u64);
-                let column =
-                    |name: &str| batch.column_by_name(name).expect("columns that are not there are refused").clone();
-                let column = |name: &str| if trims { trimmed(column(name)) } else { Ok(column(name)) };
-                let place = |name| Place { file: part.path(), name };
-                let users = IdColumn::new(&column(&self.user)?, &place(&self.user))?;
-                let items = IdColumn::new(&column(&self.item)?, &place(&self.item))?;
-                let ratings =
-                    self.rating.as_deref().map(|name| NumberColumn::new(&column(name)?, &place(name), "numbers"));
-                let ratings = ratings.transpose()?;
-                let times = time.map(|time| TimeColumn::new(&column(&time.column)?, form, &place(&time.column)));
-                let times = times.transpose()?;
-                for row in 0..batch.num_rows() {
-                    shard.lines += 1;
-                    let read = || {
-                        let rating = match (&ratings, &self.rating) {
-                            (Some(ratings), Some(name)) => casts::rating(ratings.number(row, name)?, name)?,
-                            _ => 1.0,
-                        };
-                        let timestamp = match (&times, time) {
-                            (Some(times), Some(time)) => times.seconds(row, &time.column)?,
-                            _ => Seconds::exactly(0),
-                        };
-                        let (user, item) = (users.id(row, &self.user)?, items.id(row, &self.item)?);
-                        Ok(Row { user, item, rating, timestamp })
+        let names =
+            [Some(&*self.user), Some(&*self.item), self.rating.as_deref(), time.map(|time| time.column.as_str())];
+        for_each_batch(path, &names, cx, |batch, file| {
+            let column =
+                |name: &str| batch.column_by_name(name).expect("columns that are not there are refused").clone();
+            let column = |name: &str| if trims { trimmed(column(name)) } else { Ok(column(name)) };
+            let place = |name| Place { file, name };
+            let users = IdColumn::new(&column(&self.user)?, &place(&self.user))?;
+            let items = IdColumn::new(&column(&self.item)?, &place(&self.item))?;
+            let ratings = self.rating.as_deref().map(|name| NumberColumn::new(&column(name)?, &place(name), "numbers"));
+            let ratings = ratings.transpose()?;
+            let times = time.map(|time| TimeColumn::new(&column(&time.column)?, form, &place(&time.column)));
+            let times = times.transpose()?;
+            for row in 0..batch.num_rows() {
+                shard.lines += 1;
+                let read = || {
+                    let rating = match (&ratings, &self.rating) {
+                        (Some(ratings), Some(name)) => casts::rating(ratings.number(row, name)?, name)?,
+                        _ => 1.0,
                     };
-                    shard.take(read(), ids, &mut numbering);
-                }
+                    let timestamp = match (&times, time) {
+                        (Some(times), Some(time)) => times.seconds(row, &time.column)?,
+                        _ => Seconds::exactly(0),
+                    };
+                    let (user, item) = (users.id(row, &self.user)?, items.id(row, &self.item)?);
+                    Ok(Row { user, item, rating, timestamp })
+                };
+                shard.take(read(), ids, &mut numbering);
             }
-        }
+            Ok(())
+        })?;
         let mut builder = LogBuilder::default();
         builder.push(&shard);
         Ok(builder.log)

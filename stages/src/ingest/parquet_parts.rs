@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::basic::LogicalType;
+use pipeline::Context;
 
 use super::side_table::no_column;
 use crate::artifact::{Unsupported, catch_panics, codec_not_read, damaged, open_parquet};
@@ -69,6 +70,29 @@ pub(super) fn parts(path: &Path) -> Result<Vec<Part>> {
         found.push(Part { path: path.to_path_buf(), folders: Vec::new() });
     }
     Ok(found)
+}
+
+/// Reads the columns `names` of the table at a path, those that are some, batch by batch with the file that each is from.
+///
+/// # Errors
+/// When a column or a file cannot be read, or `each` refuses a batch.
+pub(super) fn for_each_batch(
+    path: &Path,
+    names: &[Option<&str>],
+    cx: &Context,
+    mut each: impl FnMut(&RecordBatch, &Path) -> Result<()>,
+) -> Result<()> {
+    let wanted: Vec<&str> = names.iter().flatten().copied().collect();
+    let bar = cx.bar("read", None, "rows");
+    for part in parts(path)? {
+        for batch in part.batches(Some(&wanted))? {
+            cx.check_cancelled()?;
+            let batch = batch?;
+            bar.inc(batch.num_rows() as u64);
+            each(&batch, part.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn gather(folder: &Path, said: &[(String, Option<String>)], depth: usize, into: &mut Vec<Part>) -> Result<()> {
