@@ -1,5 +1,6 @@
 //! The program as its users meet it: the real binary on small projects.
 
+mod add_items;
 mod assets;
 #[path = "../stages/src/llm/openai/batch_server.rs"]
 mod batch_server;

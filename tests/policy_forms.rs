@@ -13,9 +13,11 @@ use stages::artifact::{
 };
 use stages::nn::actor_critic::ActorCriticConfig;
 use stages::nn::bcq_policy::BcqPolicy;
-use stages::nn::categorical::{Categorical, Support};
-use stages::nn::decision_transformer::{DecisionTransformer, Returns};
+use stages::nn::categorical::Categorical;
+use stages::nn::decision_transformer::DecisionTransformer;
 use stages::nn::mixture_policy::MixturePolicy;
+use stages::nn::policy_output::Returns;
+use stages::nn::support::Support;
 use stages::nn::{ActorCritic, Average, Caser, Encoder, GruEncoder, SasRec, TABLE_ITEMS, Transformer};
 use stages::recommend::load;
 

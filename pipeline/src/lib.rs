@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod add_items;
 mod artifact;
 pub mod asset;
 pub mod checkpointing;

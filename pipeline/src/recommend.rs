@@ -246,6 +246,9 @@ pub struct Recommended {
     pub title: Option<String>,
     /// The policy's score: a log-probability or a value, by the kind of policy.
     pub score: f32,
+    /// Whether it was added after the policy was trained, so that it is scored by its columns.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub new_item: bool,
 }
 
 #[cfg(test)]

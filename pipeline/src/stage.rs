@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::add_items::AddItemsToPolicy;
 use crate::export::ExportPolicy;
 use crate::id_spaces::{self, NumberedInput};
 use crate::impressions::EncodeImpressions;
@@ -324,6 +325,8 @@ pub struct Catalog {
     pub encode_impressions: EncodeImpressions,
     /// Writes a policy for other programs.
     pub export_policy: ExportPolicy,
+    /// Adds items to a policy, for `apprentice add-items`.
+    pub add_items: AddItemsToPolicy,
     /// The kinds of artifacts whose numbers `diff` compares.
     pub metrics: &'static [MetricsReader],
     /// The kinds of artifacts whose curves trackers are told.

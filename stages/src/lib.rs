@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod add_items;
 pub mod artifact;
 pub mod demonstrate;
 pub mod embed;
@@ -135,6 +136,7 @@ pub static CATALOG: Catalog = Catalog {
     load_policy: recommend::load,
     encode_impressions: artifact::encode_impressions,
     export_policy: onnx::export,
+    add_items: add_items::add_items,
     metrics: &[MetricsReader { kind: Metrics::KIND, read: artifact::metric_values }],
     curves: &[CurvesReader { kind: Curves::KIND, read: artifact::curve_points }],
     report: report::render,

@@ -27,6 +27,7 @@ class Recommended:
     id: str  #: Its id in the log.
     title: str | None  #: Its title, where one is known.
     score: float  #: A log-probability or a value, by the kind of policy.
+    new_item: bool = False  #: Whether `apprentice add-items` added it, so that it is scored by its columns.
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,8 @@ class Policy:
         raise UsageError(f'{len(rows)} items have the title "{name}"', f"give the id of one: {ids}")
 
     def _recommended(self, row: int, score: float) -> Recommended:
-        return Recommended(self.item_ids[row], self.titles[row] if self.titles else None, score)
+        new = row >= len(self.item_ids) - int(self._network.header.get("added_items", 0))
+        return Recommended(self.item_ids[row], self.titles[row] if self.titles else None, score, new)
 
 
 def _rows(names: Sequence[str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use super::digest::{FileStamp, Tree};
-use super::digest_cache::{self, TreeSnapshot};
+use super::tree_snapshot::{TreeSnapshot, now};
 use super::{Resolved, Work};
 use crate::home_dir::expand_tilde;
 use crate::store::{is_given, is_held, list};
@@ -134,7 +134,7 @@ impl Slot {
         let tree = Tree::list(&path).ok()?;
         let seen = TreeSnapshot { files: record.files, read: record.read };
         if !seen.is(&tree) {
-            let read = digest_cache::now();
+            let read = now();
             if tree.blake3(work).ok()? != record.blake3 {
                 return None;
             }
@@ -276,7 +276,7 @@ mod tests {
             name: "a.txt".into(),
             maker: String::new(),
             files: Vec::new(),
-            read: digest_cache::now(),
+            read: now(),
         };
         slot.commit(&made, record, &Work::silent()).unwrap()
     }
@@ -342,7 +342,7 @@ mod tests {
         let made = commit(&slot, "content");
         let mut record = slot.record("").unwrap();
         // As if it had been read an hour after it came, and some bits had changed since without a trace.
-        (record.read, record.blake3) = (digest_cache::now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
+        (record.read, record.blake3) = (now() + 3_600_000_000_000, format!("{}0", &record.blake3[..63]));
         slot.write(&record).unwrap();
         assert_eq!(slot.hit("", &Work::silent()).unwrap().digest, record.blake3);
         assert_ne!(made.digest, record.blake3);

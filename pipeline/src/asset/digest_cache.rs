@@ -1,8 +1,4 @@
-//! Digests that need not be taken again: of what looks as it did when it was read.
-//!
-//! It does when all files have the sizes, times and numbers of then, and when none of them had changed shortly before it
-//! was read. The second half is the rule of the racy timestamp (git, `Documentation/technical/racy-git.txt`): what changes
-//! twice within one tick of the file system's clock looks the same after both.
+//! Digests that need not be taken again: of what looks as it did when it was read ([`tree_snapshot`](super::tree_snapshot)).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,17 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, publish};
 use super::digest::{FileStamp, Tree};
-use crate::clock;
-
-/// Nanoseconds of the coarsest clock of a file system in use (FAT).
-const TICK: u64 = 2_000_000_000;
-
-/// How a tree looked when it was read.
-pub(super) struct TreeSnapshot {
-    pub(super) files: Vec<FileStamp>,
-    /// When reading began, in nanoseconds since 1970.
-    pub(super) read: u64,
-}
+use super::tree_snapshot::TreeSnapshot;
 
 /// The file of a path in the cache.
 #[derive(Serialize, Deserialize)]
@@ -30,19 +16,6 @@ struct Row {
     blake3: String,
     read: u64,
     files: Vec<FileStamp>,
-}
-
-/// Now, in nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    clock::now().as_nanos() as u64
-}
-
-impl TreeSnapshot {
-    /// Whether `tree` is certainly what was read. A file from the future, as after a jump of the clock, is none of these.
-    pub(super) fn is(&self, tree: &Tree) -> bool {
-        let settled = |file: &FileStamp| file.modified.max(file.changed).saturating_add(TICK) <= self.read;
-        self.files == tree.stamps && self.files.iter().all(settled)
-    }
 }
 
 impl Cache {
@@ -75,24 +48,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree_snapshot::{TICK, now};
     use super::*;
-
-    #[test]
-    fn what_changed_within_a_tick_before_it_was_read_is_not_believed() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        fs::write(&file, "1").unwrap();
-        let tree = Tree::list(&file).unwrap();
-        let at = tree.stamps[0].modified.max(tree.stamps[0].changed);
-        let read = |read| TreeSnapshot { files: tree.stamps.clone(), read };
-        assert!(read(at + TICK).is(&tree));
-        for early in [at + TICK - 1, at, at - TICK, 0] {
-            assert!(!read(early).is(&tree), "read at {early}, changed at {at}");
-        }
-        let mut other = Tree::list(&file).unwrap();
-        other.stamps[0].number += 1;
-        assert!(!read(at + TICK).is(&other), "another file in its place");
-    }
 
     #[test]
     fn a_row_is_believed_for_its_path_and_look_alone() {

@@ -26,6 +26,7 @@ mod spec;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tree_snapshot;
 mod verify;
 mod walk;
 mod wheel;
@@ -296,7 +297,7 @@ impl Resolver {
         if let Some(digest) = self.cache.cached_digest(path, tree) {
             return Ok(digest);
         }
-        let read = digest_cache::now();
+        let read = tree_snapshot::now();
         let digest = tree.blake3(work)?;
         if tree.is_as_it_was() {
             self.cache.cache_digest(path, &digest, tree, read);
@@ -316,7 +317,7 @@ impl Resolver {
         let parts = slot.parts()?;
         let (made, _scratch) = self.make(kind, spec, &parts, work)?;
         let tree = Tree::list(&made)?;
-        let read = digest_cache::now();
+        let read = tree_snapshot::now();
         let blake3 = tree.blake3(work)?;
         let sha256 = self.cache.sha256(&tree, &blake3, work)?;
         if let Err(error) = check("what came", &sha256, spec) {

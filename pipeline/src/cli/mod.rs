@@ -1,5 +1,6 @@
 //! The command line: one file a command. Data goes to standard output, talk to standard error.
 
+mod add_items;
 mod args;
 mod complete;
 mod diff;
@@ -16,6 +17,7 @@ mod progress_ui;
 mod recommend;
 mod report;
 mod run;
+mod run_checks;
 mod runs;
 mod runs_table;
 mod serve;
@@ -118,6 +120,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::serve(session, args),
         Command::Ui(args) => ui::ui(session, args),
         Command::Export(args) => export::export(session, args),
+        Command::AddItems(args) => add_items::add_items(session, args),
         Command::Worth(args) => worth::worth(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);

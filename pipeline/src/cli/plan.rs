@@ -1,11 +1,11 @@
 //! `apprentice plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::args;
-use super::run::{MOST_JOBS, refuse};
+use super::run_checks::{MOST_JOBS, forced, refuse};
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::Exit;
@@ -56,25 +56,6 @@ pub(super) fn plan_of(
 /// How many stages a run has at work at once where it is not told.
 fn jobs(session: &Session) -> usize {
     session.global.threads().min(MOST_JOBS)
-}
-
-/// The nodes that `--force` names, which must be among the chosen ones.
-pub(super) fn forced(
-    project: &Project,
-    chosen: &BTreeSet<usize>,
-    force: &[String],
-) -> Result<BTreeSet<usize>, Failure> {
-    if force.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let forced = select(project.experiment, force).map_err(Failure::usage)?;
-    match forced.difference(chosen).next() {
-        Some(&out) => Err(Failure::usage(anyhow::anyhow!(
-            "`--force {}`: the chosen stages do not need it\nhelp: name it as a stage, too",
-            project.node(out).id
-        ))),
-        None => Ok(forced),
-    }
 }
 
 fn to_json(project: &Project, plan: &Plan, missing: &[MissingPrerequisite], (cap, jobs): (u64, usize)) -> Value {

@@ -65,6 +65,7 @@ fn to_text(answer: &Answer) -> String {
             shown(item.title.as_deref().unwrap_or_default(), 80),
             shown(&item.id, 80),
             format!("{:.3}", item.score),
+            if item.new_item { "new: scored by its columns".to_owned() } else { String::new() },
         ]
     };
     format::columns(&answer.items.iter().enumerate().map(row).collect::<Vec<_>>())
@@ -105,7 +106,12 @@ mod tests {
 
     #[test]
     fn a_hostile_title_keeps_its_line_and_width() {
-        let item = |id: &str, title: &str| Recommended { id: id.into(), title: Some(title.into()), score: 0.0 };
+        let item = |id: &str, title: &str| Recommended {
+            id: id.into(),
+            title: Some(title.into()),
+            score: 0.0,
+            new_item: false,
+        };
         let items = vec![item("1", "a\nb\u{1b}[31m"), item("2", &"x".repeat(10_000))];
         let text = to_text(&Answer { user: None, new_user: true, items, note: None, propensities: vec![] });
         let lines: Vec<&str> = text.lines().collect();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::args::{Run, RunOptions};
-use super::plan::forced;
 use super::progress_ui::{Shown, progress_ui};
+use super::run_checks::{MOST_JOBS, forced, refuse};
 use super::session::Session;
 use super::{format, print, talk};
 use crate::error_report::ErrorReport;
@@ -15,13 +15,10 @@ use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
 use crate::interrupt::Heard;
 use crate::record::NodeRecord;
-use crate::run::{self, MissingPrerequisite, Options, Outcome, Project, select};
+use crate::run::{self, Options, Outcome, Project, select};
 use crate::secret::redact;
 use crate::spec::Experiment;
 use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
-
-/// Independent stages gain little beyond this, and each holds its data in memory.
-pub(super) const MOST_JOBS: usize = 4;
 
 pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
@@ -103,20 +100,6 @@ fn look_for_needs(
     let warnings = if keep_going { certain.iter().chain(&others).collect::<Vec<_>>() } else { others.iter().collect() };
     warnings.iter().for_each(|one| talk(&format!("warning: {}", one.text())));
     if keep_going { Ok(()) } else { refuse(&certain).map_or(Ok(()), Err) }
-}
-
-/// The failure of what lacks so much; none where nothing is lacking.
-pub(super) fn refuse(missing: &[MissingPrerequisite]) -> Option<Failure> {
-    const LAST: &str = "`--keep-going` runs the stages that do not need it";
-    if missing.is_empty() {
-        return None;
-    }
-    let texts: Vec<String> = missing.iter().map(MissingPrerequisite::text).collect();
-    let (messages, helps): (Vec<_>, Vec<_>) =
-        texts.iter().map(|text| text.split_once("\nhelp: ").unwrap_or((text, ""))).unzip();
-    let helps = helps.into_iter().filter(|help| !help.is_empty()).map(|help| format!("\nhelp: {help}"));
-    let text = format!("{}{}\nhelp: {LAST}", messages.join("\nerror: "), helps.collect::<String>());
-    Some(Failure::usage(anyhow::anyhow!(text)))
 }
 
 /// Tells a person who stops the run.

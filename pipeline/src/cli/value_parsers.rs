@@ -22,6 +22,14 @@ pub(super) fn column_role(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A column of a catalogue and what it is: `brand=categorical`.
+pub(super) fn feature(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((column, kind)) if !column.is_empty() && !kind.is_empty() => Ok((column.to_owned(), kind.to_owned())),
+        _ => Err("wanted COLUMN=KIND, such as `brand=categorical`".to_owned()),
+    }
+}
+
 /// A finite number.
 pub(super) fn rating(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|rating: &f32| rating.is_finite()).ok_or_else(|| "wanted a finite number".into())

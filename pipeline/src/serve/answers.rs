@@ -3,59 +3,19 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use serde::Serialize;
 use serde_json::Value;
 
-use super::Limits;
+use super::answered::Answered;
 use super::assignment::assigned;
 use super::impression_log::ImpressionLog;
+use super::metrics::Counted;
+use super::options::Limits;
 use super::policies::{Loaded, Policies};
 use crate::UsageError;
 use crate::error_report::ErrorReport;
-use crate::recommend::{Answer, RecommendQuery, Recommended};
+use crate::recommend::RecommendQuery;
 
 const QUESTION: &str = r#"a question is an object such as {"user": "196", "history": ["242"], "top_k": 5}, and a body one or a list of them"#;
-
-/// A question and its answer.
-pub(super) struct Answered {
-    /// The place of the policy that answered.
-    pub by: usize,
-    pub query: RecommendQuery,
-    pub answer: Answer,
-    /// The name of the answer in the log, where there is one.
-    pub id: Option<String>,
-}
-
-/// An answer as it is sent: [`Answer`], and what the service tells beside it.
-#[derive(Serialize)]
-struct Sent<'a> {
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    new_user: bool,
-    items: &'a [Recommended],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
-    /// The policy that answered, and the beginning of its file's digest.
-    policy: &'a str,
-    digest: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answer_id: Option<&'a str>,
-}
-
-impl Answered {
-    fn sent<'a>(&'a self, versions: &'a [Arc<Loaded>]) -> Sent<'a> {
-        let (Answer { user, new_user, items, note, .. }, by) = (&self.answer, &versions[self.by]);
-        Sent {
-            user: user.as_deref(),
-            new_user: *new_user,
-            items,
-            note: note.as_deref(),
-            policy: &by.name,
-            digest: &by.digest,
-            answer_id: self.id.as_deref(),
-        }
-    }
-}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -68,13 +28,6 @@ impl Refused {
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into() }
     }
-}
-
-/// How many questions were answered, and how many of them for users who are not in the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub questions: u64,
-    pub new_users: u64,
 }
 
 /// Whether a body asks a list of questions.

@@ -13,12 +13,12 @@ use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
 
-use super::answers::Answered;
+use super::answered::Answered;
 use super::impression_rows::{Answers, Mixture};
 use super::metrics::Metrics;
+use super::options::{Limits, LogOptions};
 use super::part_files::{PartFiles, Written};
 use super::policies::Loaded;
-use super::{Limits, LogOptions};
 use crate::impressions::EncodeImpressions;
 use crate::recommend::{Explore, RecommendQuery};
 use crate::{UsageError, clock};

@@ -11,8 +11,8 @@
 
 use std::sync::Arc;
 
-use super::Limits;
-use super::answers::Answered;
+use super::answered::Answered;
+use super::options::Limits;
 use super::policies::Loaded;
 use crate::impressions::Impression;
 use crate::recommend::{Explore, RecommendQuery, Recommended};

@@ -11,9 +11,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::answers::Counted;
-use super::policies::Policies;
-
 /// Upper ends of the times that are told apart, in seconds.
 const TIMES: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 2.0];
 
@@ -24,6 +21,13 @@ impl EncodeLabelSet for Status {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
         [("status", self.0.to_string())].as_slice().encode(encoder)
     }
+}
+
+/// How many questions were answered, and how many of them for users who are not in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub questions: u64,
+    pub new_users: u64,
 }
 
 /// Counts and times.
@@ -105,19 +109,20 @@ impl Metrics {
         self.lost_impressions.inc_by(rows as u64);
     }
 
-    /// As Prometheus reads it, with what is served.
-    pub fn text(&self, policies: &Policies) -> Result<String, std::fmt::Error> {
+    /// As Prometheus reads it, with what is served: the name, digest, learner and share of each policy.
+    pub fn text<'p>(
+        &self,
+        policies: impl Iterator<Item = (&'p str, &'p str, &'p str, f64)>,
+    ) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         let end = text.strip_suffix("# EOF\n").map(str::len).unwrap_or(text.len());
         text.truncate(end);
         text += "# HELP apprentice_policy What is served.\n# TYPE apprentice_policy gauge\n";
-        for (loaded, share) in policies.all().iter().zip(&policies.shares) {
-            let name = loaded.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            text += &format!(
-                "apprentice_policy{{name=\"{name}\",digest=\"{}\",learner=\"{}\"}} {share}\n",
-                loaded.digest, loaded.facts.learner
-            );
+        for (name, digest, learner, share) in policies {
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            text +=
+                &format!("apprentice_policy{{name=\"{name}\",digest=\"{digest}\",learner=\"{learner}\"}} {share}\n");
         }
         Ok(text + "# EOF\n")
     }

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::Limits;
-use super::answers::{Counted, Refused, answer, error_json, is_list};
+use super::answers::{Refused, answer, error_json, is_list};
 use super::impression_log::ImpressionLog;
-use super::metrics::Metrics;
+use super::metrics::{Counted, Metrics};
+use super::options::Limits;
 use super::policies::Policies;
 
 /// How long a client may take to send its body.
@@ -109,7 +109,12 @@ async fn health(State(service): State<Service>) -> Response {
 }
 
 async fn prometheus(State(service): State<Service>) -> Response {
-    match service.metrics.text(&service.policies) {
+    let served = service.policies.all();
+    let told = served
+        .iter()
+        .zip(&service.policies.shares)
+        .map(|(loaded, share)| (loaded.name.as_str(), loaded.digest.as_str(), loaded.facts.learner.as_str(), *share));
+    match service.metrics.text(told) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
         Err(error) => refusal(&Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),

@@ -264,6 +264,7 @@ pub static CATALOG: Catalog = Catalog {
     load_policy: |_| anyhow::bail!("toys have no policy"),
     encode_impressions: |_| anyhow::bail!("toys show nothing"),
     export_policy: |_| anyhow::bail!("toys have no policy"),
+    add_items: |_| anyhow::bail!("toys have no policy"),
     worth: crate::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

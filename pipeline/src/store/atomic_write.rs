@@ -47,6 +47,24 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     sync_parent(path).map(|()| true)
 }
 
+/// As [`write_atomically`] for a file that `write` makes itself, at a path where nothing is yet.
+///
+/// # Errors
+/// Those of `write`, or when the file cannot get its name.
+pub(crate) fn persist_atomically<T>(path: &Path, write: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let within = |error| anyhow::Error::from(error).context(format!("cannot write `{}`", path.display()));
+    let dir = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(folder(path)).map_err(within)?;
+    let new = dir.path().join("new");
+    let written = write(&new)?;
+    let name = || {
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_parent(path)
+    };
+    name().map_err(within)?;
+    Ok(written)
+}
+
 /// A temporary file beside `path` that holds `bytes`.
 fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = folder(path);

@@ -28,7 +28,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-pub(crate) use atomic_write::{is_temporary, replace_file, sync_parent, write_atomically, write_in_passing, write_new};
+pub(crate) use atomic_write::{
+    is_temporary, persist_atomically, replace_file, sync_parent, write_atomically, write_in_passing, write_new,
+};
 use entry::Read;
 pub(crate) use entry::{AssetMade, Entry, Made, Output};
 pub(crate) use gc_lock::GcLock;

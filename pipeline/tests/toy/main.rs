@@ -43,6 +43,7 @@ static CATALOG: Catalog = Catalog {
     load_policy: |_| anyhow::bail!("toys have no policy"),
     encode_impressions: |_| anyhow::bail!("toys show nothing"),
     export_policy: |_| anyhow::bail!("toys have no policy"),
+    add_items: |_| anyhow::bail!("toys have no policy"),
     worth: pipeline::worth::WorthStudy {
         experiment: |_, _| anyhow::bail!("toys have no teacher"),
         output: ("worth", "worth"),

@@ -3,6 +3,7 @@
 //! A table is the fastest to ask, and the first thing that no longer fits: of 190,365 items it is 145 GB. The quit rules ask for a few
 //! pairs a turn, the metrics for those of an episode.
 
+mod bits;
 mod column_cache;
 mod columns;
 mod definition;
@@ -11,6 +12,7 @@ mod vectors;
 
 use std::sync::Arc;
 
+use bits::bits;
 pub use column_cache::KEPT as KEPT_IN_COLUMNS;
 pub use columns::ColumnDistances;
 pub(super) use definition::DistanceDefinition;
@@ -126,11 +128,4 @@ impl Distances {
             columns.keep(own);
         }
     }
-}
-
-/// The numbers below `count` for which `is` holds, as bits.
-fn bits(count: usize, is: impl Fn(u32) -> bool) -> Vec<u64> {
-    let mut bits = vec![0; count.div_ceil(64)];
-    (0..count as u32).filter(|&k| is(k)).for_each(|k| bits[k as usize / 64] |= 1 << (k % 64));
-    bits
 }

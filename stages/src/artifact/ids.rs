@@ -52,6 +52,15 @@ impl Ids {
         }
     }
 
+    /// Adds items behind those that a file names.
+    pub(super) fn append_items(file: &mut TensorFile, ids: &[String], titles: &[String]) {
+        for (name, list) in [(ITEM_IDS, ids), (TITLES, titles)] {
+            if let Some(names) = file.texts.get_mut(name) {
+                names.extend_from_slice(list);
+            }
+        }
+    }
+
     /// The lists of a file of that many users and items.
     ///
     /// # Errors

@@ -45,6 +45,9 @@ pub struct Origin {
     /// Among how many trials it was chosen in a validation world; none where it was not tuned.
     #[serde(default)]
     pub tuned_over: Option<usize>,
+    /// How many of its last items were added after it was trained: what it knows of them are their columns.
+    #[serde(default)]
+    pub added_items: usize,
 }
 
 impl Origin {
@@ -61,6 +64,7 @@ impl Origin {
             learned_in_before: Vec::new(),
             untrained: false,
             tuned_over: None,
+            added_items: 0,
         }
     }
 }
@@ -103,6 +107,17 @@ impl PolicyFile {
     /// Says of a policy that its parameters are those that it began with.
     pub fn tell_untrained(&mut self) -> Result<()> {
         self.0.tell("untrained", &true)
+    }
+
+    /// Says that items with these ids and titles stand behind the others; their rows are in its tables already.
+    ///
+    /// # Errors
+    /// When its header is none.
+    pub fn tell_added(&mut self, ids: &[String], titles: &[String]) -> Result<()> {
+        let added = self.origin()?.added_items + ids.len();
+        self.0.tell("added_items", &added)?;
+        Ids::append_items(&mut self.0, ids, titles);
+        Ok(())
     }
 
     /// Where it comes from.

@@ -7,7 +7,8 @@ use super::bootstrap::{Bootstrap, Interval, Resampling, ScoreMatrix};
 use super::crossed_mean::CrossedMean;
 use super::results::Row;
 use super::table::{all_episodes, grid};
-use super::teachers::{SharedUsers, TeacherCoverage};
+use super::teacher_replay::TeacherCoverage;
+use super::teachers::SharedUsers;
 use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
 use crate::ratings::normal_p;
 

@@ -10,12 +10,9 @@ use pipeline::{Context, Named};
 use super::bootstrap::ScoreMatrix;
 use super::leakage::input_label;
 use super::results::{Measures, Row, SeedResult};
-use super::table_rows::{Evaluator, PLANNING_ORACLE};
+use super::table_rows::{Evaluator, PLAN, PLANNING_ORACLE};
 use crate::artifact::{Origin, World};
 use crate::env::{Plan, PlanAgent, plans};
-
-/// What the name of a plan's row begins with; the world's follows.
-pub(super) const PLAN: &str = "plan of ";
 
 const ALONE: &str =
     "the optimal plan of that world, without learning: the difference to the planning oracle is the error of the world";

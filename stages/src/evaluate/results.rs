@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use super::bootstrap::ScoreMatrix;
-use super::teachers::TeacherCoverage;
+use super::teacher_replay::TeacherCoverage;
 use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
 use crate::env::Episodes;
 

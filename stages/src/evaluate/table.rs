@@ -7,7 +7,8 @@ use super::bootstrap::{Bootstrap, Interval, Resample, Resampling, ScoreMatrix};
 use super::crossed_mean::CrossedMean;
 use super::results::{Episode, Row, SeedResult};
 use super::table_rows::{POPULAR_QUIT_AWARE, RETRIEVER_TOP_1};
-use super::teachers::{SharedUsers, TeacherCoverage, best_teacher};
+use super::teacher_replay::TeacherCoverage;
+use super::teachers::{SharedUsers, best_teacher};
 use crate::artifact::{Metric, Metrics, Termination};
 
 /// What one episode adds to a mean.

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use super::latency::latency;
 use super::leakage::{LeakageAudit, origin, policy_label};
 use super::model_selection;
-use super::planning::PLAN;
 use super::results::{Measures, Row, SeedResult};
 use super::teacher_replay::TurnLimits;
 use super::teachers::{TEACHER, Teacher};
@@ -28,6 +27,8 @@ pub(super) const POPULAR_QUIT_AWARE: &str = "popular quit-aware";
 pub(super) const POPULAR_CYCLE: &str = "popular cycle";
 pub(super) const GREEDY_ORACLE: &str = "greedy oracle";
 pub(super) const PLANNING_ORACLE: &str = "planning oracle";
+/// What the name of a plan's row begins with; the world's follows.
+pub(super) const PLAN: &str = "plan of ";
 pub(super) const RETRIEVER_TOP_1: &str = "retriever top-1";
 pub(super) const CONSTANT_REWARD: &str = "constant reward";
 pub(super) const BEHAVIOUR_CLONING: &str = "behaviour cloning";

@@ -88,6 +88,16 @@ pub(super) fn turns(episodes: &Episodes) -> TurnLimits {
     TurnLimits { most, fewer: (0..episodes.len()).filter(cut).map(length).filter(|(_, turns)| *turns < most).collect() }
 }
 
+/// The users and the turn limits of a teacher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TeacherCoverage {
+    /// In its own order.
+    pub users: Vec<u32>,
+    pub turns: TurnLimits,
+    /// Whether every one of these users is evaluated; else nothing is compared with it.
+    pub evaluated: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use pipeline::Named;
 use super::bootstrap::ScoreMatrix;
 use super::eval_users;
 use super::results::Row;
-use super::teacher_replay::{TurnLimits, replay, turns};
+use super::teacher_replay::{TeacherCoverage, TurnLimits, replay, turns};
 use crate::artifact::{Demonstrations, EpisodeUsage, LlmUsage, Origin, World};
 use crate::env::Episodes;
 
@@ -29,16 +29,6 @@ pub(super) struct Teacher<'w> {
     pub teacher_coverage: TeacherCoverage,
     /// The worlds in which it searched.
     pub searched_in: Vec<Origin>,
-}
-
-/// The users and the turn limits of a teacher.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TeacherCoverage {
-    /// In its own order.
-    pub users: Vec<u32>,
-    pub turns: TurnLimits,
-    /// Whether every one of these users is evaluated; else nothing is compared with it.
-    pub evaluated: bool,
 }
 
 /// The teachers among the inputs, their episodes replayed in `world`. `users` are evaluated; `listed` are those of the log at

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use super::{Declared, FeatureKind};
+use super::kind::{Declared, FeatureKind};
 use crate::artifact::{Items, Users};
 
 /// A table of items or users by its columns; a missing value is an empty text.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use super::columns::{Columns, number, several};
-use super::{Declared, FeatureKind};
+use super::kind::{Declared, FeatureKind};
 use crate::artifact::{Array, FeatureColumn, ItemFeatures};
 
 /// Standardised numbers beyond this are this: one price in another currency must not decide a rating.

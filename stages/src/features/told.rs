@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::columns::{Columns, several};
-use super::{Declared, FeatureKind};
+use super::kind::{Declared, FeatureKind};
 
 /// Characters of a value, and of a text.
 const VALUE: usize = 60;

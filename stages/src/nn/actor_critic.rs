@@ -9,7 +9,8 @@ use candle_nn::Module;
 use serde::{Deserialize, Serialize};
 
 use super::action_choice::choose;
-use super::encoder::{EncoderNet, History};
+use super::encoder::EncoderNet;
+use super::history::History;
 use super::item_features::{ItemFeatureTable, Slots};
 use super::item_similarity::ItemSimilarity;
 use super::kernels::{
@@ -18,16 +19,19 @@ use super::kernels::{
 };
 use super::params::{to_array, to_tensor};
 use super::sampled_softmax::Candidates;
-use super::state_batch::{OfItems, StateBatch};
-use super::state_features::FEATURE_SCALE;
+use super::state_batch::{FEATURE_SCALE, OfItems, StateBatch};
 use super::{ActionLogProb, Embedding, Encoder, Init, Mlp, Params};
 use crate::artifact::{Array, ItemFeatures, TensorFile};
 
 /// Scores of all items in all states of a batch beyond which they are refused: 256 MB, of which a learner holds about ten.
 const LARGEST_SCORES: usize = 1 << 26;
 
-/// σ² of the similarity in a file: for catalogues without a table, where it is estimated from drawn pairs.
-const BANDWIDTH: &str = "table.similarity_bandwidth";
+/// The frozen vectors of the users in a file.
+pub(super) const USER_VECTORS: &str = "table.user_vectors";
+
+/// σ² of the similarity in a file: of a catalogue without a table, where it is estimated from drawn pairs, and of one that items were added
+/// to, where it stays as it was.
+pub(super) const BANDWIDTH: &str = "table.similarity_bandwidth";
 
 /// The configuration of an [`ActorCritic`]; stored in the policy's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -391,7 +395,7 @@ impl ActorCritic {
     pub fn export(&self) -> Result<TensorFile> {
         let mut file = TensorFile::new(&self.config)?;
         file.arrays = self.params.export()?;
-        file.arrays.insert("table.user_vectors".to_owned(), to_array(&self.user_vectors)?);
+        file.arrays.insert(USER_VECTORS.to_owned(), to_array(&self.user_vectors)?);
         file.arrays.insert("table.item_vectors".to_owned(), to_array(&self.item_vectors)?);
         if let Some(features) = &self.item_features {
             file.tell("item_features", &features.columns)?;
@@ -412,7 +416,7 @@ impl ActorCritic {
     pub fn import_on(device: &Device, file: &TensorFile) -> Result<Self> {
         let config: ActorCriticConfig = file.about()?;
         let mut arrays: BTreeMap<String, Array> = file.arrays.clone();
-        let users = arrays.remove("table.user_vectors").unwrap_or_default();
+        let users = arrays.remove(USER_VECTORS).unwrap_or_default();
         let items = arrays.remove("table.item_vectors").unwrap_or_default();
         let bandwidth = arrays.remove(BANDWIDTH).map(|array| match array.data[..] {
             [bandwidth] if bandwidth > 0.0 && bandwidth.is_finite() => Ok(bandwidth),

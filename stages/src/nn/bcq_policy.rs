@@ -6,12 +6,13 @@ use candle_core::{D, Device, Tensor};
 use super::ActorCritic;
 use super::item_values::{ItemValues, StreamedValues};
 use super::kernels::{Paired, Pairing, counts_from, highest};
-use super::policy_io::{PolicyNetwork, PolicyOutput, under};
+use super::policy_network::PolicyNetwork;
+use super::policy_output::{PolicyOutput, under};
 use super::state_batch::{StateBatch, mask_logits};
 use crate::artifact::TensorFile;
 
 /// Prefix of the behaviour network's parameters in a file, beside those of the value network.
-const PREFIX: &str = "behaviour.";
+pub(super) const PREFIX: &str = "behaviour.";
 
 /// Scores are the values' advantages where G(a|s) ≥ τ·max_b G(b|s), with G the softmax of the behaviour, and
 /// [`MASKED_LOGIT`](super::MASKED_LOGIT) elsewhere (Fujimoto et al. 2019, arXiv 1910.01708, algorithm 1).

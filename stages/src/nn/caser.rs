@@ -15,7 +15,7 @@ use candle_nn::{Linear, Module};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::encoder::History;
+use super::history::History;
 use super::{Init, Params};
 
 /// Settings of the encoder `caser`.

@@ -17,7 +17,8 @@ use super::{
     action_log_prob, device, rng, spectral,
 };
 use crate::artifact::Array;
-use crate::nn::categorical::{Categorical, Support};
+use crate::nn::categorical::Categorical;
+use crate::nn::support::Support;
 
 /// Numbers by name.
 pub type Numbers = BTreeMap<String, Vec<f32>>;

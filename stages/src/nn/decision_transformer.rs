@@ -12,26 +12,17 @@
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
-use serde::{Deserialize, Serialize};
 
 use super::item_values::ItemValues;
 use super::kernels::{Activation, linear};
-use super::policy_io::{PolicyNetwork, PolicyOutput, under};
+use super::policy_network::PolicyNetwork;
+use super::policy_output::{PolicyOutput, Returns, under};
 use super::state_batch::StateBatch;
 use super::{ActionLogProb, ActorCritic, AttentionBlock, Encoder, Init, LayerNorm, MASKED_LOGIT, Params, Transformer};
 use crate::artifact::TensorFile;
 
 /// Prefix of the transformer's parameters in a file, beside those of the actor and the critic.
 const PREFIX: &str = "decision.";
-
-/// The returns-to-go that a policy asks for when it is served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Returns {
-    /// The unit of returns in the network.
-    pub unit: f64,
-    /// One for each turn, the horizon's number; without it the critic's value of the state.
-    pub by_turn: Option<Vec<f32>>,
-}
 
 /// A decision transformer.
 pub struct DecisionTransformer {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::caser::{Caser, CaserNet};
+use super::history::History;
 use super::kernels::{Activation, linear, masked_mean};
 use super::sasrec::{SasRec, SasRecNet};
 use super::{AttentionBlock, Gru, Init, LayerNorm, MASKED_LOGIT, Params};
@@ -125,18 +126,6 @@ impl Encoder {
             Self::Caser(caser) => caser.hidden_size,
         }
     }
-}
-
-/// The input of an encoder: the last W items of B states, newest first.
-pub(super) struct History<'t> {
-    /// `[B, D]`, the users' vectors.
-    pub users: &'t Tensor,
-    /// `[B, W, D]`, the items' vectors; arbitrary where the mask is 0.
-    pub items: &'t Tensor,
-    /// `[B, W]`, their rewards.
-    pub rewards: &'t Tensor,
-    /// `[B, W]`: 1 where there is an item, else 0.
-    pub mask: &'t Tensor,
 }
 
 /// An [`Encoder`] with its parameters.

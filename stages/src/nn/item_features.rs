@@ -14,8 +14,8 @@ use super::params::to_array;
 use crate::artifact::{Array, ItemFeatures};
 
 /// The name of M, and of the slots in a policy's file.
-const TABLE: &str = "item_features";
-const SLOTS: [&str; 2] = ["table.item_feature_ids", "table.item_feature_weights"];
+pub(super) const TABLE: &str = "item_features";
+pub(super) const SLOTS: [&str; 2] = ["table.item_feature_ids", "table.item_feature_weights"];
 
 /// The columns with their embeddings.
 pub(super) struct ItemFeatureTable {

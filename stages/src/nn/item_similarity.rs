@@ -11,7 +11,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::params::to_tensor;
-use super::similarity_vectors::SimilarityVectors;
+use super::similarity_vectors::{SimilarityVectors, quantile};
 use crate::artifact::Array;
 
 /// Items of the largest catalogue with a table (256 MB), and with dense inputs of the output layer.
@@ -45,7 +45,7 @@ impl ItemSimilarity {
             return Ok(shared);
         }
         let new = Arc::new(match items.shape[0] <= TABLE_ITEMS {
-            true => Self::Table(table(users, items, share)?),
+            true => Self::Table(table(users, items, share, bandwidth)?),
             false => Self::Vectors(SimilarityVectors::new(users, items, share, bandwidth)?),
         });
         let mut all = locked()?;
@@ -117,29 +117,11 @@ impl Squares {
 }
 
 /// `[I, I]`.
-fn table(users: &Array, items: &Array, share: f64) -> Result<Vec<f32>> {
+fn table(users: &Array, items: &Array, share: f64, bandwidth: Option<f32>) -> Result<Vec<f32>> {
     let squares = Squares::of(users, items)?;
-    let (bandwidth, count) = (squares.bandwidth(share), squares.count);
+    let (bandwidth, count) = (bandwidth.map_or_else(|| squares.bandwidth(share), f64::from), squares.count);
     let similarity = |k: usize| (-(squares.at(k / count, k % count) / bandwidth).powi(4)).exp() as f32;
     Ok((0..count * count).into_par_iter().map(similarity).collect())
-}
-
-/// The squared distance below which the share `share` of `pairs` lies, of which there is at least one. Where it would be that of items
-/// which are alike but for rounding, as those are of which nothing is known, it is that of the other pairs.
-pub(super) fn quantile(pairs: &mut [f64], share: f64) -> f64 {
-    /// From here on two items differ, absolutely and against the mean.
-    const APART: f64 = 1e-12;
-    let of_share = |pairs: &mut [f64]| {
-        let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
-        *pairs.select_nth_unstable_by(rank, f64::total_cmp).1
-    };
-    let apart = APART.max(APART * pairs.iter().sum::<f64>() / pairs.len() as f64);
-    let all = of_share(pairs);
-    if all > apart {
-        return all;
-    }
-    let mut others: Vec<f64> = pairs.iter().copied().filter(|&square| square > apart).collect();
-    if others.is_empty() { apart } else { of_share(&mut others) }
 }
 
 #[cfg(test)]

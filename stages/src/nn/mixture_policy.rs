@@ -6,13 +6,14 @@ use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 
 use super::item_values::{ItemValues, StreamedValues};
-use super::policy_io::{PolicyNetwork, PolicyOutput, under};
+use super::policy_network::PolicyNetwork;
+use super::policy_output::{PolicyOutput, under};
 use super::state_batch::StateBatch;
 use super::{ActionLogProb, ActorCritic, Expectation, Params, action_log_prob};
 use crate::artifact::TensorFile;
 
 /// Prefixes of the frozen policy's parameters and of ω in a file, beside those of the policy that learns.
-const FROZEN: &str = "frozen.";
+pub(super) const FROZEN: &str = "frozen.";
 const WEIGHT: &str = "mixture.";
 
 /// The least probability of an item that may be shown; its logarithm is finite.

@@ -15,7 +15,7 @@ use candle_nn::{Linear, Module};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::encoder::History;
+use super::history::History;
 use super::{AttentionBlock, Init, LayerNorm, MASKED_LOGIT, Params};
 
 /// Settings of the encoder `sasrec`.

@@ -13,7 +13,6 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use super::init::rng;
-use super::item_similarity::quantile;
 use super::kernels::{ITEM_BLOCK, LANES, SimilarItems, exp, with_simd};
 use crate::artifact::Array;
 
@@ -283,6 +282,24 @@ fn square_root(metric: &[f64], width: usize) -> Vec<f64> {
         }
     }
     root
+}
+
+/// The squared distance below which the share `share` of `pairs` lies, of which there is at least one. Where it would be that of items
+/// which are alike but for rounding, as those are of which nothing is known, it is that of the other pairs.
+pub(super) fn quantile(pairs: &mut [f64], share: f64) -> f64 {
+    /// From here on two items differ, absolutely and against the mean.
+    const APART: f64 = 1e-12;
+    let of_share = |pairs: &mut [f64]| {
+        let rank = ((pairs.len() as f64 * share) as usize).min(pairs.len() - 1);
+        *pairs.select_nth_unstable_by(rank, f64::total_cmp).1
+    };
+    let apart = APART.max(APART * pairs.iter().sum::<f64>() / pairs.len() as f64);
+    let all = of_share(pairs);
+    if all > apart {
+        return all;
+    }
+    let mut others: Vec<f64> = pairs.iter().copied().filter(|&square| square > apart).collect();
+    if others.is_empty() { apart } else { of_share(&mut others) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use candle_core::{Device, Tensor};
 use super::MASKED_LOGIT;
 use super::kernels::ItemInputs;
 
+/// Scale of the similarity features: a unit of their weights is this many units of logit.
+pub(super) const FEATURE_SCALE: f32 = 100.0;
+
 /// A batch of B states as tensors; made by [`ActorCritic::states`](super::ActorCritic::states).
 pub struct StateBatch {
     /// `[B]` of u32.

@@ -9,11 +9,8 @@ use rayon::prelude::*;
 use super::item_similarity::ItemSimilarity;
 use super::kernels::{ItemInputs, PART};
 use super::similarity_vectors::SimilarityVectors;
-use super::state_batch::{OfItems, StateBatch};
+use super::state_batch::{FEATURE_SCALE, OfItems, StateBatch};
 use super::{ActorCritic, check_ids};
-
-/// Scale of the similarity features: a unit of their weights is this many units of logit.
-pub(super) const FEATURE_SCALE: f32 = 100.0;
 
 impl ActorCritic {
     /// States from flat arrays: `user [B]`, `recent [B·W]` newest first with I for padding, their `rewards [B·W]`,

@@ -22,7 +22,8 @@ use serde_json::json;
 
 use crate::artifact::{Origin, PolicyFile, Repeats};
 use crate::nn::actor_critic::ActorCriticConfig;
-use crate::nn::policy_io::{PolicyOutput, load, output_of};
+use crate::nn::policy_io::{load, output_of};
+use crate::nn::policy_output::PolicyOutput;
 use graph::{Graph, OPSET};
 use scores::{Asked, Writer};
 

@@ -8,9 +8,9 @@ use super::layers::Parameters;
 use super::similarity::Similarity;
 use crate::artifact::TensorFile;
 use crate::nn::actor_critic::ActorCriticConfig;
-use crate::nn::categorical::Support;
-use crate::nn::decision_transformer::Returns;
-use crate::nn::policy_io::PolicyOutput;
+use crate::nn::policy_output::PolicyOutput;
+use crate::nn::policy_output::Returns;
+use crate::nn::support::Support;
 use crate::nn::{Encoder, MASKED_LOGIT};
 
 /// What a graph is asked.

@@ -15,8 +15,9 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::log_row::LogRow;
 use super::ranking::CandidateOrders;
-use super::windows::{LogRow, Sampler, Window, last_of_log};
+use super::windows::{Sampler, Window, last_of_log};
 use super::{HistoryOrder, Strategy, Teller};
 use crate::artifact::Call;
 use crate::llm::{CachedLlm, ConversationFactory, Llm};

@@ -6,6 +6,7 @@
 
 mod borda;
 mod examples;
+mod log_row;
 mod prompt;
 mod ranking;
 mod strategies;
@@ -14,6 +15,7 @@ mod windows;
 
 pub(crate) use examples::{ExampleSelector, Measured, WindowQuestions};
 pub use examples::{Examples, Select};
+pub(crate) use log_row::LogRow;
 pub(crate) use prompt::Prompt;
 pub use ranking::Aggregate;
 pub(crate) use ranking::CandidateOrders;
@@ -21,4 +23,4 @@ pub(crate) use strategies::Teller;
 pub use strategies::{HistoryOrder, LogHistory, Strategy};
 pub use templates::Prompts;
 pub use windows::Negatives;
-pub(crate) use windows::{LogRow, Sampler, Window, held_out, histories, last_of_log, untimed};
+pub(crate) use windows::{Sampler, Window, held_out, histories, last_of_log, untimed};

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Prompt;
-use super::windows::LogRow;
+use super::log_row::LogRow;
 use crate::artifact::Items;
 use crate::nn::rng;
 

@@ -11,19 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Strategy;
+use super::log_row::LogRow;
 use crate::artifact::Interactions;
 use crate::nn::rng;
 
 const USERS: u64 = 0x5e55;
 const NEGATIVES: u64 = 0x9e6a;
-
-/// One row of a user's log.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct LogRow {
-    pub item: u32,
-    pub rating: f32,
-    pub timestamp: i64,
-}
 
 /// The rows of each user, oldest first; rows of one second in the order of the log.
 pub(crate) fn histories(log: &Interactions, users: usize) -> Vec<Vec<LogRow>> {

@@ -32,7 +32,7 @@ pub use factors::Factors;
 pub use learner::{Fitted, Knowledge, Learner, PriorStrength, Validation};
 pub use negative_sampling::NegativeSampler;
 pub use rank_correlation::{kendall, spearman};
-pub use ridge::{solve, try_solve};
+pub use ridge::{inverse, solve, try_solve};
 pub use sparse_rows::SparseRows;
 pub use student_t::{holm, normal_p, student_t_p, student_t_quantile};
 pub use weighted_log::WeightedLog;

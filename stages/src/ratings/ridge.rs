@@ -12,8 +12,28 @@ pub fn solve(a: &mut [f64], b: &[f64]) -> Vec<f64> {
 /// As [`solve`]; `None` where `a` is not positive definite to the precision of its numbers.
 #[must_use]
 pub fn try_solve(a: &mut [f64], b: &[f64]) -> Option<Vec<f64>> {
-    let d = b.len();
-    assert_eq!(a.len(), d * d, "a square matrix of the size of b");
+    factor(a, b.len())?;
+    let mut x = b.to_vec();
+    substitute(a, &mut x);
+    Some(x)
+}
+
+/// The inverse `[d·d]` of `a`, which is symmetric and positive definite, and is overwritten by its factor; `None` where it is not to the
+/// precision of its numbers.
+#[must_use]
+pub fn inverse(a: &mut [f64], d: usize) -> Option<Vec<f64>> {
+    factor(a, d)?;
+    let mut inverse = vec![0.0; d * d];
+    for (k, row) in inverse.chunks_exact_mut(d).enumerate() {
+        row[k] = 1.0;
+        substitute(a, row);
+    }
+    Some(inverse)
+}
+
+/// L of L·Lᵀ = `a` in the lower triangle of `a`.
+fn factor(a: &mut [f64], d: usize) -> Option<()> {
+    assert_eq!(a.len(), d * d, "a square matrix of that size");
     for row in 0..d {
         for column in 0..=row {
             let dot: f64 = (0..column).map(|k| a[row * d + k] * a[column * d + k]).sum();
@@ -28,16 +48,20 @@ pub fn try_solve(a: &mut [f64], b: &[f64]) -> Option<Vec<f64>> {
             };
         }
     }
-    let mut x = b.to_vec();
+    Some(())
+}
+
+/// x of L·Lᵀ·x = `x`.
+fn substitute(factor: &[f64], x: &mut [f64]) {
+    let d = x.len();
     for row in 0..d {
-        let dot: f64 = (0..row).map(|k| a[row * d + k] * x[k]).sum();
-        x[row] = (x[row] - dot) / a[row * d + row];
+        let dot: f64 = (0..row).map(|k| factor[row * d + k] * x[k]).sum();
+        x[row] = (x[row] - dot) / factor[row * d + row];
     }
     for row in (0..d).rev() {
-        let dot: f64 = (row + 1..d).map(|k| a[k * d + row] * x[k]).sum();
-        x[row] = (x[row] - dot) / a[row * d + row];
+        let dot: f64 = (row + 1..d).map(|k| factor[k * d + row] * x[k]).sum();
+        x[row] = (x[row] - dot) / factor[row * d + row];
     }
-    Some(x)
 }
 
 #[cfg(test)]
@@ -61,6 +85,10 @@ mod tests {
         let matrix: Vec<f64> = (0..d * d).map(|k| at(k / d, k % d) + f64::from(k / d == k % d)).collect();
         let b: Vec<f64> = (0..d).map(|k| k as f64 - 2.0).collect();
         let x = solve(&mut matrix.clone(), &b);
+        let inverse = inverse(&mut matrix.clone(), d).unwrap();
+        for (row, x) in inverse.chunks_exact(d).zip(&x) {
+            assert!((row.iter().zip(&b).map(|(a, b)| a * b).sum::<f64>() - x).abs() < 1e-9);
+        }
         for row in 0..d {
             let found: f64 = (0..d).map(|k| matrix[row * d + k] * x[k]).sum();
             assert!((found - b[row]).abs() < 1e-9, "{found} for {}", b[row]);

@@ -36,7 +36,8 @@ pub fn load(path: &Path) -> Result<Box<dyn ServedPolicy>> {
     let (mut network, origin, ids) = (policy_io::load(&policy.0)?, policy.origin()?, policy.ids()?);
     let [users, items] = [network.config().users, network.config().items];
     network.add_mean_user()?;
-    Ok(Box::new(Recommender { network, origin, names: Names::new(ids, [users, items]) }))
+    let names = Names::new(ids, [users, items], origin.added_items);
+    Ok(Box::new(Recommender { network, origin, names }))
 }
 
 /// A policy in memory. Row U of its users, behind those of the log, is somebody new.

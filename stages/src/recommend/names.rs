@@ -17,6 +17,8 @@ pub(super) struct Names {
     ids: Ids,
     users: usize,
     items: usize,
+    /// How many of the last items were added after the training.
+    added: usize,
     index: OnceLock<Index>,
 }
 
@@ -45,8 +47,8 @@ fn found(name: &str, names: &[String], index: Option<&Vec<u32>>) -> Vec<u32> {
 }
 
 impl Names {
-    pub fn new(ids: Ids, [users, items]: [usize; 2]) -> Self {
-        Self { ids, users, items, index: OnceLock::new() }
+    pub fn new(ids: Ids, [users, items]: [usize; 2], added: usize) -> Self {
+        Self { ids, users, items, added, index: OnceLock::new() }
     }
 
     /// How many users the log has.
@@ -138,7 +140,8 @@ impl Names {
     pub fn item(&self, row: u32, score: f32, by_row: bool) -> Recommended {
         let of = |names: &[String]| names.get(row as usize).cloned();
         let id = of(&self.ids.items).filter(|_| !by_row).unwrap_or_else(|| row.to_string());
-        Recommended { id, title: of(&self.ids.titles), score }
+        let new_item = row as usize + self.added >= self.items;
+        Recommended { id, title: of(&self.ids.titles), score, new_item }
     }
 }
 

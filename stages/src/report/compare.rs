@@ -10,8 +10,8 @@ use minijinja::context;
 use pipeline::report::RunSummary;
 use serde_json::{Value, json};
 
+use super::evaluation_table::Table;
 use super::page::{fill, terms};
-use super::render::Table;
 use super::row::Estimate;
 use super::{format, markdown as md, metric_labels, provenance_checks, run_info};
 

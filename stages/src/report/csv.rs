@@ -3,7 +3,7 @@
 use pipeline::csv_cell as cell;
 use pipeline::report::RunSummary;
 
-use super::render::Table;
+use super::evaluation_table::Table;
 use super::row::MISSING;
 use crate::artifact::{Estimates, Metric, RankingMetrics};
 

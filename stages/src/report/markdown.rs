@@ -5,7 +5,7 @@ use pipeline::escape::is_unsafe;
 use pipeline::report::RunSummary;
 
 use super::cost::Cost;
-use super::render::Table;
+use super::evaluation_table::Table;
 use super::{format, latency, metric_labels, off_policy, provenance_checks, ranking, run_info, teachers};
 use crate::artifact::{Estimates, RankingMetrics};
 

@@ -11,6 +11,7 @@ mod compare;
 mod cost;
 mod csv;
 mod episode;
+mod evaluation_table;
 #[cfg(test)]
 mod fixture;
 mod format;

@@ -1,31 +1,13 @@
 //! Tells runs: the page of one together with what was run, or tables of one or several in any form.
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::report::{ReportFormat, Request, RunSummary, RunSummaryFile, RunSummaryStage};
+use pipeline::report::{ReportFormat, Request, RunSummary, RunSummaryStage};
 use pipeline::{Artifact, UsageError};
 use serde_json::{Value, json};
 
-use super::caveats::Evidence;
-use super::row::{self, Row};
-use super::significance;
-use super::verdict::Contenders;
-use super::{caveats, compare, cost, csv, latency, markdown, provenance_checks, run_info, teachers};
-use crate::artifact::{
-    Comparisons, Estimates, Metric, Metrics, Page, RankingMetric, RankingMetrics, Rollouts, WorldAgreement,
-};
-
-/// The table of one evaluation in one run, with what belongs to it.
-pub(super) struct Table<'a> {
-    pub ran: &'a RunSummary,
-    /// The stage that made it.
-    pub stage: &'a str,
-    pub metrics: Metrics,
-    pub rows: Vec<Row>,
-    pub comparisons: Option<Comparisons>,
-    pub rollouts: Option<Rollouts>,
-    /// The world that evaluated, by its digest.
-    pub evaluation_world: Option<&'a str>,
-}
+use super::evaluation_table::{Table, all_of, tables_of};
+use super::{compare, cost, csv, latency, markdown, provenance_checks, run_info, teachers};
+use crate::artifact::{Estimates, Metric, Page, RankingMetric, RankingMetrics};
 
 /// Renders runs in the form that is asked for.
 ///
@@ -94,62 +76,6 @@ fn nothing(ran: &RunSummary) -> String {
     format!("run {id} of {experiment} ended before it had any metrics, so there is nothing to report")
 }
 
-/// The tables of a run in the order of its experiment.
-pub(super) fn tables_of(ran: &RunSummary) -> Result<Vec<Table<'_>>> {
-    let mut tables = Vec::new();
-    for (stage, file) in ran.files(Metrics::KIND) {
-        let metrics: Metrics = read(file)?;
-        let rollouts = beside::<Rollouts>(stage)?;
-        let evaluation_world =
-            stage.inputs.iter().find(|input| input.port == "world").map(|input| input.digest.as_str());
-        let (rows, comparisons) = (row::rows(&metrics, rollouts.as_ref()), beside(stage)?);
-        tables.push(Table { ran, stage: &stage.name, rows, comparisons, rollouts, evaluation_world, metrics });
-    }
-    Ok(tables)
-}
-
-/// The artifacts of a kind in a run, by the stage that made each.
-fn all_of<A: Artifact>(ran: &RunSummary) -> Result<Vec<(&str, A)>> {
-    ran.files(A::KIND).map(|(stage, file)| Ok((stage.name.as_str(), read(file)?))).collect()
-}
-
-fn beside<A: Artifact>(stage: &RunSummaryStage) -> Result<Option<A>> {
-    stage.files.iter().find(|file| file.kind == A::KIND).map(read).transpose()
-}
-
-fn read<A: Artifact>(file: &RunSummaryFile) -> Result<A> {
-    A::read(file.path()?).with_context(|| {
-        format!(
-            "{}.{} cannot be read\nhelp: made by another version of the program? run the experiment again",
-            file.stage, file.port
-        )
-    })
-}
-
-impl Table<'_> {
-    /// What a careful reader would object to.
-    pub fn caveats(&self) -> Vec<String> {
-        let evidence = Evidence {
-            metrics: Some(&self.metrics),
-            comparisons: self.comparisons.as_ref(),
-            rollouts: self.rollouts.as_ref(),
-            estimates: None,
-            several_worlds: self.ran.files(WorldAgreement::KIND).next().is_some(),
-        };
-        caveats::caveats(&self.rows, &Contenders::of(&self.rows, None), evidence)
-    }
-
-    /// Which differences are real, in words; says what is missing where nothing was compared.
-    pub fn differences(&self) -> Vec<String> {
-        match &self.comparisons {
-            Some(comparisons) => significance::sentences(&significance::test_all(comparisons)),
-            None => {
-                vec!["Rows were not compared on the same users, so no difference is tested.".to_owned()]
-            }
-        }
-    }
-}
-
 /// Runs and tables for programs.
 fn object(runs: &[RunSummary], tables: &[Table]) -> Result<Value> {
     let stage = |stage: &RunSummaryStage| {
@@ -213,7 +139,10 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Result<Value> {
 mod tests {
     use std::path::Path;
 
+    use pipeline::report::RunSummaryFile;
+
     use super::*;
+    use crate::artifact::Metrics;
     use crate::report::fixture;
 
     /// A run of one evaluation with hostile texts wherever data can put them.

@@ -155,7 +155,7 @@ fn episode_cost(stage: &RunSummaryStage) -> EpisodeCost {
 
 /// The language models of each evaluation of a run.
 pub(super) fn models(ran: &RunSummary) -> Result<Vec<Models>> {
-    let tables = super::render::tables_of(ran)?;
+    let tables = super::evaluation_table::tables_of(ran)?;
     Ok(tables.iter().filter_map(|table| Models::of(ran, table.stage, &table.rows)).collect())
 }
 

@@ -8,8 +8,8 @@ use pipeline::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Ranked;
 use super::als_scan;
+use super::top_k::Ranked;
 use crate::artifact::{Curves, Interactions};
 use crate::ratings::{AlternatingLeastSquares, ImplicitFeedback};
 

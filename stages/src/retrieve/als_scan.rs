@@ -7,8 +7,8 @@ use anyhow::Result;
 use pipeline::Context;
 use rayon::prelude::*;
 
-use super::Ranked;
 use super::top_k::Best;
+use super::top_k::Ranked;
 use crate::nn::with_simd;
 
 /// Items a tile, and users that share it: 64 factors of 256 items take 64 kB.

@@ -3,8 +3,13 @@
 //! The score of an item is its shrunken mean rating + c · the mean similarity to what the user likes. Only items that are similar
 //! to something have a second part, so that the others are ranked once, for everybody.
 
-use super::cooccurrence::Row;
-use super::{Ranked, top_k};
+use super::top_k::{self, Ranked};
+
+/// The items that one is similar to, ascending, and how similar they are.
+pub(super) struct Row {
+    pub items: Box<[u32]>,
+    pub similarity: Box<[f64]>,
+}
 
 /// The sums of one user's similarities.
 pub(super) struct Company {

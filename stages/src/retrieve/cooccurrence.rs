@@ -13,18 +13,12 @@ use anyhow::Result;
 use pipeline::Context;
 use rayon::prelude::*;
 
-use super::Ranked;
-use super::company::{Company, Ranking};
+use super::company::{Company, Ranking, Row};
 use super::likes::Likes;
+use super::top_k::Ranked;
 
 /// Numbers that are kept at once of each kind, similarities of pairs (12 bytes each) and sums of users (8 bytes each): 640 MiB.
 pub(super) const ROOM: usize = 1 << 25;
-
-/// The items that one is similar to, ascending, and how similar they are.
-pub(super) struct Row {
-    pub items: Box<[u32]>,
-    pub similarity: Box<[f64]>,
-}
 
 /// Ranks the catalogue for each user.
 pub(super) struct Cooccurrence<'a> {

@@ -26,9 +26,7 @@ use company::Ranking;
 use cooccurrence::{Cooccurrence, ROOM};
 pub use item_scores::RetrieveByItemScores;
 use likes::Likes;
-
-/// The candidates of a user, best first, and their scores.
-type Ranked = (Vec<u32>, Vec<f32>);
+use top_k::Ranked;
 
 /// `retrieve`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

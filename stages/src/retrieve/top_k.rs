@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering;
 
+/// The candidates of a user, best first, and their scores.
+pub(super) type Ranked = (Vec<u32>, Vec<f32>);
+
 /// Which of two comes first.
 fn better(a: &(f64, u32), b: &(f64, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
 /// The best `top_k` of `scored` and their scores, no longer than they have to be. What is left in `scored` has no meaning.
-pub(super) fn take(scored: &mut Vec<(f64, u32)>, top_k: usize) -> (Vec<u32>, Vec<f32>) {
+pub(super) fn take(scored: &mut Vec<(f64, u32)>, top_k: usize) -> Ranked {
     cut(scored, top_k);
     scored.sort_unstable_by(better);
     scored.iter().map(|&(score, item)| (item, score as f32)).unzip()

@@ -28,9 +28,11 @@ use super::warm_start::{Start, forbidden};
 use super::{NetworkConfig, Outputs, PolicyLearner, target_network};
 use crate::artifact::{Array, PolicyFile, SessionBonus, TensorFile, World};
 use crate::env::{PolicyAgent, states};
-use crate::nn::categorical::{Categorical, Support};
-use crate::nn::policy_io::{PolicyOutput, output_of};
+use crate::nn::categorical::Categorical;
+use crate::nn::policy_io::output_of;
+use crate::nn::policy_output::PolicyOutput;
 use crate::nn::schedule::linear;
+use crate::nn::support::Support;
 use crate::nn::{AdamW, PolicyNetwork, device, rng};
 
 learner_settings! {

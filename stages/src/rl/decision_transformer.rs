@@ -29,7 +29,8 @@ use super::warm_start::{Start, forbidden};
 use super::{BcDataset, NetworkConfig, Outputs, PolicyLearner};
 use crate::artifact::{Demonstrations, TensorFile, World};
 use crate::env::states;
-use crate::nn::decision_transformer::{DecisionTransformer as Network, Returns};
+use crate::nn::decision_transformer::DecisionTransformer as Network;
+use crate::nn::policy_output::Returns;
 use crate::nn::{AdamW, Encoder, Transformer, device, rng};
 
 learner_settings! {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 
-use super::side_features::Declarations;
+use super::side_features::{Declarations, distinct};
 use crate::artifact::{Items, Users};
 use crate::features::Encoding;
 
@@ -175,11 +175,6 @@ fn grouped(rows: &Tensor, weights: &Tensor, widths: &[usize]) -> Result<Tensor> 
         if width == 1 { slots } else { slots?.sum_keepdim(1) }
     };
     Ok(Tensor::cat(&widths.iter().map(field).collect::<candle_core::Result<Vec<_>>>()?, 1)?)
-}
-
-/// Number of different values.
-pub(super) fn distinct(values: &[String]) -> usize {
-    values.iter().collect::<BTreeSet<_>>().len()
 }
 
 /// Numbers the distinct values from `rows` on, in their order.

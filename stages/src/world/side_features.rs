@@ -3,11 +3,12 @@
 //! p_u and q_i are a row's own vector plus Σ_k w_k·v_{id_k} over the slots of its columns (feature-based matrix factorisation, Chen et al.
 //! 2012, JMLR 13, eq. 2; Kula 2015), so an item that nobody rated has the vector of its columns.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use pipeline::Context;
 
-use super::fields::distinct;
 use crate::artifact::{Interactions, ItemFeatures, ItemVectors, Items, Users};
 use crate::features::{Columns, Encoding, Features};
 use crate::nn::{Init, Params, embedding};
@@ -115,6 +116,11 @@ fn not_read(
         Undeclared::LeftOut => Some(name.to_owned()),
     }));
     left
+}
+
+/// Number of different values.
+pub(super) fn distinct(values: &[String]) -> usize {
+    values.iter().collect::<BTreeSet<_>>().len()
 }
 
 /// Refuses a text whose vectors are not connected.

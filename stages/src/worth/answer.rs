@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::arms::{BEST, ORACLE, RANDOM, SHUFFLED};
 use super::contenders::{GENRE_YEAR_AND_TEXT, GENRE_YEAR_AND_TEXT_PERMUTED, TEXT, TEXT_PERMUTED};
-use super::statistics::ALL;
 use crate::artifact::WorthEstimate;
+
+/// The name of the mean over the evaluation worlds.
+pub(super) const ALL: &str = "all";
 
 /// The answer, one line a statement; each model's begin with its name.
 pub(super) fn answer(rows: &[WorthEstimate]) -> Vec<String> {

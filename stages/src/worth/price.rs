@@ -2,8 +2,8 @@
 
 use pipeline::report::{RunSummary, RunSummaryStage};
 
+use super::answer::ALL;
 use super::arms::BEST;
-use super::statistics::ALL;
 use crate::artifact::Worth;
 use crate::llm::usd_spent;
 

@@ -18,7 +18,7 @@ use pipeline::{Context, Many, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::answer;
+use super::answer::{ALL, answer};
 use super::arms::{BEST, ORACLE, RANDOM};
 use super::bootstrap::{Mean, Means, Study};
 use super::contenders::{BY_MEAN, GENRE_AND_YEAR, OF_VECTORS};
@@ -28,9 +28,6 @@ use crate::artifact::{Returns, Rollouts, Worth, WorthEstimate};
 
 /// Standard errors of the smallest effect that a two-sided test at 5 % finds with a power of 80 %: 1.96 + 0.84.
 const POWER: f64 = 2.8;
-/// The name of the mean over the evaluation worlds.
-pub(super) const ALL: &str = "all";
-
 /// `worth`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,6 +1,7 @@
 //! The command line. Every help text teaches with an example.
 
 mod options;
+mod source;
 
 use std::path::PathBuf;
 
@@ -13,9 +14,10 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    Diff, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run, RunOptions,
-    Runs, Serve, Stages, Ui, Worth,
+    AddItems, Diff, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run,
+    RunOptions, Runs, Serve, Stages, Ui, Worth,
 };
+pub(crate) use source::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,17 +97,6 @@ impl Global {
         let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
         self.data.iter().cloned().chain(named.map(|path| expand_tilde(&path))).collect()
     }
-}
-
-/// An experiment, with overrides.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Source {
-    /// The experiment file.
-    #[arg(value_name = "EXPERIMENT.yaml")]
-    pub experiment: PathBuf,
-    /// Override a value of the experiment (`stages.policy.with.gamma=0.95`); may be repeated.
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub set: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -285,6 +276,17 @@ The graph scores all items of the catalogue in a batch of states, as `recommend`
 numbers; the ids behind them, in order, are in its metadata with horizon, window and the rule of
 repeats. The command lists the graph's inputs and outputs.")]
     Export(Export),
+    /// Let a trained policy recommend items that came into the catalogue later, by their columns.
+    #[command(after_help = "\
+Examples:
+  apprentice add-items policy@seed=0 --items catalogue.items
+  apprentice add-items old.safetensors --items new.parquet --feature brand=categorical --out new.safetensors
+
+The catalogue holds the new items and those that the policy knows, with the same ids and columns: the
+output of an `ingest` stage that reads the newer file. What the policy has learned of its items is mapped
+from their columns, and the new items follow behind the old ones, which keep their scores. The command
+says how far the columns can be relied on. Answers mark new items as `new_item`.")]
+    AddItems(AddItems),
     /// Estimate how many ratings the teacher of an experiment is worth, at small and large logs.
     #[command(after_help = "\
 Examples:

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Source;
-use crate::cli::value_parsers::{age, at_least_one, column_role, now_diff, place, rating};
+use super::source::Source;
+use crate::cli::value_parsers::{age, at_least_one, column_role, feature, now_diff, place, rating};
 use crate::inspect::Format;
 use crate::recommend::Explore;
 use crate::report::ReportFormat;
@@ -361,6 +361,26 @@ pub(crate) struct Export {
     #[arg(long, value_name = "FILE", value_parser = place())]
     pub out: Option<PathBuf>,
     /// The experiment that the stage belongs to; by default that of the newest run that has it.
+    #[arg(short, long, value_name = "NAME")]
+    pub experiment: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddItems {
+    /// The policy: a file, or an output as `stage.port` or `stage@cell.port`.
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// The newer catalogue: a file of items, or an output as `stage.port`.
+    #[arg(long, value_name = "CATALOGUE")]
+    pub items: String,
+    /// A column to go by, as `brand=categorical`, `price=numeric` or `tags=multi_valued:|` with its separator; may be repeated. Without it all
+    /// columns but long texts, as their values suggest.
+    #[arg(long, value_name = "COLUMN=KIND", value_parser = feature)]
+    pub feature: Vec<(String, String)>,
+    /// The file to write; by default one named for the policy, here. One that is there is replaced.
+    #[arg(long, value_name = "FILE", value_parser = place())]
+    pub out: Option<PathBuf>,
+    /// The experiment that the stages belong to; by default that of the newest run that has them.
     #[arg(short, long, value_name = "NAME")]
     pub experiment: Option<String>,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Arg;
 
 use super::super::session::Session;
-use super::{Candidate, Typed, about};
+use super::typed::{Candidate, Typed, about};
 use crate::record;
 use crate::spec::{self, Experiment};
 use crate::store::Store;

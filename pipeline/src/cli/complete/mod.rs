@@ -8,6 +8,7 @@
 mod candidates;
 mod scripts;
 mod shell_words;
+mod typed;
 
 use clap::{Arg, ArgAction, CommandFactory as _};
 
@@ -18,9 +19,7 @@ use crate::Exit;
 use crate::exit::Failure;
 use candidates::Candidates;
 pub(super) use scripts::script;
-
-/// One way to go on, with a few words on it.
-type Candidate = (String, String);
+use typed::{Candidate, Typed, about};
 
 /// `words` are those before the cursor, the last one being typed at; a single one is a whole line, as bash gives it.
 pub(super) fn complete(session: &Session, words: &[String]) -> Result<Exit, Failure> {
@@ -71,52 +70,4 @@ fn candidates(session: &Session, words: &[String]) -> Vec<Candidate> {
 fn options(command: &clap::Command) -> Vec<Candidate> {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
     shown.filter_map(|arg| Some((format!("--{}", arg.get_long()?), about(arg.get_help())))).collect()
-}
-
-fn about(text: Option<&clap::builder::StyledStr>) -> String {
-    text.map(ToString::to_string).unwrap_or_default()
-}
-
-/// What stands before the cursor.
-struct Typed<'c> {
-    /// The command that was chosen, or the program itself.
-    command: &'c clap::Command,
-    positionals: Vec<String>,
-    /// The values of options, by the option's long name.
-    options: Vec<(String, String)>,
-    /// The option whose value is typed now.
-    awaiting: Option<&'c Arg>,
-}
-
-impl<'c> Typed<'c> {
-    fn read(root: &'c clap::Command, words: &[String]) -> Self {
-        let mut typed = Self { command: root, positionals: Vec::new(), options: Vec::new(), awaiting: None };
-        for word in words {
-            if let Some(arg) = typed.awaiting.take() {
-                typed.options.push((arg.get_long().unwrap_or_default().to_owned(), word.clone()));
-            } else if let Some(name) = word.strip_prefix("--") {
-                match name.split_once('=') {
-                    Some((name, value)) => typed.options.push((name.to_owned(), value.to_owned())),
-                    None => typed.awaiting = typed.option(|arg| arg.get_long() == Some(name)),
-                }
-            } else if let Some(letter) = word.strip_prefix('-').and_then(|letters| letters.chars().last()) {
-                typed.awaiting = typed.option(|arg| arg.get_short() == Some(letter));
-            } else if let Some(command) = typed.command.find_subcommand(word) {
-                typed.command = command;
-            } else {
-                typed.positionals.push(word.clone());
-            }
-        }
-        typed
-    }
-
-    /// The option, where it takes a value.
-    fn option(&self, is: impl Fn(&Arg) -> bool) -> Option<&'c Arg> {
-        self.command.get_arguments().find(|arg| is(arg)).filter(|arg| arg.get_action().takes_values())
-    }
-
-    /// The values given to an option.
-    fn values_of(&self, long: &str) -> impl Iterator<Item = &str> {
-        self.options.iter().filter(move |(name, _)| name == long).map(|(_, value)| value.as_str())
-    }
 }

@@ -274,22 +274,46 @@ pub(super) fn policy(
     experiment: Option<&str>,
     catalog: &Catalog,
 ) -> Result<PathBuf, Failure> {
-    const KIND: &str = "policy";
+    of_kind(store, what, experiment, catalog, ("policy", "a policy", "policies come from `rl` stages"))
+}
+
+/// The file of a catalogue.
+pub(super) fn catalogue(
+    store: &Store,
+    what: &str,
+    experiment: Option<&str>,
+    catalog: &Catalog,
+) -> Result<PathBuf, Failure> {
+    of_kind(
+        store,
+        what,
+        experiment,
+        catalog,
+        (CATALOGUE, "a catalogue", "`ingest` stages write one, as in `log.items`"),
+    )
+}
+
+/// The file of an artifact of one kind: the kind, one of it in words, and where they come from.
+fn of_kind(
+    store: &Store,
+    what: &str,
+    experiment: Option<&str>,
+    catalog: &Catalog,
+    (kind, wanted, from): (&str, &str, &str),
+) -> Result<PathBuf, Failure> {
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
     let found = find(store, what, experiment, catalog)
-        .or_else(|failure| find(store, &format!("{what}.{KIND}"), experiment, catalog).map_err(|_| failure))?;
-    let no_policy = |found: &str| {
-        Failure::usage(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
-    };
+        .or_else(|failure| find(store, &format!("{what}.{kind}"), experiment, catalog).map_err(|_| failure))?;
+    let another = |found: &str| Failure::usage(anyhow!("`{what}` is {found}, not {wanted}\nhelp: {from}"));
     match found {
         Target::Content(content) => match content.origin {
-            Some((_, output)) if output.kind != KIND => Err(no_policy(&format!("of kind `{}`", output.kind))),
+            Some((_, output)) if output.kind != kind => Err(another(&format!("of kind `{}`", output.kind))),
             _ => Ok(content.path),
         },
-        Target::Result(entry) => match entry.outputs.iter().find(|output| output.kind == KIND) {
+        Target::Result(entry) => match entry.outputs.iter().find(|output| output.kind == kind) {
             Some(output) => target::whole(store, &output.digest),
-            None => Err(no_policy(&format!("a result of {}", outputs(&entry)))),
+            None => Err(another(&format!("a result of {}", outputs(&entry)))),
         },
-        Target::Run(_) => Err(no_policy("a run")),
+        Target::Run(_) => Err(another("a run")),
     }
 }

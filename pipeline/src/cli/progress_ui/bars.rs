@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::super::{format, talk};
-use super::Pace;
+use super::pace::Pace;
 use crate::escape::shown;
 
 /// Characters of a text beside a bar, at most: more would not fit into a line.

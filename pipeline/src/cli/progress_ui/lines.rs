@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::{format, talk};
-use super::Pace;
+use super::pace::Pace;
 
 /// The shortest time between two lines of a bar, and the time for which a stage says nothing at first: short work needs no
 /// line.

@@ -3,6 +3,7 @@
 mod bars;
 mod json;
 mod lines;
+mod pace;
 mod unit_times;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::event::{Event, Status};
 use crate::progress::Sink;
 use bars::Bars;
 use lines::Lines;
+use pace::Pace;
 use unit_times::UnitTimes;
 
 /// What a run is shown on, and who else may speak there.
@@ -31,18 +33,6 @@ pub(super) trait Shown: Sink {
     fn one_more(&self) -> Option<String> {
         None
     }
-}
-
-/// How a bar of a stage is shown.
-trait Pace: Send + Sync {
-    /// `rate` is in units a second, 0 where it is not known yet.
-    #[expect(clippy::too_many_arguments, reason = "what a sink hears, and how fast it goes")]
-    fn advanced(&self, stage: &str, label: &str, done: u64, total: Option<u64>, unit: &str, message: &str, rate: f64);
-    fn finished(&self, stage: &str, label: &str);
-    /// A line of talk that must not tear the bars.
-    fn say(&self, line: &str);
-    /// Takes the bars away.
-    fn clear(&self);
 }
 
 /// The screen for people.

@@ -264,6 +264,7 @@ fn toy() -> Catalog {
         load_policy: CATALOG.load_policy,
         encode_impressions: CATALOG.encode_impressions,
         export_policy: CATALOG.export_policy,
+        add_items: CATALOG.add_items,
         metrics: CATALOG.metrics,
         curves: CATALOG.curves,
         report: CATALOG.report,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::bits;
+use super::bits::bits;
 use super::column_cache::ColumnCache;
 use crate::artifact::rewards::Rewards;
 

@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::matmul::{add_block, token_blocks, widest};
 use super::model_config::ModelConfig;
-use super::packed::PANEL;
+use super::scales::PANEL;
 use crate::nn::exp;
 
 /// Keys and values of some consecutive tokens in one layer.

@@ -13,7 +13,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 use super::metadata::Header;
 use super::supported;
-use super::tokenizer::Vocabulary;
+use super::vocabulary::Vocabulary;
 
 /// How a text is split before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
 pub(super) struct PreTokenizer {

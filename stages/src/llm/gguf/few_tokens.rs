@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::packed::{Grouped, PANEL};
+use super::packed::Grouped;
+use super::scales::PANEL;
 
 /// 2²³ as a float: a whole number below it, put into its lowest bits, makes their sum.
 const TOWARDS: u32 = 0x4B00_0000;

@@ -13,7 +13,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::crew::ForwardPass;
 use super::few_tokens::FewTokens;
-use super::packed::{PANEL, Packed};
+use super::packed::Packed;
+use super::scales::PANEL;
 
 /// Columns of a stretch: 24 kB of dequantised weights.
 const STRETCH: usize = 192;

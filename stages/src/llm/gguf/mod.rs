@@ -38,11 +38,13 @@ mod named_tokens;
 mod ops;
 pub(super) mod packed;
 mod quant_formats;
+mod scale_form;
 mod scales;
 mod sentence_piece;
 mod session;
 mod tokenizer;
 pub mod toy;
+mod vocabulary;
 #[cfg(test)]
 mod vocabulary_tests;
 

@@ -8,10 +8,8 @@ use anyhow::{Result, ensure};
 use candle_core::quantized::GgmlDType;
 
 use super::quant_formats::{QuantFormat, Row};
-use super::scales::{Scales, float16};
-
-/// Rows of a panel.
-pub(super) const PANEL: usize = 32;
+use super::scale_form::float16;
+use super::scales::{PANEL, Scales};
 
 /// The weights `[rows, columns]` of a linear map.
 pub(in crate::llm) struct Packed {

@@ -6,7 +6,7 @@
 
 use candle_core::quantized::GgmlDType;
 
-use super::scales::ScaleForm;
+use super::scale_form::ScaleForm;
 
 /// The numbers of a row, filled by [`QuantFormat::read`].
 #[derive(Default)]

@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 
 use super::metadata::Header;
 use super::named_tokens::{NamedTokens, TextPart};
-use super::tokenizer::{BYTE, CONTROL, UNKNOWN, USER_DEFINED, Vocabulary};
+use super::vocabulary::{BYTE, CONTROL, UNKNOWN, USER_DEFINED, Vocabulary};
 
 /// How a vocabulary spells a space.
 const SPACE: &str = "\u{2581}";

@@ -10,6 +10,7 @@
 //!
 //! Not here: streaming, tools, discounts for cached tokens.
 
+mod adapted_request;
 mod batch;
 #[cfg(test)]
 mod batch_server;
