@@ -54,12 +54,18 @@ fn to_text(added: &AddedItems) -> String {
         ),
     ));
     if added.by_mean > 0 {
-        let said = "have no value that a known item has, so that they are scored as the mean of the known items";
-        rows.push(row("unlike all", format!("{} {said}", items(added.by_mean, "new item"))));
+        let count = items(added.by_mean, "new item");
+        rows.push(row(
+            "unlike all",
+            format!("{count} without a value that a known item has: scored as the mean of the known items"),
+        ));
     }
     if added.not_in_catalogue > 0 {
-        let said = "of the policy are not in this catalogue, and stay";
-        rows.push(row("not found", format!("{} {said}", items(added.not_in_catalogue, "item"))));
+        let count = items(added.not_in_catalogue, "item");
+        rows.push(row(
+            "not found",
+            format!("{count} of the policy, which stay, though they are not in this catalogue"),
+        ));
     }
     format::columns(&rows)
 }

@@ -188,7 +188,7 @@ fn of_values(
         |values: &&Vec<String>| values.iter().any(|value| !value.is_empty() && !place.contains_key(value.as_str()));
     let new = texts.iter().zip(uses).filter(|(values, uses)| **uses == 0 && unseen(values)).count();
     if new > 0 {
-        said += &format!("; {new} unrated rows hold unseen values");
+        said += &format!("; {new} rows that are not fitted hold unseen values");
     }
     Ok(Column {
         name: name.to_owned(),
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(column.weights, [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!(
             column.said,
-            "x (multi_valued, 2 values and 2 rarer ones as one; 1 unrated rows hold unseen values)"
+            "x (multi_valued, 2 values and 2 rarer ones as one; 1 rows that are not fitted hold unseen values)"
         );
         assert_eq!(found.slots(5, 10).0[..4], [10, 11, 10, 12]);
     }

@@ -134,7 +134,7 @@ impl Stage for DeepFm {
     }
 
     fn sizes(&self, inputs: &Sizes) -> Sizes {
-        self.simulator.sizes(inputs)
+        self.simulator.sizes(inputs, self.ensemble().stored(inputs))
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {

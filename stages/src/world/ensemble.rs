@@ -107,6 +107,11 @@ impl Ensemble<'_> {
         self.complete(members, range, inputs, cx)
     }
 
+    /// How many tables `[U, I]` a world of these models stores: their mean and, of several, their spread.
+    pub(super) fn stored(&self, sizes: &Sizes) -> u64 {
+        if self.form.is_factored_for(sizes) { 0 } else { 1 + u64::from(self.members > 1) }
+    }
+
     /// What its largest tables take, of models with `width` numbers for a user and as many for an item; nothing `[U, I]` where the world
     /// holds factors.
     pub(super) fn memory(&self, sizes: &Sizes, width: usize) -> Option<MemoryNeed> {

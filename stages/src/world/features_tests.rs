@@ -363,8 +363,8 @@ fn what_cannot_be_read_is_refused_and_what_is_left_out_has_its_reason() {
     assert_eq!(items.left_out, ["same (the same in all rows that are fitted)"]);
     assert_eq!(
         items.said().unwrap(),
-        "brand (categorical, 2 values; 1 unrated rows hold unseen values), price (numeric, mean 2.000, standard deviation 1.000, 1 \
-         missing), tags (multi_valued, 2 values; 1 unrated rows hold unseen values)"
+        "brand (categorical, 2 values; 1 rows that are not fitted hold unseen values), price (numeric, mean 2.000, standard deviation 1.000, 1 \
+         missing), tags (multi_valued, 2 values; 1 rows that are not fitted hold unseen values)"
     );
     // Of three brands two would be too many: the most frequent one stays.
     let (mut users, mut items, log) = toy();
@@ -383,5 +383,8 @@ fn what_cannot_be_read_is_refused_and_what_is_left_out_has_its_reason() {
         (&[1, 1, 0, 1][..], &[1.0; 4][..]),
         "what nobody has seen is one of the others"
     );
-    assert_eq!(brand.said, "brand (categorical, 1 values and 2 rarer ones as one; 1 unrated rows hold unseen values)");
+    assert_eq!(
+        brand.said,
+        "brand (categorical, 1 values and 2 rarer ones as one; 1 rows that are not fitted hold unseen values)"
+    );
 }

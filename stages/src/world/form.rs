@@ -1,5 +1,6 @@
 //! Whether a world's rewards are stored or computed from factors.
 
+use pipeline::Sizes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,12 @@ impl WorldForm {
             Self::Dense => false,
             Self::Factored => true,
         }
+    }
+
+    /// The same of inputs of these sizes; what is not known is small.
+    pub(super) fn is_factored_for(self, inputs: &Sizes) -> bool {
+        let size = |name| inputs.get(name).map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        self.is_factored([size("users"), size("items")])
     }
 }
 

@@ -67,10 +67,12 @@ impl<F: Fn(Range<usize>, Range<usize>) -> Vec<f64>> Columns<F> {
     }
 }
 
-/// What tiles take that are computed at once: on each thread two parts of `rows` and as many columns as a tile has, and their product.
+/// What tiles take that are computed at once: on each thread that has a band of them two parts of `rows` and as many columns as a tile has,
+/// and their product.
 pub(super) fn at_once(need: MemoryNeed, rows: u64, columns: u64) -> MemoryNeed {
-    let side = columns.min(SIDE as u64);
-    let shape = [rayon::current_num_threads() as u64, 2 * rows.min(ROWS as u64) + 2 * side, side];
+    let (side, bands) = (columns.min(SIDE as u64), columns.div_ceil(SIDE as u64));
+    let threads = bands.min(rayon::current_num_threads() as u64);
+    let shape = [threads, 2 * rows.min(ROWS as u64) + 2 * side, side];
     need.table("tiles of the table, threads × rows × columns", &shape, 8)
 }
 

@@ -152,7 +152,7 @@ impl Stage for Ials {
     }
 
     fn sizes(&self, inputs: &Sizes) -> Sizes {
-        self.simulator.sizes(inputs)
+        self.simulator.sizes(inputs, u64::from(!self.form.is_factored_for(inputs)))
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {

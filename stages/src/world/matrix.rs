@@ -73,7 +73,7 @@ impl Stage for Matrix {
     }
 
     fn sizes(&self, inputs: &Sizes) -> Sizes {
-        self.simulator.sizes(inputs)
+        self.simulator.sizes(inputs, 1)
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {

@@ -113,7 +113,7 @@ impl Stage for MatrixFactorisation {
     }
 
     fn sizes(&self, inputs: &Sizes) -> Sizes {
-        self.simulator.sizes(inputs)
+        self.simulator.sizes(inputs, self.ensemble().stored(inputs))
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {

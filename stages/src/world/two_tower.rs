@@ -162,7 +162,7 @@ impl Stage for TwoTower {
     }
 
     fn sizes(&self, inputs: &Sizes) -> Sizes {
-        self.simulator.sizes(inputs)
+        self.simulator.sizes(inputs, u64::from(!self.form.is_factored_for(inputs)))
     }
 
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
@@ -342,8 +342,9 @@ mod tests {
             let sizes = Sizes::of("users", users).and(Sizes::of("items", 1000));
             TwoTower { form, ..stage() }.memory(&sizes).unwrap().total()
         };
-        assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 16 + 28_000_000 + 4_000_000);
-        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 16 + 4_000_000);
+        let tiles = |users| crate::world::gram::at_once(MemoryNeed::new(""), users, 1000).total();
+        assert_eq!(need(WorldForm::Auto, 1000), 2000 * 9 * 16 + 28_000_000 + 4_000_000 + tiles(1000));
+        assert_eq!(need(WorldForm::Auto, 1_000_000), 1_001_000 * 9 * 16 + 4_000_000 + tiles(1_000_000));
     }
 
     #[test]

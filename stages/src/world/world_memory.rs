@@ -68,10 +68,15 @@ pub(super) fn of_compared_users(inputs: &Sizes) -> Option<MemoryNeed> {
 }
 
 impl UserSimulator {
-    /// The sizes of a world that is made from inputs of these sizes.
-    pub(super) fn sizes(&self, inputs: &Sizes) -> Sizes {
+    /// The sizes of a world that is made from inputs of these sizes, and that stores so many tables `[U, I]`. Those of factors are left out.
+    pub(super) fn sizes(&self, inputs: &Sizes, stored: u64) -> Sizes {
         let sizes = inputs.clone().and(Sizes::of("horizon", self.horizon));
-        sizes.and(Sizes::of("embedding_dim", self.embedding_dim))
+        let sizes = sizes.and(Sizes::of("embedding_dim", self.embedding_dim));
+        let (Some(users), Some(items)) = (inputs.get("users"), inputs.get("items")) else { return sizes };
+        let distances = if self.distance_form.is_table(items as usize) { items.saturating_mul(items) } else { 0 };
+        let pairs = users.saturating_mul(items).saturating_mul(stored);
+        let numbers = pairs.saturating_add(distances).saturating_add((users + items) * self.embedding_dim as u64);
+        sizes.with("world_bytes", usize::try_from(numbers.saturating_mul(4)).unwrap_or(usize::MAX))
     }
 
     /// How many of so many users say how far items are from each other.
@@ -92,15 +97,15 @@ mod tests {
             with_stored(MemoryNeed::new(""), [1_000, items], 8, &simulator).total()
         };
         let threads = rayon::current_num_threads() as u64;
-        let tiles = |rows: u64, side: u64| threads * (2 * rows + 2 * side) * side * 8;
-        assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000 + tiles(1_000, 256));
+        let tile = |rows: u64, side: u64| (2 * rows + 2 * side) * side * 8;
+        assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000 + threads.min(8) * tile(1_000, 256));
         assert_eq!(need(2_000, DistanceForm::OnDemand), 36 * 1_000 * 2_000);
         assert_eq!(need(20_000, DistanceForm::Auto), 36 * 1_000 * 20_000);
         assert_eq!(need(60_000, DistanceForm::Auto), 32 * 1_000 * 60_000 + 4 * KEPT_IN_COLUMNS as u64);
         let some = UserSimulator { distance_users: Some(10), ..UserSimulator::default() };
         assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &some).total(), 4 * 10 * 20_000);
         let few = with_distances(MemoryNeed::new(""), [40_000, 20], &UserSimulator::default()).total();
-        assert_eq!(few, 4 * 20 * 20 + tiles(16_384, 20), "rows are taken in parts");
+        assert_eq!(few, 4 * 20 * 20 + tile(16_384, 20), "rows are taken in parts");
         let genres = UserSimulator { distance: DistanceBy::Genres, ..UserSimulator::default() };
         assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 2_000], &genres).total(), 4 * 2_000 * 2_000);
         assert_eq!(with_distances(MemoryNeed::new(""), [1_000, 20_000], &genres).total(), 0);
@@ -111,8 +116,12 @@ mod tests {
         let world = Sizes::of("world_bytes", 7).and(Sizes::of("users", 30)).and(Sizes::of("items", 20));
         assert_eq!(of_compared_users(&world).unwrap().total(), 7 + 36 * 30 * 20);
         let many = world.and(Sizes::of("users", 100));
-        assert_eq!(of_compared_users(&many).unwrap().total(), 7 + 12 * 100 * 20 + 8 * 100 * 100 + tiles(20, 100));
-        let sizes = UserSimulator::default().sizes(&Sizes::of("users", 3));
+        assert_eq!(of_compared_users(&many).unwrap().total(), 7 + 12 * 100 * 20 + 8 * 100 * 100 + tile(20, 100));
+        let sizes = |inputs, stored| UserSimulator::default().sizes(&inputs, stored);
+        let of_both = || Sizes::of("users", 3).and(Sizes::of("items", 5)).with("world_bytes", 999);
+        assert_eq!(sizes(of_both(), 2).get("world_bytes"), Some(4 * (2 * 15 + 25 + 8 * 16)), "not those of an input");
+        assert_eq!(sizes(of_both(), 0).get("world_bytes"), Some(4 * (25 + 8 * 16)));
+        let sizes = sizes(Sizes::of("users", 3), 1);
         assert_eq!(["users", "horizon", "embedding_dim"].map(|of| sizes.get(of)), [Some(3), Some(30), Some(16)]);
     }
 }
