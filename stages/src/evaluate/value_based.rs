@@ -9,12 +9,12 @@ use pipeline::Named;
 
 use super::leakage::policy_label;
 use crate::artifact::PolicyFile;
-use crate::rl::VALUE_BASED;
+use crate::rl::{is_value_based, value_based};
 
 /// Whether a policy gives values in the place of a distribution.
 pub(super) fn gives_values(policy: &Named<PolicyFile>) -> Result<bool> {
     let learner = policy.value.origin().with_context(|| policy_label(policy))?.learner;
-    Ok(VALUE_BASED.contains(&learner.as_str()))
+    Ok(is_value_based(&learner))
 }
 
 /// An error where a policy that is to draw its actions gives values: beside rows that draw, one that does not would be compared
@@ -25,7 +25,7 @@ pub(super) fn refuse(policies: &[Named<PolicyFile>]) -> Result<()> {
             !gives_values(policy)?,
             "{} is value-based and has no distribution to sample from, but `action_selection` is `sample`\nhelp: set `action_selection: greedy`, or evaluate the policies of {} in a separate stage",
             policy_label(policy),
-            VALUE_BASED.join(", ")
+            value_based().collect::<Vec<_>>().join(", ")
         );
     }
     Ok(())

@@ -40,6 +40,7 @@ mod memory;
 pub mod mixed_reward;
 mod mixture;
 mod network;
+mod policy_kinds;
 mod ppo;
 mod q_values;
 mod reference;
@@ -70,19 +71,14 @@ pub use iql::Iql;
 pub use learner::PolicyLearner;
 pub use mixture::Mixture;
 pub use network::NetworkConfig;
+pub use policy_kinds::{is_value_based, value_based};
 pub use ppo::Ppo;
 pub use reinforce::Reinforce;
 pub use sac::Sac;
 pub use shaping::Shaping;
 pub use sqn::Sqn;
 
-use pipeline::Stage as _;
-
 use crate::artifact::{Curves, PolicyFile};
-
-/// The learners whose policies give values: their scores are in the unit of rewards, and their softmax is a policy that nobody
-/// learned.
-pub const VALUE_BASED: [&str; 4] = [Bcq::KIND, C51::KIND, Cql::KIND, Dqn::KIND];
 
 pipeline::ports! {
     /// What every learner gives.

@@ -7,13 +7,11 @@
 use anyhow::{Context as _, Result, ensure};
 use candle_core::Device;
 
-use super::{
-    A2c, Bcq, BehaviourCloning, C51, Cql, Crr, DecisionTransformer, Dpo, Dqn, Group, IlRec, Iql, Mixture,
-    NetworkConfig, Ppo, Reinforce, Sac, Sqn,
-};
+use super::NetworkConfig;
+use super::policy_kinds::{Gives, LEARNERS};
 use crate::artifact::{PolicyFile, World};
 use crate::nn::ActorCritic;
-use pipeline::{ForbiddenSource, Stage as _};
+use pipeline::ForbiddenSource;
 
 /// Where the networks of a training come from.
 pub struct Start<'a> {
@@ -75,11 +73,13 @@ impl<'a> Start<'a> {
 /// Whether a training may begin from the policy at that port.
 fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFile), world: &World) -> Result<()> {
     let maker = init.origin()?.learner;
-    let (own, other) = (begins_from(learner), gives(&maker));
+    let (own, other) = (begins_from(learner), Gives::of(&maker));
     ensure!(
         own == other,
-        "the policy at `{port}` gives {other} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of a \
-         learner whose policies give {own}"
+        "the policy at `{port}` gives {} ({maker}), and {learner} begins from {own}\nhelp: connect a policy of a \
+         learner whose policies give {own}",
+        other.words(),
+        own = own.words()
     );
     let network = ActorCritic::import(&init.0).with_context(|| format!("the policy at `{port}`"))?;
     let found = network.config();
@@ -116,70 +116,38 @@ fn accept(learner: &str, wanted: &NetworkConfig, (port, init): (&str, &PolicyFil
 #[must_use]
 pub fn forbidden(port: &'static str, learner: &str) -> Vec<ForbiddenSource> {
     let own = begins_from(learner);
-    let other = |kind: &&&'static str| gives(kind) != own;
-    let rule = |made_by: &&'static str| ForbiddenSource {
+    let rule = |&(made_by, gives): &(&'static str, Gives)| ForbiddenSource {
         port,
         made_by,
-        why: match gives(made_by) {
-            LOGITS => "its policy gives logits, from which this training cannot begin",
+        why: match gives {
+            Gives::Logits => "its policy gives logits, from which this training cannot begin",
             _ => "its policy gives something else than the logits or values that this training begins from",
         },
         help: "connect a policy of the same kind of learner: logits (`rl.bc`, `rl.a2c` and most others), values (`rl.dqn`, `rl.cql`), or \
                the own kind of `rl.bcq`, `rl.c51` and `rl.decision_transformer`",
     };
-    LEARNERS.iter().filter(other).map(rule).collect()
+    LEARNERS.iter().filter(|(_, gives)| *gives != own).map(rule).collect()
 }
-
-/// All learners.
-const LEARNERS: [&str; 17] = [
-    A2c::KIND,
-    BehaviourCloning::KIND,
-    Bcq::KIND,
-    C51::KIND,
-    Cql::KIND,
-    Crr::KIND,
-    Dpo::KIND,
-    Dqn::KIND,
-    Group::KIND,
-    IlRec::KIND,
-    Iql::KIND,
-    Mixture::KIND,
-    Ppo::KIND,
-    Reinforce::KIND,
-    Sac::KIND,
-    Sqn::KIND,
-    DecisionTransformer::KIND,
-];
 
 /// What a learner begins from: a mixture begins from one policy, and so is none.
-fn begins_from(learner: &str) -> &'static str {
-    if learner == Mixture::KIND { LOGITS } else { gives(learner) }
-}
-
-/// What most policies give.
-const LOGITS: &str = "logits of a policy";
-
-/// What the policies of a learner give for each item.
-fn gives(learner: &str) -> &'static str {
-    match learner {
-        Dqn::KIND | Cql::KIND => "values",
-        Bcq::KIND => "values among usual items",
-        C51::KIND => "distributions of returns",
-        DecisionTransformer::KIND => "logits for a return",
-        Mixture::KIND => "a mixture of two policies",
-        _ => LOGITS,
+fn begins_from(learner: &str) -> Gives {
+    match Gives::of(learner) {
+        Gives::Mixture => Gives::Logits,
+        gives => gives,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pipeline::Context;
+    use pipeline::{Context, Stage as _};
 
     use super::*;
     use crate::env::cluster_world;
     use crate::rl::conformance::{demonstrated_cycles, greedy_returns, small_network};
     use crate::rl::inputs::{Offline, Online, OnlineWithDemos, OnlineWithReference};
-    use crate::rl::{A2c, BehaviourCloning, Crr, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec};
+    use crate::rl::{
+        A2c, Bcq, BehaviourCloning, C51, Cql, Crr, Dqn, IlRec, Iql, Outputs, Ppo, Reinforce, Sac, Sqn, bc, ilrec,
+    };
 
     fn run<S: pipeline::Stage<Outputs = Outputs>>(stage: &S, inputs: S::Inputs) -> Result<Outputs> {
         let folder = tempfile::tempdir().unwrap();

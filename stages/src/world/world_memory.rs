@@ -98,7 +98,10 @@ mod tests {
         };
         let threads = rayon::current_num_threads() as u64;
         let tile = |rows: u64, side: u64| (2 * rows + 2 * side) * side * 8;
-        assert_eq!(need(2_000, DistanceForm::Auto), 32 * 1_000 * 2_000 + 4 * 2_000 * 2_000 + threads.min(8) * tile(1_000, 256));
+        assert_eq!(
+            need(2_000, DistanceForm::Auto),
+            32 * 1_000 * 2_000 + 4 * 2_000 * 2_000 + threads.min(8) * tile(1_000, 256)
+        );
         assert_eq!(need(2_000, DistanceForm::OnDemand), 36 * 1_000 * 2_000);
         assert_eq!(need(20_000, DistanceForm::Auto), 36 * 1_000 * 20_000);
         assert_eq!(need(60_000, DistanceForm::Auto), 32 * 1_000 * 60_000 + 4 * KEPT_IN_COLUMNS as u64);

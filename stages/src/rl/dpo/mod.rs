@@ -15,9 +15,8 @@ use anyhow::{Context as _, Result};
 use candle_core::Tensor;
 use pipeline::{Context, ForbiddenSource, MemoryNeed, Sizes, Stage};
 use rand::seq::{IndexedRandom, SliceRandom};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
+pub use self::pairs::PairsFrom;
 use self::pairs::{Pair, PairBatch, Pairs};
 use super::learner::{Modules, UpdateMetrics, train};
 use super::reference::Reference;
@@ -35,16 +34,6 @@ use crate::rl::learner_memory::{LearnerTables, states_of};
 const LOOK_EVERY: u64 = 25;
 /// Pairs at which it looks, if there are as many.
 const LOOK_AT: usize = 200;
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PairsFrom {
-    /// A user's session of a higher return with each of a lower one.
-    Sessions,
-    /// The item that was chosen with each recorded candidate that was not.
-    Candidates,
-}
 
 learner_settings! {
     /// `rl.dpo`.

@@ -6,11 +6,22 @@ use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::PairsFrom;
 use crate::artifact::{Demonstrations, World};
 use crate::env::Observation;
 use crate::rl::dataset::Demonstration;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PairsFrom {
+    /// A user's session of a higher return with each of a lower one.
+    Sessions,
+    /// The item that was chosen with each recorded candidate that was not.
+    Candidates,
+}
 
 /// Pairs of decisions, each an item in a state.
 pub struct Pairs {
