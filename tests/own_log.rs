@@ -123,7 +123,12 @@ fn a_kind_of_stage_is_explained_in_the_terminal() {
     let gamma = settings.iter().find(|setting| setting["path"] == "gamma").unwrap();
     assert_eq!((&gamma["default"], &gamma["example"]), (&0.9.into(), &"gamma: 0.9".into()));
     project.run(&["stages", "rl.a2k"]).ends_with(2).says(&["no kind of stage `rl.a2k`\nhelp: did you mean `rl.a2c`?"]);
-    project.run(&["stages", "irl"]).ends_with(2).says(&["help: there are `irl.airl`, `irl.gail`"]);
+    project
+        .run(&["stages", "irl"])
+        .ends_with(2)
+        .says(&["no kind of stage `irl`, it is a family of kinds\nhelp: there are `irl.airl`, `irl.gail`"]);
+    project.run(&["stages", "worlds"]).ends_with(2).says(&["help: did you mean `world`?"]);
+    project.run(&["stages", "xyz"]).ends_with(2).says(&["lists all kinds; families are `", "`world`"]);
 }
 
 #[test]

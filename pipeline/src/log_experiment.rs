@@ -23,7 +23,7 @@ pub struct LogFiles {
     pub items: Option<PathBuf>,
     /// The table of users.
     pub users: Option<PathBuf>,
-    /// Columns that the user names, by role (`user`, `item`, `rating`, `timestamp`).
+    /// Columns that the user names, by role (`user`, `item`, `rating`, `amount`, `timestamp`).
     pub columns: Vec<(String, String)>,
 }
 

@@ -181,6 +181,10 @@ fn of_group(groups: &str, root: &Path) -> Option<u64> {
     files.into_iter().filter_map(limit).min()
 }
 
+/// The forms of a size, for a message.
+const FORMS: &str = "wanted a size such as `8GiB`: `1.5GiB`, `1.5G` or `512MiB` (by 1,024), `1.5GB` or `512MB` (by 1,000), or a number of \
+                     bytes; units are K, M, G and T";
+
 /// Reads `8GiB`, `500MB`, `1.5g` or a number of bytes.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let digits = text.trim().find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.trim().len());
@@ -198,7 +202,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         _ => None,
     };
     let size = number.parse::<f64>().ok().zip(scale).map(|(number, scale)| number * scale);
-    size.filter(|size| *size >= 1.0).map(|size| size as u64).ok_or_else(|| "wanted a size such as `8GiB`".into())
+    size.filter(|size| *size >= 1.0).map(|size| size as u64).ok_or_else(|| FORMS.to_owned())
 }
 
 /// `512 B`, `1.5 KiB`, `96.0 MiB`.
@@ -231,8 +235,11 @@ mod tests {
     fn sizes_as_people_write_them() {
         let sizes = ["8GiB", "8 gib", "1.5g", "500MB", "4096", "1b", " 2T "].map(|text| parse(text).unwrap());
         assert_eq!(sizes, [8 << 30, 8 << 30, 3 << 29, 500_000_000, 4096, 1, 2 << 40]);
+        // Each form that the message names.
+        let named = ["8GiB", "1.5GiB", "1.5G", "512MiB", "1.5GB", "512MB"];
+        assert!(named.iter().all(|form| FORMS.contains(&format!("`{form}`")) && parse(form).is_ok()));
         for text in ["", "GiB", "-1", "0", "0.2b", "8 apples", "1e3", "1..2g", "8GiBs"] {
-            assert_eq!(parse(text), Err("wanted a size such as `8GiB`".into()), "{text}");
+            assert_eq!(parse(text), Err(FORMS.to_owned()), "{text}");
         }
         assert!(of_machine() > 1 << 20);
         assert_eq!([0, 1023, 1536, 1 << 30].map(bytes), ["0 B", "1023 B", "1.5 KiB", "1.0 GiB"]);

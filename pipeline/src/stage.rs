@@ -349,4 +349,10 @@ impl Catalog {
     pub fn stage(&self, kind: &str) -> Option<&'static StageKind> {
         self.stages.iter().find(|row| row.kind == kind)
     }
+
+    /// The kinds of a family: of `world` `world.mf` and its siblings. None where no kind has a point behind that word.
+    pub(crate) fn family(&self, word: &str) -> Vec<&'static str> {
+        let of = |kind: &&'static str| kind.split_once('.').is_some_and(|(family, _)| family == word);
+        self.stages.iter().map(|row| row.kind).filter(of).collect()
+    }
 }

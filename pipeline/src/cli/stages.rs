@@ -1,5 +1,6 @@
 //! `apprentice stages`: the kinds of stages, or the reference of one.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -26,15 +27,20 @@ pub(super) fn stages(session: &Session, args: &args::Stages) -> Result<Exit, Fai
     let Some(row) = session.catalog.stage(wanted) else {
         let inside: Vec<&str> =
             all.iter().map(|row| row.kind).filter(|kind| kind.split('.').any(|part| part == *wanted)).collect();
-        let near = nearest(wanted, all.iter().map(|row| row.kind));
-        let help = match (inside.as_slice(), near) {
-            ([], Some(near)) => format!("did you mean `{near}`?"),
-            ([], None) => "`apprentice stages` lists all kinds".to_owned(),
-            (inside, _) => {
-                format!("there are {}", inside.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", "))
+        let families: BTreeSet<&str> = all.iter().filter_map(|row| Some(row.kind.split_once('.')?.0)).collect();
+        let near = nearest(wanted, all.iter().map(|row| row.kind).chain(families.iter().copied()));
+        let listed = |kinds: &[&str]| kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+        let (what, help) = match (inside.as_slice(), near) {
+            ([], Some(near)) => ("", format!("did you mean `{near}`?")),
+            ([], None) => {
+                ("", format!("`apprentice stages` lists all kinds; families are {}", listed(&Vec::from_iter(families))))
             }
+            (inside, _) if families.contains(&**wanted) => {
+                (", it is a family of kinds", format!("there are {}", listed(inside)))
+            }
+            (inside, _) => ("", format!("there are {}", listed(inside))),
         };
-        return Err(Failure::usage(anyhow::anyhow!("there is no kind of stage `{wanted}`\nhelp: {help}")));
+        return Err(Failure::usage(anyhow::anyhow!("there is no kind of stage `{wanted}`{what}\nhelp: {help}")));
     };
     let found = reference(row);
     if session.global.json {

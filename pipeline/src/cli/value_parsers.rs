@@ -15,7 +15,7 @@ pub(super) fn place() -> impl TypedValueParser<Value = PathBuf> {
 
 /// A role of a column of a log, and the column: `user=who`.
 pub(super) fn column_role(text: &str) -> Result<(String, String), String> {
-    const ROLES: [&str; 4] = ["user", "item", "rating", "timestamp"];
+    const ROLES: [&str; 5] = ["user", "item", "rating", "amount", "timestamp"];
     match text.split_once('=') {
         Some((role, column)) if ROLES.contains(&role) => Ok((role.to_owned(), column.to_owned())),
         _ => Err(format!("wanted ROLE=COLUMN with a role of {}", ROLES.join(", "))),

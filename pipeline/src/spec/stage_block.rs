@@ -104,7 +104,13 @@ fn kind(
     let found = catalog.stage(name);
     if found.is_none() {
         let fault = Diagnostic::at(entry.value.span, format!("there is no stage kind `{name}`"));
-        errors.push(fault.suggest(name, known(), all));
+        let (family, own) = name.split_once('.').unwrap_or((name, ""));
+        let members = catalog.family(family);
+        errors.push(match members.is_empty() {
+            true => fault.suggest(name, known(), all),
+            false if own.is_empty() => fault.help(format!("`{family}` is a family of kinds: {}", listed(members))),
+            false => fault.suggest(name, known(), || format!("the kinds of `{family}` are {}", listed(members))),
+        });
     }
     found
 }

@@ -121,7 +121,7 @@ pub use rollouts::{Rollout, Rollouts};
 pub use session_bonus::{SeenPairs, SessionBonus};
 pub use steps::{EpisodeSteps, Steps};
 pub use tensors::{Array, TensorFile};
-pub(crate) use text_file::TextFile;
+pub(crate) use text_file::{TextFile, in_utf8};
 pub(crate) use titled_episode::title;
 pub use titled_episode::{TitledEpisode, TitledStep};
 pub(crate) use unsupported::Unsupported;

@@ -55,6 +55,10 @@ impl TextFile {
         let mut first = Vec::with_capacity(LOOK);
         file.by_ref().take(LOOK as u64).read_to_end(&mut first).with_context(place)?;
         if let Some((found, help)) = no_text(&first) {
+            let help = match help {
+                encoding @ ("UTF-16" | "UTF-32") => in_utf8(&self.name, encoding),
+                other => other.to_owned(),
+            };
             bail!("{} is {found}\nhelp: {help}", self.name.display());
         }
         let start = if first.starts_with(MARK) { MARK.len() as u64 } else { 0 };
@@ -102,23 +106,46 @@ impl TextFile {
             let from = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let found: Vec<u8> = bytes[from..].iter().copied().take_while(|byte| *byte != b'\n').take(60).collect();
             anyhow::anyhow!(
-                "{}:{line}: the line is not UTF-8: {:?}\nhelp: write the file anew, as with `iconv -f WINDOWS-1252 -t UTF-8`",
+                "{}:{line}: the line is not UTF-8: {:?}\nhelp: {}",
                 self.name.display(),
-                String::from_utf8_lossy(&found)
+                String::from_utf8_lossy(&found),
+                in_utf8(&self.name, "WINDOWS-1252")
             )
         })
     }
 }
 
-/// What the first bytes of a file say that it is, other than a text in UTF-8, and what to do about it.
+/// How to write a text in another encoding anew, as a command for a shell.
+pub fn in_utf8(path: &Path, encoding: &str) -> String {
+    let name = path.to_string_lossy();
+    let (plain, unpack) = [(".gz", "gunzip -c"), (".zst", "zstd -dc")]
+        .into_iter()
+        .find_map(|(ending, unpack)| Some((name.strip_suffix(ending)?.to_owned(), Some(unpack))))
+        .unwrap_or((name.to_string(), None));
+    let plain = Path::new(&plain);
+    let ending = plain.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+    let new = plain.with_file_name(format!("{}-utf8{ending}", plain.file_stem().unwrap_or_default().to_string_lossy()));
+    let word = |name: &str| match name.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c)) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    };
+    let (old, new) = (word(&name), word(&new.to_string_lossy()));
+    let convert = format!("iconv -f {encoding} -t UTF-8");
+    let command = match unpack {
+        None => format!("{convert} {old} > {new}"),
+        Some(unpack) => format!("{unpack} {old} | {convert} > {new}"),
+    };
+    format!("write it in UTF-8, as by `{command}`, and name the new file")
+}
+
+/// What the first bytes of a file say that it is, other than a text in UTF-8, and what to do about it, or the encoding that it has.
 fn no_text(first: &[u8]) -> Option<(&'static str, &'static str)> {
-    const UTF16: &str = "write it as UTF-8: `iconv -f UTF-16 -t UTF-8 old > new`";
     const UNPACK: &str = "unpack it";
     let begins: [(&[u8], &str, &str); 10] = [
-        (b"\xff\xfe\0\0", "in UTF-32", "write it as UTF-8: `iconv -f UTF-32 -t UTF-8 old > new`"),
-        (b"\0\0\xfe\xff", "in UTF-32", "write it as UTF-8: `iconv -f UTF-32 -t UTF-8 old > new`"),
-        (b"\xff\xfe", "in UTF-16", UTF16),
-        (b"\xfe\xff", "in UTF-16", UTF16),
+        (b"\xff\xfe\0\0", "in UTF-32", "UTF-32"),
+        (b"\0\0\xfe\xff", "in UTF-32", "UTF-32"),
+        (b"\xff\xfe", "in UTF-16", "UTF-16"),
+        (b"\xfe\xff", "in UTF-16", "UTF-16"),
         (b"\x1f\x8b", "packed with gzip, and its name does not say so", "unpack it, or let its name end in .gz"),
         (b"PK\x03\x04", "a ZIP archive", UNPACK),
         (
@@ -149,6 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_command_that_writes_a_text_anew_names_its_files() {
+        for (path, wanted) in [
+            ("logs/a.csv", "`iconv -f X -t UTF-8 logs/a.csv > logs/a-utf8.csv`"),
+            ("my log.csv.zst", "`zstd -dc 'my log.csv.zst' | iconv -f X -t UTF-8 > 'my log-utf8.csv'`"),
+            ("log", "`iconv -f X -t UTF-8 log > log-utf8`"),
+        ] {
+            let found = in_utf8(Path::new(path), "X");
+            assert!(found.contains(wanted), "{found}");
+        }
+    }
+
+    #[test]
     fn a_mark_is_no_part_of_the_text_and_other_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
@@ -163,7 +202,10 @@ mod tests {
         }
         assert_eq!(file(b"").first_line().unwrap(), "");
         for (bytes, wanted) in [
-            (&b"\xff\xfea\0,\0"[..], "theirs.csv.gz is in UTF-16\nhelp: write it as UTF-8"),
+            (
+                &b"\xff\xfea\0,\0"[..],
+                "theirs.csv.gz is in UTF-16\nhelp: write it in UTF-8, as by `gunzip -c theirs.csv.gz | iconv -f UTF-16 -t",
+            ),
             (b"\xfe\xff\0a", "is in UTF-16"),
             (b"\xff\xfe\0\0a\0\0\0", "is in UTF-32"),
             (b"a\0,\0b\0", "is no text: it holds bytes of zero"),
@@ -171,7 +213,10 @@ mod tests {
             (b"PK\x03\x04", "is a ZIP archive"),
             (b"PAR1", "is Parquet\nhelp: let its name end in .parquet"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
-            (b"a\nb\xe9c\nd", "theirs.csv.gz:2: the line is not UTF-8: \"b\u{fffd}c\"\nhelp: write the file anew"),
+            (
+                b"a\nb\xe9c\nd",
+                "theirs.csv.gz:2: the line is not UTF-8: \"b\u{fffd}c\"\nhelp: write it in UTF-8, as by `gunzip -c theirs.csv.gz | iconv -f WINDOWS-1252 -t UTF-8 > theirs-utf8.csv`, and name",
+            ),
         ] {
             let error = file(bytes).text().unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}\nwanted: {wanted}");

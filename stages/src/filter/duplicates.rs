@@ -64,14 +64,7 @@ impl Stage for Duplicates {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let log = &inputs.interactions;
         let (interactions, repeated) = self.distinct(log);
-        cx.note(
-            "repeats",
-            format!(
-                "{} of {} rows repeat a user and item, of which {repeated} have repeats",
-                log.len() - interactions.len(),
-                log.len()
-            ),
-        );
+        cx.note("repeats", self.told(log.len(), interactions.len(), repeated));
         Ok(Outputs { interactions })
     }
 }
@@ -84,6 +77,24 @@ struct Met {
 }
 
 impl Duplicates {
+    /// What was left out of so many rows, and by which rule.
+    fn told(&self, rows: usize, left: usize, repeated: usize) -> String {
+        let (word, kept) = match self.keep {
+            Keep::First => ("first", "the earliest row"),
+            Keep::Last => ("last", "the latest row"),
+            Keep::Mean => ("mean", "the latest row, with the mean of all ratings"),
+            Keep::Sum => ("sum", "the latest row, with the sum of all ratings"),
+            Keep::Count => ("count", "the latest row, with the number of rows as its rating"),
+        };
+        let repeats = match rows - left {
+            0 => return format!("none of {rows} rows"),
+            1 => format!("1 of {rows} rows is a repeat of a user and an item"),
+            repeats => format!("{repeats} of {rows} rows are repeats of a user and an item"),
+        };
+        let pairs = if repeated == 1 { "1 pair has" } else { &format!("{repeated} pairs have") };
+        format!("{repeats}; {pairs} repeats, of which `keep: {word}` keeps {kept}: {left} rows are left")
+    }
+
     /// The rows that are left, and how many of them had repeats.
     fn distinct(&self, log: &Interactions) -> (Interactions, usize) {
         let mut met: HashMap<(u32, u32), Met> = HashMap::with_capacity(log.len());
@@ -127,6 +138,20 @@ mod tests {
             rating: vec![1.0, 5.0, 2.0, 3.0, 6.0, 4.0],
             timestamp: vec![5, 5, 2, 5, 1, 9],
         }
+    }
+
+    #[test]
+    fn the_note_says_how_many_and_by_which_rule() {
+        let told = |keep, log: &Interactions| {
+            let (left, repeated) = Duplicates { keep }.distinct(log);
+            Duplicates { keep }.told(log.len(), left.len(), repeated)
+        };
+        assert_eq!(
+            told(Keep::Sum, &log()),
+            "3 of 6 rows are repeats of a user and an item; 1 pair has repeats, of which `keep: sum` keeps the latest row, with the sum of \
+             all ratings: 3 rows are left"
+        );
+        assert_eq!(told(Keep::Last, &log().take(&[1, 4, 5])), "none of 3 rows");
     }
 
     #[test]

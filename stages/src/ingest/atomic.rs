@@ -73,6 +73,12 @@ impl AtomicHeader {
         }
     }
 
+    /// Whether a field holds several values a row.
+    pub fn is_sequence(&self, name: &str) -> bool {
+        let at = self.names.iter().position(|known| known == name);
+        at.is_some_and(|at| self.types[at].ends_with("_seq"))
+    }
+
     /// The position of a field of single values; `help` names its setting.
     pub fn single(&self, name: &str, help: &str) -> Result<usize> {
         let at = self.names.iter().position(|known| known == name);

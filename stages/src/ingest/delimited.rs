@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
+use super::decimal::{Decimal, behind_comma};
 use super::sampled_lines::sampled_lines;
 use super::shard::Row;
 use super::time_form::TimeForm;
@@ -17,6 +18,8 @@ pub(super) struct Delimited<'a> {
     pub quotes: bool,
     /// Whether spaces around a field are no part of it.
     pub trims: bool,
+    /// The decimal sign of ratings.
+    pub decimal: Decimal,
     /// The header: it occurs again in concatenated files, and is then not a row.
     pub header: Option<&'a str>,
     /// Number of fields per line.
@@ -112,7 +115,8 @@ impl Delimited<'_> {
             Some(named) if !(named.may_be_missing && time.is_empty()) => named.form.of_text(&time, named.column)?,
             _ => Seconds::exactly(0),
         };
-        let rating = self.rating.map_or(Ok(1.0), |(column, _)| casts::rating(number(&rating, column)?, column))?;
+        let read = |column| casts::rating(self.decimal.number(&rating, column)?, column);
+        let rating = self.rating.map_or(Ok(1.0), |(column, _)| read(column))?;
         Ok(Row { user, item, rating, timestamp })
     }
 }
@@ -132,6 +136,9 @@ pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
         let fault = Fault::value(column, text, "a finite number");
         match finite(text.trim()) {
             Some(_) => fault.help("spaces stand around it: set `trim_whitespace: true` of `ingest.table`"),
+            None if behind_comma(text.trim()).is_some() => {
+                fault.help("if its comma is a decimal comma, set `decimal: \",\"` in `log` of `ingest.table`")
+            }
             None => fault,
         }
     })
@@ -225,6 +232,7 @@ mod tests {
             separator,
             quotes: false,
             trims: false,
+            decimal: Decimal::Point,
             header: None,
             fields: 4,
             user: 0,
@@ -273,6 +281,7 @@ mod tests {
             separator: ",",
             quotes: true,
             trims: false,
+            decimal: Decimal::Point,
             header,
             fields: 3,
             user: 0,

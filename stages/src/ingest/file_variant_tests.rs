@@ -64,7 +64,7 @@ fn a_mark_is_no_part_of_any_text() {
     }
     let utf16: Vec<u8> = [0xfeff].into_iter().chain(csv.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let found = error(&[("l.csv", &utf16)], &log("l.csv"));
-    assert!(found.contains("l.csv is in UTF-16\nhelp: write it as UTF-8"), "{found}");
+    assert!(found.contains("l.csv is in UTF-16\nhelp: write it in UTF-8, as by `iconv -f UTF-16 "), "{found}");
     let items = json!({ "file": "m.ndjson", "id": "id", "title": "n" });
     let mut with = log("l.csv");
     with["items"] = items;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::NoInputs;
 use super::bad_rows::{Fault, OnBadRow};
+use super::decimal::Decimal;
 use super::decompress::{decompressed, one_of};
 use super::delimited::{Delimited, Time};
 use super::genres;
@@ -92,6 +93,7 @@ impl KuaiRec {
             separator: ",",
             quotes: true,
             trims: false,
+            decimal: Decimal::Point,
             header: Some(&header.line),
             fields: header.names.len(),
             user: at("user_id")?,

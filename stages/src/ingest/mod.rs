@@ -10,6 +10,8 @@ mod billp_maps;
 mod bitpack;
 mod casts;
 mod coat;
+mod date_forms;
+mod decimal;
 mod decompress;
 mod delimited;
 #[cfg(test)]
@@ -65,6 +67,7 @@ mod user_item_tables;
 pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
+pub use decimal::Decimal;
 pub use impressions::{Feedback, Impressions};
 pub use item_scores::ItemScoreTable;
 pub use kuairec::KuaiRec;

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{Fault, OnBadRow};
+use super::decimal::Decimal;
 use super::delimited::{Delimited, Time, fields, is_header};
 use super::header::{Header, check_unique, looks_like_header};
 use super::line_log::Lines;
@@ -157,6 +158,7 @@ impl Release {
                 separator,
                 quotes,
                 trims: false,
+                decimal: Decimal::Point,
                 header: None,
                 fields: 4,
                 user: 0,
@@ -174,6 +176,7 @@ impl Release {
             separator,
             quotes,
             trims: false,
+            decimal: Decimal::Point,
             header: Some(&named.line),
             fields: named.names.len(),
             user: named.one_of(USER)?,

@@ -14,7 +14,7 @@ use pipeline::Context;
 
 use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
-use super::delimited;
+use super::decimal::Decimal;
 use super::integers::exact_below;
 use super::parquet_parts::{for_each_batch, parts};
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
@@ -84,7 +84,7 @@ impl LogColumns {
                 shard.lines += 1;
                 let read = || {
                     let rating = match (&ratings, &self.rating) {
-                        (Some(ratings), Some(name)) => casts::rating(ratings.number(row, name)?, name)?,
+                        (Some(ratings), Some(name)) => casts::rating(ratings.number_in(row, name, self.decimal)?, name)?,
                         _ => 1.0,
                     };
                     let timestamp = match (&times, time) {
@@ -191,8 +191,13 @@ impl NumberColumn {
 
     /// The finite number in a row.
     pub fn number(&self, row: usize, name: &str) -> Result<f64, Fault> {
+        self.number_in(row, name, Decimal::Point)
+    }
+
+    /// The same with the decimal sign of texts.
+    pub fn number_in(&self, row: usize, name: &str, decimal: Decimal) -> Result<f64, Fault> {
         match self {
-            Self::Texts(texts) => delimited::number(if texts.is_null(row) { "" } else { texts.value(row) }, name),
+            Self::Texts(texts) => decimal.number(if texts.is_null(row) { "" } else { texts.value(row) }, name),
             Self::Reals(reals) if reals.is_null(row) => Err(Fault::value(name, "", "a finite number")),
             Self::Reals(reals) => match reals.value(row) {
                 number if number.is_finite() => Ok(number),

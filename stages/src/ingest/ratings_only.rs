@@ -8,6 +8,7 @@ use std::io::BufRead as _;
 use anyhow::{Context as _, Result, bail};
 use pipeline::Context;
 
+use super::decimal::Decimal;
 use super::delimited::{Delimited, Time, quoted};
 use super::header::{Header, check_unique, looks_like_header};
 use super::line_log::Lines;
@@ -35,6 +36,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<(ReadLog, TimeForm)>
             separator: ",",
             quotes: true,
             trims: false,
+            decimal: Decimal::Point,
             header: Some(&header.line),
             fields: header.names.len(),
             user: header.one_of(USER)?,
@@ -51,6 +53,7 @@ pub(super) fn read(file: &TextFile, cx: &Context) -> Result<(ReadLog, TimeForm)>
             separator: ",",
             quotes: true,
             trims: false,
+            decimal: Decimal::Point,
             header: None,
             fields: 4,
             user,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::{AtomicFile, AtomicHeader, with_extension};
 use super::bad_rows::{BadRows, Fault, OnBadRow};
+use super::decimal::Decimal;
 use super::delimited::{Delimited, Time};
 use super::genres;
 use super::item_table::{assemble, check_kept, note_left_out};
@@ -247,6 +248,7 @@ impl Recbole {
             separator: header.separator,
             quotes: header.separator == ",",
             trims: false,
+            decimal: Decimal::Point,
             header: Some(&header.line),
             fields: header.names.len(),
             user: header.single("user_id", other)?,

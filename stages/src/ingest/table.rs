@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::bad_rows::{Fault, OnBadRow};
 use super::casts::{self, Seconds};
+use super::decimal::Decimal;
 use super::decompress::decompressed;
 use super::delimited::{Delimited, Time};
 use super::header::{Header, check_unique};
@@ -22,7 +23,7 @@ use super::item_table::assemble;
 use super::json_array::as_lines;
 use super::line_log::Lines;
 use super::parquet_log::sampled_times;
-use super::record::{Record, number, record, text, trimmed};
+use super::record::{Record, record, text, trimmed};
 use super::row_counts::ExpectedRows;
 use super::sampled_lines::sampled_lines;
 use super::shard::{KnownIds, ReadLog, Row, note_missing_ratings};
@@ -85,6 +86,9 @@ pub struct LogColumns {
     /// (`sample_negatives: true` of the other worlds).
     #[serde(default)]
     pub rating: Option<String>,
+    /// The decimal sign of ratings in text: `"."` (4.5) or `","` (4,5).
+    #[serde(default, skip_serializing_if = "Decimal::is_point")]
+    pub decimal: Decimal,
     /// The column of times. When absent, all times are 0.
     #[serde(default)]
     pub timestamp: Option<TimeColumn>,
@@ -214,6 +218,17 @@ impl Stage for Table {
         }
         if self.items.as_ref().is_some_and(|items| check_unique(Path::new("items"), &items.features).is_err()) {
             return Err(("items.features".into(), "columns that are each named once".into()));
+        }
+        if let Some(items) = &self.items {
+            let genres = items.genres.as_ref().map(|of| &of.column);
+            for (setting, column) in
+                [("title", items.title.as_ref()), ("year", items.year.as_ref()), ("genres", genres)]
+            {
+                if column.is_some_and(|column| column == setting && items.features.contains(column)) {
+                    let wanted = format!("other columns than `{setting}`, which `items.{setting}` reads already");
+                    return Err(("items.features".into(), wanted));
+                }
+            }
         }
         let separators = [
             ("log", self.log.separator.as_ref()),
@@ -347,8 +362,19 @@ impl LogColumns {
             anyhow::Ok(Time { column, at: at(column)?, form: times, may_be_missing: false })
         });
         let (user, item, fields, time) = (at(&self.user)?, at(&self.item)?, header.names.len(), time.transpose()?);
-        let (quotes, trims) = (written.quotes.allowed_in(separator), written.trims);
-        Ok(Delimited { separator, quotes, trims, header: Some(&*header.line), fields, user, item, rating, time })
+        let (quotes, trims, decimal) = (written.quotes.allowed_in(separator), written.trims, self.decimal);
+        Ok(Delimited {
+            separator,
+            quotes,
+            trims,
+            decimal,
+            header: Some(&*header.line),
+            fields,
+            user,
+            item,
+            rating,
+            time,
+        })
     }
 
     fn read(
@@ -388,7 +414,8 @@ impl LogColumns {
     }
 
     fn of_record(&self, record: &Record, times: &TimeForm) -> Result<Row<'static>, Fault> {
-        let rating = self.rating.as_ref().map_or(Ok(1.0), |name| casts::rating(number(record, name)?, name))?;
+        let rating =
+            self.rating.as_ref().map_or(Ok(1.0), |name| casts::rating(self.decimal.number_in(record, name)?, name))?;
         let timestamp = self
             .timestamp
             .as_ref()

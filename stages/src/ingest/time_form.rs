@@ -16,11 +16,12 @@ use super::time_unit::{UNITS, Unit};
 use crate::artifact::{CALENDAR, date_of, parse_date_time, parse_written, year_of};
 
 /// The help for a time that is not a number.
-const COUNTS: &str = "the times of this column are read as numbers since 1970; `ingest.table` reads dates in text as well, where \
-                      `timestamp` has no `unit`";
+const COUNTS: &str = "the times of this column are read as numbers since 1970; `ingest.table` reads dates in text as well: those as \
+                      2021-01-31 where `timestamp` has no `unit`, any other form where it is named, as \
+                      `timestamp: { column: date, format: \"%m/%d/%Y\" }` for 01/31/2021";
 /// The help for a text that is no date.
-const DATES: &str = "dates are read as 2021-01-31, with or without a time and a zone; `format` names any other form, as \
-                     `format: \"%d.%m.%Y\"`";
+const DATES: &str = "dates are read as 2021-01-31, with or without a time and a zone; `format` of `timestamp` of `ingest.table` names any \
+                     other form, as `format: \"%m/%d/%Y\"` for 01/31/2021 or `\"%d.%m.%Y\"` for 31.01.2021";
 
 /// How a column writes its times.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +151,9 @@ impl TimeForm {
         let others = UNITS.iter().filter(|(other, _)| *other != unit);
         let mut likely = others.filter(|(other, _)| other.is_plausible(unit.count_of(seconds.whole)));
         Err(fault.help(&match likely.next() {
-            Some((_, name)) => format!("the times seem to be {name}: set `unit: {name}` of `timestamp`"),
+            Some((_, name)) => format!(
+                "this time is plausible in {name}: if all are, set `unit: {name}` of `timestamp`; if only some are, write all in one unit"
+            ),
             None => {
                 "`unit` of `timestamp` says what the numbers count: seconds, milliseconds, microseconds or nanoseconds"
                     .into()
@@ -230,18 +233,25 @@ mod tests {
         let fault = |form: &TimeForm, text: &str| format!("{:?}", form.of_text(text, "t").err().unwrap());
         let found = fault(TimeForm::SECONDS, "1609459200000");
         assert!(
-            found.contains("1609459200000 (the year 52971)") && found.contains("set `unit: milliseconds`"),
+            found.contains("1609459200000 (the year 52971)")
+                && found.contains("set `unit: milliseconds`")
+                && found.contains("if only some are, write all in one unit"),
             "{found}"
         );
         let found = fault(TimeForm::SECONDS, "1e300");
         assert!(found.contains("says what the numbers count"), "{found}");
         let found = fault(TimeForm::SECONDS, "2021-01-31");
         assert!(
-            found.contains("wanted: \"a finite number\"") && found.contains("reads dates in text as well"),
+            found.contains("wanted: \"a finite number\"")
+                && found.contains("reads dates in text as well")
+                && found.contains(r#"format: \"%m/%d/%Y\" }` for 01/31/2021"#),
             "{found}"
         );
         let found = fault(&TimeForm::Date, "31.01.2021");
-        assert!(found.contains("a date as 2021-01-31") && found.contains("`format` names any other form"), "{found}");
+        assert!(
+            found.contains("a date as 2021-01-31") && found.contains(r#"format: \"%m/%d/%Y\"` for 01/31/2021"#),
+            "{found}"
+        );
         assert!(TimeForm::SECONDS.of_text("253402214400", "t").is_ok(), "Spark's 9999-12-31");
     }
 

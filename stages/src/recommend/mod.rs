@@ -199,13 +199,15 @@ impl Recommender {
             return Ok(vec![0.0; items]);
         }
         let help = match reads {
-            true => "this policy reads the reward of each item: give",
+            true => "this policy reads the reward of each item of the history: give",
             false => "this policy does not read rewards: leave them out, or give",
         };
         let whose = query.user.as_ref().map_or_else(|| "a new user".to_owned(), |user| format!("user {user:?}"));
         Err(UsageError(format!(
-            "{whose}: the history has {items} items and {earned} rewards\nhelp: {help} as many `--reward` as `--history` (in a batch \
-             `rewards`), in the same order"
+            "{whose}: the history has {items} {} and {earned} {}\nhelp: {help} one reward an item, in the same order (`rewards` \
+             beside `history` in a question; `--reward` for each `--history` of `apprentice recommend`)",
+            if items == 1 { "item" } else { "items" },
+            if earned == 1 { "reward" } else { "rewards" }
         )))
     }
 }

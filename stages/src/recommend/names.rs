@@ -66,7 +66,7 @@ impl Names {
         }
         if self.ids.users.is_empty() || self.ids.items.is_empty() {
             let what = "the policy's file does not say which users and items its rows stand for";
-            return Err(UsageError(format!("{what}\nhelp: `--rows` asks by row number, from 0")));
+            return Err(UsageError(format!("{what}\nhelp: `apprentice recommend --rows` asks by row number, from 0")));
         }
         let names = batch
             .queries
@@ -125,9 +125,16 @@ impl Names {
         let index = self.index.get();
         match found(name, &self.ids.titles, index.map(|index| &index.titles))[..] {
             [item] => Ok(item),
-            [] => Err(UsageError(format!(
-                "the policy's catalogue has no item {name:?}\nhelp: give its id or its exact title"
-            ))),
+            [] => {
+                let help = match by_row {
+                    true => format!(
+                        "with `--rows` items are row numbers from 0, and it knows {}; an exact title names one, too",
+                        self.items
+                    ),
+                    false => "give its id or its exact title".to_owned(),
+                };
+                Err(UsageError(format!("the policy's catalogue has no item {name:?}\nhelp: {help}")))
+            }
             ref several => {
                 let ids: Vec<String> = several.iter().map(|&item| self.item(item, 0.0, by_row).id).collect();
                 let (ids, count) = (ids.join(", "), several.len());

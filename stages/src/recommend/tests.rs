@@ -141,9 +141,15 @@ fn ids_are_ids_and_rows_are_asked_for_by_name() {
     let mut unknown = world();
     unknown.ids = Ids::default();
     let error = ask_in(&unknown, Encoder::Window, &batch_of("0", &[], vec![], 1)).unwrap_err().to_string();
-    assert!(error.contains("does not say which users and items its rows stand for\nhelp: `--rows`"), "{error}");
+    assert!(
+        error.contains("does not say which users and items its rows stand for\nhelp: `apprentice recommend --rows`"),
+        "{error}"
+    );
     let rows = RecommendBatch { rows: true, ..batch_of("0", &["3"], vec![], 1) };
     assert!(ask_in(&unknown, Encoder::Window, &rows).is_ok());
+    let beyond = RecommendBatch { rows: true, ..batch_of("0", &["i1"], vec![], 1) };
+    let error = ask_in(&unknown, Encoder::Window, &beyond).unwrap_err().to_string();
+    assert!(error.contains("no item \"i1\"\nhelp: with `--rows` items are row numbers from 0"), "{error}");
 }
 
 #[test]

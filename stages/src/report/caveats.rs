@@ -167,12 +167,15 @@ fn missing_returns(rows: &[Row]) -> Option<String> {
 fn few_seeds(rows: &[Row]) -> Option<String> {
     let few = || rows.iter().filter(|row| row.is_learned() && row.seeds < SEEDS);
     let named: Vec<_> = few().map(|row| format!("{} ({})", row.name, row.seeds)).collect();
-    (!named.is_empty()).then(|| {
-        format!(
-            "Fewer than {SEEDS} training seeds: {}. The interval then understates the variance between seeds.",
-            format::list(&named)
-        )
-    })
+    // A t interval holds for any number of seeds from two on (`evaluate`'s crossed mean).
+    let mut about = String::new();
+    if few().any(|row| row.seeds > 1) {
+        about += " A t interval over so few seeds is valid, but wide: more seeds may show differences that it hides.";
+    }
+    if few().any(|row| row.seeds == 1) {
+        about += " With one seed the interval is over users alone, and says nothing of another training.";
+    }
+    (!named.is_empty()).then(|| format!("Fewer than {SEEDS} training seeds: {}.{about}", format::list(&named)))
 }
 
 /// Rows whose episodes were cut at another length than most rows'.
@@ -370,7 +373,14 @@ mod tests {
         rows[1].seeds = 1;
         let said = caveats_of(&rows, None);
         assert_eq!(said.len(), 1);
-        assert!(said[0].starts_with("Fewer than 5 training seeds: bc (1)."), "{said:?}");
+        assert!(
+            said[0].starts_with("Fewer than 5 training seeds: bc (1). With one seed the interval is over users"),
+            "{said:?}"
+        );
+        rows[1].seeds = 3;
+        let said = caveats_of(&rows, None);
+        assert!(said[0].contains("bc (3). A t interval over so few seeds is valid, but wide"), "{said:?}");
+        assert!(!said[0].contains("With one seed"), "{said:?}");
     }
 
     #[test]

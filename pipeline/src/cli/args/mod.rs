@@ -66,7 +66,7 @@ pub(crate) struct Global {
     /// Threads for numerical work, by default one per core; results do not depend on the number.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Memory that the tables of a stage may take, such as `8GiB`; by default that of the machine. A stage that needs more ends
+    /// Memory that the tables of a stage may take, such as `8GiB`, `1.5G` or `500MB`; by default that of the machine. A stage that needs more ends
     /// with code 9 before it begins, and says what to lower.
     #[arg(long, global = true, value_name = "SIZE", env = "APPRENTICE_MEMORY", value_parser = memory_need::parse)]
     pub memory: Option<u64>,
@@ -244,7 +244,8 @@ Examples:
   apprentice recommend policy@seed=0.policy --batch users.ndjson > answers.ndjson
 
 Users and items are named by their ids in the source; items also by their exact titles. A line of a
-batch is an object such as {\"user\": \"196\", \"history\": [\"242\"]}.")]
+batch is an object of `user`, `history`, `rewards`, `exclude`, `candidates` and `top_k`, such as
+{\"user\": \"196\", \"history\": [\"242\"], \"rewards\": [4]}.")]
     Recommend(Recommend),
     /// Answer questions over HTTP with trained policies; several share the users.
     #[command(after_help = "\
@@ -253,9 +254,11 @@ Examples:
   apprentice serve old.safetensors new.safetensors --split 0.9,0.1
   curl -d '{\"user\": \"196\", \"history\": [\"242\"], \"top_k\": 5}' http://127.0.0.1:8080/recommend
 
-A question is what a line of `recommend --batch` is; a list of questions gets a list of answers. Who is
-not in the log is answered from the history and marked `new_user`. GET /health says what is served,
-GET /metrics counts for Prometheus. A file that changes is read again; Ctrl-C ends after open requests.")]
+A question is an object of `user`, `history` (items, oldest first), `rewards` (one an item of the
+history), `exclude`, `candidates` and `top_k`; all may be left out. A list of questions gets a list
+of answers. Who is not in the log is answered from the history and marked `new_user`. GET /health
+says what is served, GET /metrics counts for Prometheus. A file that changes is read again; Ctrl-C
+ends after open requests.")]
     Serve(Serve),
     /// Look at runs, results, episodes and reports in a browser on this machine.
     #[command(after_help = "\

@@ -182,8 +182,8 @@ pub(crate) struct Init {
     /// The table of users: ids and features.
     #[arg(long, value_name = "FILE", requires = "log")]
     pub users: Option<PathBuf>,
-    /// The role of a column of the log that cannot be told from its name and content (`user=who`); roles are user, item, rating and
-    /// timestamp; `rating=` names none. May be repeated, or be a list with commas.
+    /// The role of a column of the log that cannot be told from its name and content (`user=who`); roles are user, item, rating,
+    /// amount (a rating that counts how much or how often) and timestamp; `rating=` names none. May be repeated, or be a list with commas.
     #[arg(long, value_name = "ROLE=COLUMN", requires = "log", value_delimiter = ',', value_parser = column_role)]
     pub columns: Vec<(String, String)>,
 }
@@ -334,7 +334,7 @@ pub(crate) struct Recommend {
     /// Recommend no item of the history again. By default repeats follow the rule of the world that the policy learned in.
     #[arg(long)]
     pub exclude_history: bool,
-    /// Read users and items as row numbers from 0, and print row numbers instead of ids.
+    /// Read users and items (of `--user`, `--history`, `--exclude` and a batch) as row numbers from 0, and print row numbers instead of ids.
     #[arg(long)]
     pub rows: bool,
     /// The experiment that the stage belongs to; by default that of the newest run that has it.

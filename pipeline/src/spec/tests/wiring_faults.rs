@@ -4,13 +4,18 @@ use crate::spec::toy::load_text;
 #[test]
 fn kinds_of_stages() {
     same(
-        below("  x: { use: ingst }\n  y: {}\n  z: { use: [fit] }\n  w: { use: completely-different }\n  v: 3"),
+        below(
+            "  x: { use: ingst }\n  y: {}\n  z: { use: [fit] }\n  w: { use: completely-different }\n  v: 3\n  u: { use: learn }\n  \
+             t: { use: learn.something }",
+        ),
         &[
             "toy.yaml:6:13 ingst | there is no stage kind `ingst` | did you mean `ingest`?",
             "toy.yaml:7:3 y | stage `y` has no `use` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
             "toy.yaml:8:13 [fit] | `use` takes the name of a stage kind, not a list | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
             "toy.yaml:9:13 completely-different | there is no stage kind `completely-different` | the stage kinds are `fit`, `ingest`, `learn.a2c`, `pick`, `report`, `score`",
             "toy.yaml:10:6 3 | stage `v` takes a mapping, not 3 | write `v: { use: KIND, inputs: { … }, with: { … } }`",
+            "toy.yaml:11:13 learn | there is no stage kind `learn` | `learn` is a family of kinds: `learn.a2c`",
+            "toy.yaml:12:13 learn.something | there is no stage kind `learn.something` | the kinds of `learn` are `learn.a2c`",
         ],
     );
 }

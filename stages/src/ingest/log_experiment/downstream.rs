@@ -1,7 +1,7 @@
 //! The pipeline behind a log, with settings that fit its size.
 
 use super::feedback::{Amounts, Feedback};
-use super::yaml_text::share;
+use super::yaml_text::{self, count};
 
 /// Beyond so many pairs of a user and an item a world holds factors, and `world.deepfm` has none.
 const DENSE_PAIRS: u64 = 100_000_000;
@@ -102,9 +102,18 @@ impl Downstream {
             // Amounts of several visits add up, those of a row that was written twice do not.
             let keep = if amounts.is_some() && 2 * copies < repeats { "sum" } else { "last" };
             text += &format!(
-                "  # {} rows repeat a user and an item: one row of each is kept (`first`, `last`, `mean`, `sum`, `count`).\n  distinct: {{ use: \
+                "  # {}{}: {}\n  # (`keep`: first, last, mean, sum, count).\n  distinct: {{ use: \
                  filter.duplicates, inputs: {{ interactions: log.interactions }}, with: {{ keep: {keep} }} }}\n\n",
-                share(repeats, self.sizes.rows)
+                yaml_text::repeats(repeats, self.sizes.rows),
+                match copies {
+                    0 => String::new(),
+                    copies => format!(", {} of them also rating and time", count(copies)),
+                },
+                match keep {
+                    "sum" => "of each pair\n  # one row is kept, with the sum of its amounts",
+                    _ =>
+                        "of each pair\n  # the latest row is kept; of equal times, or without times, the last in the file",
+                }
             );
             source = "distinct";
         }
@@ -391,7 +400,7 @@ mod tests {
 
     #[test]
     fn few_users_or_items_have_few_directions() {
-        let ratings = Feedback::Explicit { values: 5, min: 1.0, max: 5.0, unrated: None };
+        let ratings = Feedback::Explicit { values: 5, min: 1.0, max: 5.0, doubt: None };
         let few = text([9, 10, 10], ratings);
         assert!(few.contains("simulator: { horizon: 5, embedding_dim: 9 } # few items"), "{few}");
         let more = text([16, 70, 900], ratings);

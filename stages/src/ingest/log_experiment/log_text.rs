@@ -7,15 +7,18 @@ use pipeline::log_experiment::LogFiles;
 use serde_json::{Value, json};
 
 use super::super::bad_rows::OnBadRow;
+use super::super::decimal::Decimal;
 use super::super::side_table::Quotes;
 use super::super::table::Table;
 use super::column::Column;
-use super::feedback::{Amounts, Feedback};
+use super::feedback::{Amounts, Doubt, Feedback};
+use super::files::encoding_help;
+use super::findings::Findings;
 use super::roles::{Choice, Roles};
 use super::sampled_table::SampledTable;
 use super::side_features;
-use super::yaml_text::{path_from, scalar};
-use super::{Findings, columns_of};
+use super::table_settings::columns_of;
+use super::yaml_text::{counted, path_from, scalar};
 
 /// What is written of a log that `ingest.table` reads.
 pub(super) struct LogText<'a> {
@@ -26,9 +29,15 @@ pub(super) struct LogText<'a> {
     pub names: &'a [String],
     pub roles: &'a Roles,
     pub feedback: Feedback,
+    /// Whether the numbers alone say that they are amounts.
+    pub by_spread: bool,
     /// What the times are.
     pub times: Option<String>,
+    /// What is said of times that another unit fits.
+    pub doubted_times: Option<String>,
     pub counts: &'a str,
+    /// Why nothing can be learned from the log.
+    pub warning: Option<&'a str>,
     /// Rows that would be refused, and why.
     pub refused: Option<&'a str>,
     /// Whether rows of the tables beside the log would be.
@@ -75,25 +84,43 @@ impl LogText<'_> {
 
     /// What stands before a reason that people have to look at.
     fn mark(&self, role: &str, choice: &Choice) -> &'static str {
-        let is_unrated = matches!(self.feedback, Feedback::Explicit { unrated: Some(_), .. });
-        if choice.is_doubtful() || (role == "rating" && is_unrated) { "← " } else { "" }
+        let is_open = matches!(self.feedback, Feedback::Explicit { doubt: Some(_), .. });
+        if choice.is_doubtful() || (role == "rating" && (is_open || self.by_spread)) { "← " } else { "" }
+    }
+
+    /// What `--columns` calls the column of ratings.
+    fn choice_of_rating(&self) -> &str {
+        self.roles.rating.as_ref().map_or("", |choice| &self.columns[choice.at].name)
     }
 
     /// What the ratings are, for a comment.
     fn rating_words(&self) -> String {
         match self.feedback {
-            Feedback::Explicit { values, min, max, unrated } => {
-                let doubt = unrated.map(|(value, share)| {
-                    format!(
+            Feedback::Explicit { values, min, max, doubt } => {
+                let doubt = doubt.map(|doubt| match doubt {
+                    Doubt::Unrated(value, share) => format!(
                         "; {:.0} % are {value}: remove these rows if {value} means that nothing was rated",
                         100.0 * share
-                    )
+                    ),
+                    Doubt::Counts(share) => format!(
+                        "; {:.0} % of those above 0 are 1, as of counts: if they count plays or purchases, `--columns amount={}` of `init` \
+                         rescales them",
+                        100.0 * share,
+                        self.choice_of_rating()
+                    ),
                 });
-                format!("{values} values from {min} to {max}: ratings{}", doubt.unwrap_or_default())
+                format!("{} from {min} to {max}: ratings{}", counted(values, "value"), doubt.unwrap_or_default())
             }
             Feedback::Amounts(Amounts { zeros, median, max, .. }) => {
+                let doubt = match self.by_spread {
+                    true => format!(
+                        " (by their spread; `--columns rating={}` of `init` takes them for ratings)",
+                        self.choice_of_rating()
+                    ),
+                    false => String::new(),
+                };
                 format!(
-                    "amounts up to {max}, median {median}, {:.0} % are 0: no ratings, so they are rescaled below",
+                    "amounts up to {max}, median {median}, {:.0} % are 0: no ratings, so they are rescaled below{doubt}",
                     100.0 * zeros
                 )
             }
@@ -124,6 +151,9 @@ impl LogText<'_> {
         if let Some(times) = &self.times {
             findings.say("times", times);
         }
+        if let Some(doubt) = &self.doubted_times {
+            findings.say("warning", doubt);
+        }
         let feedback = match self.feedback {
             Feedback::Explicit { .. } => "ratings",
             Feedback::Amounts(_) => "amounts: how much or how often, as confidence that a user chose an item",
@@ -132,6 +162,9 @@ impl LogText<'_> {
         findings.say("feedback", feedback);
         if let Some(unused) = &self.unused {
             findings.say("not read", unused);
+        }
+        if self.config.log.decimal == Decimal::Comma {
+            findings.say("decimals", "are behind a comma (`4,5`): `decimal: \",\"` reads them");
         }
         if self.config.trim_whitespace {
             findings.say("spaces", "stand around some values; they are left out (`trim_whitespace`)");
@@ -155,6 +188,9 @@ impl LogText<'_> {
             let _ = writeln!(text, "  {name}: {{ from: [{{ path: {path} }}] }}");
         }
         let _ = writeln!(text, "\nstages:\n  # {}.", self.counts);
+        if let Some(warning) = self.warning {
+            let _ = writeln!(text, "  # ← {warning}.");
+        }
         text += "  log:\n    use: ingest.table\n    with:\n      asset: log\n      log:\n";
         self.log_lines(&mut text);
         self.item_lines(&mut text);
@@ -173,7 +209,8 @@ impl LogText<'_> {
             } else {
                 ""
             });
-            let _ = writeln!(text, "      on_bad_row: drop # {}", one_line(why));
+            let mark = if encoding_help(why, &self.request.log).is_some() { "← " } else { "" };
+            let _ = writeln!(text, "      on_bad_row: drop # {mark}{}", one_line(why));
         }
         text
     }
@@ -202,6 +239,9 @@ impl LogText<'_> {
             (Some(rating), Some(choice)) => {
                 let mark = self.mark("rating", choice);
                 line("rating", scalar(rating), format!("{mark}{}; {}", choice.why, self.rating_words()));
+                if log.decimal == Decimal::Comma {
+                    line("decimal", quoted(","), "4,5 is 4.5".into());
+                }
             }
             (None, Some(choice)) => line("# rating", scalar(&self.names[choice.at]), self.rating_words()),
             _ => line("# rating", "…".into(), "no column holds ratings: each row is a choice".into()),
@@ -209,10 +249,13 @@ impl LogText<'_> {
         match (&log.timestamp, &self.roles.time) {
             (Some(time), Some(choice)) => {
                 let found = self.times.clone().unwrap_or_default();
+                let doubt = self.doubted_times.as_ref().map(|doubt| format!("; {doubt}")).unwrap_or_default();
+                let mark = if doubt.is_empty() { "" } else { "← " };
+                let form = time.format.as_ref().map(|form| format!(", format: {}", quoted(form))).unwrap_or_default();
                 line(
                     "timestamp",
-                    format!("{{ column: {} }}", scalar(&time.column)),
-                    format!("{}; {found}", choice.why),
+                    format!("{{ column: {}{form} }}", scalar(&time.column)),
+                    format!("{mark}{}; {found}{doubt}", choice.why),
                 );
             }
             _ => line("# timestamp", "{ column: … }".into(), "no column holds times".into()),

@@ -4,40 +4,56 @@
 //! repeats and rows that would be refused are those of the run. Left out: joins of several logs, text encodings other than UTF-8.
 
 mod column;
+mod column_times;
 mod downstream;
 mod feedback;
+mod files;
+mod findings;
 mod log_text;
+mod mixed_times;
+#[cfg(test)]
+mod odd_logs_tests;
 mod published;
+mod published_experiment;
 mod roles;
 mod sampled_table;
 mod side_columns;
 mod side_features;
+mod table_settings;
 #[cfg(test)]
 mod tests;
+mod text_form;
 mod unread;
 mod yaml_text;
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::log_experiment::{LogExperiment, LogFiles};
 use pipeline::progress::Progress;
 use pipeline::{AssetName, Context};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::bad_rows::OnBadRow;
-use super::side_table::Quotes;
-use super::table::{LogColumns, ReadTable, Table, TimeColumn};
+use super::decimal::Decimal;
+use super::table::{ReadTable, Table};
+use super::time_form::TimeForm;
+use super::time_unit::unit_warning;
 use crate::artifact::{Interactions, date_of};
 use column::Column;
 use downstream::{Downstream, Sizes};
-use feedback::Feedback;
+use feedback::{Called, Feedback};
+use files::{check_files, encoding_help};
+use findings::Findings;
 use log_text::{LogText, unused};
-use published::{Published, check_folder, published};
-use roles::{Roles, is_amount, roles};
+use mixed_times::{mixed, refusal};
+use published::{check_folder, published};
+use published_experiment::published_experiment;
+use roles::{RATING, Roles, fit_of_value, is_amount, roles};
 use sampled_table::{Form, SampledTable};
-use yaml_text::{count, flow, path_from, scalar, share};
+use table_settings::{column_names, columns_of, log_columns, quotes_of};
+use yaml_text::{scalar, share};
 
 /// The share of rows that are refused from which on the settings are taken for wrong.
 const TOO_MANY: f64 = 0.5;
@@ -53,84 +69,13 @@ pub fn log_experiment(request: &LogFiles, progress: &Progress) -> Result<LogExpe
     let mut cx = Context::detached(scratch.path()).telling(progress);
     let is_plain = request.items.is_none() && request.users.is_none() && request.columns.is_empty();
     let is_inter = request.log.extension().is_some_and(|ending| ending == "inter");
-    ensure!(request.log.exists(), "{} does not exist\nhelp: correct `--log`", request.log.display());
+    check_files(request)?;
     if (is_plain || is_inter)
         && let Some(found) = published(&request.log)?
     {
-        return of_published(found, request, &mut cx);
+        return published_experiment(found, request, &mut cx);
     }
     of_table(request, &mut cx)
-}
-
-/// What was found, for people and for programs.
-#[derive(Default)]
-struct Findings {
-    sentences: Vec<(String, String)>,
-    details: Map<String, Value>,
-}
-
-impl Findings {
-    fn say(&mut self, name: &str, sentence: impl Into<String>) {
-        self.sentences.push((name.to_owned(), sentence.into()));
-    }
-
-    fn detail(&mut self, name: &str, value: Value) {
-        self.details.insert(name.to_owned(), value);
-    }
-
-    /// The counts of the log.
-    fn sizes(&mut self, sizes: Sizes, log: &Interactions) -> ((usize, usize), String) {
-        let Sizes { users, items, rows } = sizes;
-        let (repeats, copies) = repeated_rows(log);
-        let counts = format!("{} rows of {} users and {} items", count(rows), count(users), count(items));
-        self.say("rows", &counts);
-        self.detail("rows", rows.into());
-        self.detail("users", users.into());
-        self.detail("items", items.into());
-        self.detail("repeats", repeats.into());
-        if repeats > 0 {
-            self.say("repeats", format!("{} rows repeat a user and an item", share(repeats, rows)));
-        }
-        ((repeats, copies), counts)
-    }
-
-    fn into_experiment(self, text: String) -> LogExperiment {
-        LogExperiment { text, findings: self.sentences, details: Value::Object(self.details) }
-    }
-}
-
-fn of_published(mut found: Published, request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
-    found.check_place(&request.folder)?;
-    let (log, items, users) = found.read(cx)?;
-    let sizes = Sizes { users: users.id.len(), items: items.len(), rows: log.len() };
-    let feedback = Feedback::of(&log, true, found.kind == "ingest.kuairec");
-    let mut findings = Findings::default();
-    findings.say("form", format!("`{}`: {}", found.kind, found.why));
-    findings.detail("reader", found.kind.into());
-    findings.detail("settings", found.with.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect());
-    findings.detail("feedback", feedback.name().into());
-    let (repeats, counts) = findings.sizes(sizes, &log);
-    let (has_times, has_ties) = times(&log);
-    let asset = scalar(&format!("{}/", path_from(&request.folder, &found.folder).display()).replace("//", "/"));
-    let mut text = format!(
-        "assets: # the folder of the dataset, used where it lies\n  log: {{ from: [{{ path: {asset} }}] }}\n\nstages:\n  # {counts}.\n  \
-         log:\n    use: {} # {}\n    with:\n      asset: log\n",
-        found.kind, found.why,
-    );
-    for (setting, value) in &found.with {
-        let why = match (*setting, value) {
-            ("rating", Value::Null) => " # the log has no such field: each row counts as 1",
-            ("timestamp", Value::Null) => " # the log has no such field",
-            ("parts", _) => " # all parts of the log; ids are numbered over all of them",
-            ("on_bad_row", _) => " # some rows would be refused; the run says which",
-            _ => "",
-        };
-        text += &format!("      {setting}: {}{why}\n", flow(value));
-    }
-    let title = scalar(&title_of(&found.folder));
-    let test_part = found.test_part();
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features: String::new(), test_part };
-    Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
 }
 
 fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
@@ -140,23 +85,26 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
     }
     let table = SampledTable::read(&request.log, cx)?;
     let columns = columns_of(&table);
-    let said = &request.columns;
+    let is_said_amount = request.columns.iter().any(|(role, _)| role == "amount");
+    let said = said(&request.columns);
     let has_names = !matches!(table.form, Form::Text { header: false, .. });
-    let roles =
-        roles(&columns, has_names, said).map_err(|error| anyhow::anyhow!("{}: {error}", request.log.display()))?;
+    cx.add_asset("log", &request.log);
+    let of_roles = |said: &[(String, String)]| roles(&columns, has_names, said);
+    let place = |error: anyhow::Error| anyhow::anyhow!("{}: {error}", request.log.display());
+    if !said.iter().any(|(role, _)| role == "timestamp")
+        && let Some(at) = mixed(&columns)
+    {
+        let with = [&said[..], &[("timestamp".to_owned(), columns[at].name.clone())]].concat();
+        let read = || {
+            let config = log_table(&table, &columns, &of_roles(&with).ok()?, &request.log);
+            Some(config.read_all(&part(cx, "mixed").ok()?).ok()?.log.bad.summary()?.1)
+        };
+        bail!("{}: {}", request.log.display(), refusal(&columns[at], read));
+    }
+    let roles = of_roles(&said).map_err(place)?;
     let names = column_names(&table, &roles);
     findings.say("form", format!("{}: {}", request.log.display(), table.words()));
-    let mut config = Table {
-        asset: AssetName("log".into()),
-        log: log_columns(&table, &roles, &names, &request.log),
-        items: None,
-        users: None,
-        quotes: quotes_of(&table),
-        trim_whitespace: table.padded_names || roles.used().any(|at| columns[at].padded > 0),
-        on_bad_row: OnBadRow::Drop,
-        expected_rows: Default::default(),
-    };
-    cx.add_asset("log", &request.log);
+    let mut config = log_table(&table, &columns, &roles, &request.log);
     // The log alone says which ids the tables beside it have to hold.
     let mut alone = config.read_all(&part(cx, "alone")?).map_err(|error| not_read(error, &request.log))?;
     // A sample does not show all ids.
@@ -165,11 +113,17 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         alone = config.read_all(&part(cx, "trimmed")?).map_err(|error| not_read(error, &request.log))?;
     }
     check_share(&alone, &request.log)?;
-    let is_amount = roles.rating.as_ref().is_some_and(|rating| is_amount(&names[rating.at]));
-    let feedback = Feedback::of(&alone.log.interactions, roles.rating.is_some(), is_amount);
+    let called = roles.rating.as_ref().map_or(Called::Neither, |choice| match &*columns[choice.at].name {
+        _ if is_said_amount => Called::Amount,
+        name if is_amount(name) => Called::Amount,
+        name if choice.is_said() || fit_of_value(name, RATING).is_some() => Called::Rating,
+        _ => Called::Neither,
+    });
+    let feedback = Feedback::of(&alone.log.interactions, roles.rating.is_some(), called);
     let is_read = roles.rating.is_some() && feedback != Feedback::Implicit;
     if !is_read {
         config.log.rating = None;
+        config.log.decimal = Decimal::Point;
     }
     let mut tables = Vec::new();
     let [user_ids, item_ids] = &alone.log.new;
@@ -205,11 +159,13 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         items: read.items.as_ref().map_or(new_items.len(), crate::artifact::Items::len),
         rows: interactions.len(),
     };
-    let (repeats, counts) = findings.sizes(sizes, interactions);
+    let counts = findings.counts(sizes, interactions);
     let (has_times, has_ties) = times(interactions);
     let has_times = has_times && config.log.timestamp.is_some();
-    let refused =
-        refused.map(|(bad, why)| (format!("{} would be refused: {why}", share(bad, read.log.rows as usize)), bad));
+    let refused = refused.map(|(bad, why)| {
+        let help = encoding_help(&why, &request.log).map(|help| format!("; {help}")).unwrap_or_default();
+        (format!("{} would be refused: {why}{help}", share(bad, read.log.rows as usize)), bad)
+    });
     if let Some((sentence, _)) = &refused {
         findings.say("bad rows", sentence);
     }
@@ -221,8 +177,11 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
         names: &names,
         roles: &roles,
         feedback,
+        by_spread: called == Called::Neither && matches!(feedback, Feedback::Amounts(_)),
         times: config.log.timestamp.as_ref().map(|time| read.times.note(&time.column, &interactions.timestamp)),
-        counts: &counts,
+        doubted_times: config.log.timestamp.as_ref().and_then(|_| doubted_times(&interactions.timestamp, &read.times)),
+        counts: &counts.words,
+        warning: counts.warning.as_deref(),
         refused: refused.as_ref().map(|(sentence, _)| &**sentence),
         refuses_sides,
         unused: {
@@ -246,75 +205,12 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
     let items = of_items.map(|(table, columns)| side_features::of_items(table, columns)).unwrap_or_default();
     let of_users = sampled("users").zip(config.users.as_ref());
     let users = of_users.map(|(table, columns)| side_features::of_users(table, columns)).unwrap_or_default();
-    let features = side_features::world_lines(items, users, config.items.as_ref());
+    let described = config.items.as_ref().map_or([false; 2], |of| [of.year.is_some(), of.genres.is_some()]);
+    let features = side_features::world_lines(items, users, described, Some("items.features"));
     let title = scalar(&title_of(&request.log));
-    let rest = Downstream { sizes, repeats, feedback, has_times, has_ties, title, features, test_part: None };
+    let rest =
+        Downstream { sizes, repeats: counts.repeats, feedback, has_times, has_ties, title, features, test_part: None };
     Ok(findings.into_experiment(format!("{text}\n{}", rest.text())))
-}
-
-/// The columns of a sampled table.
-fn columns_of(table: &SampledTable) -> Vec<Column> {
-    let column = |(at, name): (usize, &String)| {
-        let values: Vec<&str> = table.rows.iter().map(|row| &*row[at]).collect();
-        Column::new(name, &values, table.typed_times[at])
-    };
-    table.names.iter().enumerate().map(column).collect()
-}
-
-/// The names of a table's columns: where a file has none, those of the roles.
-fn column_names(table: &SampledTable, roles: &Roles) -> Vec<String> {
-    let mut names = table.names.clone();
-    if matches!(table.form, Form::Text { header: false, .. }) {
-        let named = [
-            ("user", Some(&roles.user)),
-            ("item", Some(&roles.item)),
-            ("rating", roles.rating.as_ref()),
-            ("timestamp", roles.time.as_ref()),
-        ];
-        for (name, choice) in named {
-            choice.into_iter().for_each(|choice| name.clone_into(&mut names[choice.at]));
-        }
-    }
-    names
-}
-
-fn log_columns(table: &SampledTable, roles: &Roles, names: &[String], path: &Path) -> LogColumns {
-    let name = |at: usize| names[at].clone();
-    LogColumns {
-        file: file_name(path),
-        names: matches!(table.form, Form::Text { header: false, .. }).then(|| names.to_vec()),
-        separator: separator_of(table, path),
-        user: name(roles.user.at),
-        item: name(roles.item.at),
-        rating: roles.rating.as_ref().map(|choice| name(choice.at)),
-        timestamp: roles.time.as_ref().map(|choice| TimeColumn { column: name(choice.at), unit: None, format: None }),
-    }
-}
-
-/// The separator, where the extension does not say it.
-fn separator_of(table: &SampledTable, path: &Path) -> Option<String> {
-    let Form::Text { separator, .. } = table.form else { return None };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
-    let usual = match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("csv") => Some(","),
-        Some("tsv" | "tab") => Some("\t"),
-        _ => None,
-    };
-    (usual != Some(separator)).then(|| separator.to_owned())
-}
-
-fn quotes_of(table: &SampledTable) -> Quotes {
-    match table.form {
-        Form::Text { separator, quotes, .. } if quotes != Quotes::ByEnding.allowed_in(separator) => {
-            if quotes {
-                Quotes::Always
-            } else {
-                Quotes::Never
-            }
-        }
-        _ => Quotes::ByEnding,
-    }
 }
 
 /// A context with a folder of its own: a log that is read again with other settings must not go on from what was read before.
@@ -324,28 +220,10 @@ fn part(cx: &Context, name: &str) -> Result<Context> {
     Ok(part)
 }
 
-/// The setting `file` for a table that is an asset of its own.
-fn file_name(path: &Path) -> String {
-    if path.is_dir() { ".".to_owned() } else { path.file_name().unwrap_or_default().to_string_lossy().into_owned() }
-}
-
 fn title_of(path: &Path) -> String {
     let name = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.split('.').next().unwrap_or(&name).to_owned()
-}
-
-/// How many rows repeat the user and the item of an earlier row, and how many of these are copies of it, also in rating and time.
-fn repeated_rows(log: &Interactions) -> (usize, usize) {
-    fn repeats<T: Ord>(mut keys: Vec<T>) -> usize {
-        let rows = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        rows - keys.len()
-    }
-    let row = |row: usize| (log.user[row], log.item[row], log.rating[row].to_bits(), log.timestamp[row]);
-    let pairs = log.user.iter().zip(&log.item).collect();
-    (repeats::<(&u32, &u32)>(pairs), repeats((0..log.len()).map(row).collect()))
 }
 
 /// Whether a log has times, and whether many rows of a user share one.
@@ -355,15 +233,44 @@ fn times(log: &Interactions) -> (bool, bool) {
     (has_times, (log.len() - distinct.len()) as f64 > TIED * log.len() as f64)
 }
 
+/// What is said of times that are implausible in the unit of the column and plausible in another one.
+fn doubted_times(times: &[i64], form: &TimeForm) -> Option<String> {
+    let warning = unit_warning(times, form.unit(), None)?;
+    let found = warning.split('\n').next().unwrap_or_default();
+    Some(format!("{found}: write all in one unit"))
+}
+
 fn check_share(read: &ReadTable, path: &Path) -> Result<()> {
     let Some((bad, why)) = read.log.bad.summary() else { return Ok(()) };
+    let help = encoding_help(&why, path);
     ensure!(
         (bad as f64) < TOO_MANY * read.log.rows as f64,
-        "{} of the rows of {} would be refused: {why}\nhelp: name other columns with `--columns`, or other tables",
+        "{} of the rows of {} would be refused: {why}\nhelp: {}",
         share(bad, read.log.rows as usize),
-        path.display()
+        path.display(),
+        help.unwrap_or_else(|| "name other columns with `--columns`, or other tables".to_owned())
     );
     Ok(())
+}
+
+/// What the user says, an amount as a rating: which of the two it is is asked later.
+fn said(columns: &[(String, String)]) -> Vec<(String, String)> {
+    let role = |role: &str| if role == "amount" { "rating" } else { role }.to_owned();
+    columns.iter().map(|(of, name)| (role(of), name.clone())).collect()
+}
+
+/// The settings that read the log alone.
+fn log_table(table: &SampledTable, columns: &[Column], roles: &Roles, path: &Path) -> Table {
+    Table {
+        asset: AssetName("log".into()),
+        log: log_columns(table, columns, roles, &column_names(table, roles), path),
+        items: None,
+        users: None,
+        quotes: quotes_of(table),
+        trim_whitespace: table.padded_names || roles.used().any(|at| columns[at].padded > 0),
+        on_bad_row: OnBadRow::Drop,
+        expected_rows: Default::default(),
+    }
 }
 
 fn not_read(error: anyhow::Error, path: &Path) -> anyhow::Error {

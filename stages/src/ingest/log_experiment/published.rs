@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Stage};
 use serde_json::{Value, json};
 
-use super::super::atomic::{AtomicHeader, with_extension};
+use super::super::atomic::{AtomicFile, AtomicHeader, with_extension};
+use super::super::bad_rows::OnBadRow;
 use super::super::{Coat, KuaiRec, MovieLens, NoInputs, Recbole, Steam};
-use super::roles::normalised;
+use super::roles::{AMOUNT, RATING, fit_of_value, normalised};
+use super::side_features::{Likely, RESERVED, likely_sequence, of_columns};
 use super::yaml_text::flow;
 use crate::artifact::{Interactions, Items, TextFile, Users};
 
@@ -94,10 +96,13 @@ fn part_names(inter: &[PathBuf]) -> Option<(Vec<String>, Vec<String>)> {
 fn atomic_fields(folder: &Path, log: &Path) -> Result<Vec<(&'static str, Value)>> {
     let names = AtomicHeader::read(&TextFile::new(log))?.names;
     let mut with = Vec::new();
-    for (setting, field) in [("rating", "rating"), ("timestamp", "timestamp")] {
-        if !names.iter().any(|name| name == field) {
-            with.push((setting, Value::Null));
-        }
+    let has = |field: &str| names.iter().any(|name| name == field);
+    if !has("rating") {
+        let called = |known: &[&str]| names.iter().find(|name| fit_of_value(name, known) == Some(3));
+        with.push(("rating", called(RATING).or_else(|| called(AMOUNT)).map_or(Value::Null, |name| json!(name))));
+    }
+    if !has("timestamp") {
+        with.push(("timestamp", Value::Null));
     }
     let Some(items) = with_extension(folder, "item")?.into_iter().next() else { return Ok(with) };
     let names = AtomicHeader::read(&TextFile::new(&items))?.names;
@@ -154,6 +159,32 @@ impl Published {
         Ok((usual.interactions, usual.items, usual.users))
     }
 
+    /// The fields of the items that no setting reads, and what each is likely to be.
+    ///
+    /// # Errors
+    /// Where the file of the items cannot be read.
+    pub fn item_fields(&self, cx: &Context) -> Result<Vec<Likely>> {
+        if self.kind != Recbole::KIND {
+            return Ok(Vec::new());
+        }
+        let Some(file) = AtomicFile::find(&self.folder, "item", OnBadRow::Drop, cx)? else { return Ok(Vec::new()) };
+        let is_read = |name: &String| {
+            name == "item_id"
+                || RESERVED.contains(&name.as_str())
+                || self.with.iter().any(|(_, field)| field.as_str() == Some(name))
+        };
+        let of = |name: &String| {
+            let values = file.text(name)?;
+            anyhow::Ok(match file.header.is_sequence(name) {
+                true => likely_sequence(name, &values),
+                false => of_columns([(name, values)].into_iter()).pop(),
+            })
+        };
+        let found: Vec<Option<Likely>> =
+            file.header.names.iter().filter(|name| !is_read(name)).map(of).collect::<Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// The settings that read the held-out part of a benchmark alone, where it has one.
     pub fn test_part(&self) -> Option<String> {
         let parts = self.with.iter().find(|(setting, _)| *setting == "parts")?;
@@ -185,6 +216,18 @@ fn holds_results(folder: &Path, experiment: &Path) -> bool {
     real(experiment).starts_with(&folder) || real(Path::new(".")).starts_with(&folder)
 }
 
+/// Files that are listed, at most.
+const FILES: usize = 8;
+
+/// Whether a file is called like a table beside a log: of items or of users, not of what they did.
+fn is_side_table(name: &str) -> bool {
+    const SIDE: [&str; 14] = [
+        "items", "item", "users", "user", "movies", "films", "products", "books", "songs", "tracks", "artists",
+        "readme", "tags", "links",
+    ];
+    name.split(|c: char| !c.is_alphanumeric()).next().is_some_and(|first| SIDE.contains(&&*first.to_lowercase()))
+}
+
 /// Refuses a folder that is no table of parts in Parquet: its files of text are named one by one; and one with results in it.
 ///
 /// # Errors
@@ -198,10 +241,11 @@ pub(super) fn check_folder(folder: &Path, experiment: &Path) -> Result<()> {
         let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
         name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
     };
-    let texts: Vec<&String> = names
+    let mut texts: Vec<&String> = names
         .iter()
         .filter(|name| ends(name, &["csv", "tsv", "tab", "json", "jsonl", "ndjson", "txt", "dat"]))
         .collect();
+    texts.sort_by_key(|name| is_side_table(name));
     if let Some(first) = texts.first()
         && !names.iter().any(|name| ends(name, &["parquet", "parq", "pqt", "pq"]))
     {
@@ -209,7 +253,13 @@ pub(super) fn check_folder(folder: &Path, experiment: &Path) -> Result<()> {
             "{} is a folder, and a log of text is one file\nhelp: name the file, as `--log {}`{}",
             folder.display(),
             folder.join(first).display(),
-            if texts.len() > 1 { "; put the parts of one log into one file" } else { "" }
+            match texts.len() {
+                1 => String::new(),
+                _ => format!(
+                    " (there are {}); put the parts of one log into one file",
+                    texts.iter().take(FILES).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                ),
+            }
         );
     }
     ensure!(
@@ -238,6 +288,9 @@ mod tests {
         assert!(one.contains("is a folder") && one.ends_with("log.csv.gz`"), "{one}");
         write("more.csv");
         assert!(error(elsewhere.path()).ends_with("put the parts of one log into one file"));
+        write("items.csv");
+        let several = error(elsewhere.path());
+        assert!(several.contains("log.csv.gz` (there are `log.csv.gz`, `more.csv`, `items.csv`)"), "{several}");
         write("part-0.parquet");
         check_folder(folder.path(), elsewhere.path()).unwrap();
     }

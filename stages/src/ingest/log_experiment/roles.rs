@@ -3,10 +3,10 @@
 use anyhow::{Result, bail, ensure};
 
 use super::column::Column;
-use super::unread::{UNREAD_RATING, UNREAD_TIME, refuse_unread};
+use super::unread::{UNREAD_RATING, UNREAD_TIME, refuse_commas, refuse_unread};
 
 /// Names of columns of users. A name also fits where one of its words does (`customer_id`).
-const USER: &[&str] = &[
+pub(super) const USER: &[&str] = &[
     "user",
     "userid",
     "uid",
@@ -32,7 +32,7 @@ const USER: &[&str] = &[
     "session",
 ];
 /// Names of columns of items.
-const ITEM: &[&str] = &[
+pub(super) const ITEM: &[&str] = &[
     "item",
     "itemid",
     "iid",
@@ -69,7 +69,7 @@ const ITEM: &[&str] = &[
     "course",
 ];
 /// Names of columns of ratings.
-const RATING: &[&str] = &[
+pub(super) const RATING: &[&str] = &[
     "rating",
     "ratings",
     "stars",
@@ -89,7 +89,7 @@ const RATING: &[&str] = &[
     "bought",
 ];
 /// Names of columns of how much or how often.
-const AMOUNT: &[&str] = &[
+pub(super) const AMOUNT: &[&str] = &[
     "count",
     "plays",
     "playcount",
@@ -110,7 +110,7 @@ const AMOUNT: &[&str] = &[
     "times",
 ];
 /// Names of columns of times.
-const TIME: &[&str] = &[
+pub(super) const TIME: &[&str] = &[
     "timestamp",
     "ts",
     "datetime",
@@ -170,6 +170,11 @@ const BY_AMAZON: &str = "as Amazon's ids of users begin with A: check it";
 const SAID: &str = "as you say";
 
 impl Choice {
+    /// Whether the user named it.
+    pub fn is_said(&self) -> bool {
+        self.why == SAID
+    }
+
     /// Whether people have to look at it.
     pub fn is_doubtful(&self) -> bool {
         self.why.ends_with("check it")
@@ -194,6 +199,11 @@ fn fit(name: &str, known: &[&str]) -> Option<(u8, std::cmp::Reverse<usize>)> {
         return Some((2, place));
     }
     words(name).iter().filter(|word| word.len() > 2).filter_map(|word| place(word)).max().map(|place| (1, place))
+}
+
+/// Whether a name is one of these, also with `id` behind it or as one of its words.
+pub(super) fn is_called(name: &str, known: &[&str]) -> bool {
+    fit(name, known).is_some()
 }
 
 /// The words of a name, in lower case: `order_id` and `orderId` have two.
@@ -297,7 +307,12 @@ pub(super) fn roles(columns: &[Column], has_names: bool, said: &[(String, String
         }
     };
     let rating = match rating {
-        Some(said) => said,
+        Some(said) => {
+            if let Some(choice) = &said {
+                refuse_commas(columns, &taken, Some(choice.at))?;
+            }
+            said
+        }
         None => {
             let rates = |column: &Column| column.holds_numbers() && fit_of_value(&column.name, RATING).is_some();
             let counts = |column: &Column| column.holds_numbers() && fit_of_value(&column.name, AMOUNT).is_some();
@@ -318,6 +333,7 @@ pub(super) fn roles(columns: &[Column], has_names: bool, said: &[(String, String
             let scales = (0..columns.len()).filter(|at| !taken.contains(at) && columns[*at].is_scale());
             let fewest = scales.min_by_key(|at| (columns[*at].distinct, *at)).map(|at| Choice { at, why });
             let found = named.or_else(|| fewest.filter(|_| is_read));
+            refuse_commas(columns, &taken, found.as_ref().map(|choice| choice.at))?;
             if found.is_none() {
                 refuse_unread(columns, &taken, RATING, "rating", UNREAD_RATING)?;
             }

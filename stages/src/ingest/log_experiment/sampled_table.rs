@@ -8,24 +8,20 @@ use pipeline::Context;
 use serde_json::Value;
 
 use super::super::decompress::decompressed;
-use super::super::delimited::fields;
-use super::super::header::looks_like_header;
 use super::super::json_array::as_lines;
 use super::super::parquet_parts::parts;
 use super::super::parquet_value::value;
 use super::super::record::record;
 use super::super::row_ends::check_ends;
 use super::super::sampled_lines::sampled_lines;
-use super::super::side_table::{FileFormat, SEPARATORS};
-use super::roles::KNOWN_NAMES;
+use super::super::side_table::FileFormat;
+use super::text_form::{TextForm, is_header, text_rows};
 use crate::artifact::TextFile;
 
 /// Rows of a sample, at most.
 const ROWS: usize = 20_000;
 /// Parts of a folder of Parquet that are looked into.
 const PARTS: usize = 8;
-/// The share of lines with the usual number of fields from which on a separator is believed.
-const CONSISTENT: f64 = 0.9;
 
 /// The form of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +86,7 @@ impl SampledTable {
             Ok(FileFormat::Delimited(own)) => Some(own),
             _ => None,
         };
-        let Some((separator, quotes, width)) = separator(&lines, own) else {
+        let Some(TextForm { separator, quotes, width }) = TextForm::of(&lines, own) else {
             bail!(
                 "{} has no separator that gives all lines the same number of fields; tried a comma, a semicolon, `|`, `::`, a tab and a \
                  space\nhelp: check that it is a table with one row a line; its first line is {:?}",
@@ -98,9 +94,11 @@ impl SampledTable {
                 lines[0].chars().take(80).collect::<String>()
             );
         };
-        let parted = |line: &String| fields(line, separator, quotes).ok().filter(|fields| fields.len() == width);
-        let mut rows: Vec<Vec<String>> = lines.iter().filter_map(parted).collect();
-        let header = parted(&lines[0]).is_some() && is_header(&rows);
+        let parted = text_rows(&lines, separator, quotes);
+        let whole = |row: &Option<Vec<String>>| row.as_ref().is_some_and(|fields| fields.len() == width);
+        let is_first_whole = parted.first().is_some_and(whole);
+        let mut rows: Vec<Vec<String>> = parted.into_iter().filter(whole).flatten().collect();
+        let header = is_first_whole && is_header(&rows);
         let names = if header { rows.remove(0) } else { (1..=width).map(|place| format!("column_{place}")).collect() };
         rows.iter_mut().flatten().filter(|value| *value == "\\N").for_each(String::clear);
         let typed_times = vec![false; width];
@@ -203,57 +201,6 @@ impl SampledTable {
         };
         if self.packed { format!("{form}, compressed") } else { form }
     }
-}
-
-/// Whether nearly all lines and the first are cut alike, whether nearly all are, what the separator is worth, and into how many fields it
-/// cuts; the separator, whether fields are quoted, the number of fields.
-type Candidate = ((bool, bool, u8, usize), (&'static str, bool, usize));
-
-/// The separator, whether fields are quoted, and the number of fields: of those that cut the first line and nearly all others alike the one
-/// of the file's name, then the one that gives most fields, as DuckDB decides. A space comes last, for dates and titles hold some.
-fn separator(lines: &[String], own: Option<&str>) -> Option<(&'static str, bool, usize)> {
-    let has_quotes = lines.iter().any(|line| line.contains('"'));
-    let mut best: Option<Candidate> = None;
-    for separator in SEPARATORS {
-        // By default quotes count beside commas and semicolons only.
-        for quotes in [matches!(separator, "," | ";"), !matches!(separator, "," | ";") && has_quotes] {
-            let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
-            for line in lines {
-                *widths.entry(fields(line, separator, quotes).map_or(0, |fields| fields.len())).or_default() += 1;
-            }
-            let Some((&width, &count)) = widths.iter().max_by_key(|(width, count)| (**count, **width)) else {
-                continue;
-            };
-            let share = count as f64 / lines.len() as f64;
-            if width < 2 || share < 0.5 {
-                continue;
-            }
-            let is_first = fields(&lines[0], separator, quotes).is_ok_and(|fields| fields.len() == width);
-            // Two fields may be one with a comma in it.
-            let worth = match width > 2 {
-                true if own == Some(separator) => 2,
-                true if separator != " " => 1,
-                _ => 0,
-            };
-            let rank = (share >= CONSISTENT && is_first, share >= CONSISTENT, worth, width);
-            if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                best = Some((rank, (separator, quotes, width)));
-            }
-        }
-    }
-    best.map(|(_, found)| found)
-}
-
-/// Whether the first of these rows names the columns.
-fn is_header(rows: &[Vec<String>]) -> bool {
-    let Some((first, rest)) = rows.split_first() else { return false };
-    if !looks_like_header(first, &[]) {
-        return looks_like_header(first, &KNOWN_NAMES.concat())
-            && first.iter().all(|name| name.parse::<f64>().is_err());
-    }
-    let known = looks_like_header(&[first.clone(), vec!["0".to_owned()]].concat(), &KNOWN_NAMES.concat());
-    // A name does not come again as a value.
-    known || !rest.iter().any(|row| row.iter().zip(first).any(|(value, name)| value == name && !value.is_empty()))
 }
 
 #[cfg(test)]

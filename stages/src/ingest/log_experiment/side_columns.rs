@@ -10,7 +10,7 @@ use super::super::table::{GenreColumn, ItemColumns, UserColumns};
 use super::column::Column;
 use super::roles::normalised;
 use super::sampled_table::{Form, SampledTable};
-use super::{columns_of, file_name, separator_of};
+use super::table_settings::{columns_of, file_name, separator_of};
 
 const TITLE: &[&str] = &[
     "title",

@@ -14,7 +14,7 @@ use pipeline::progress::Progress;
 use super::*;
 
 /// Rows of users, items, ratings and days.
-fn rows() -> impl Iterator<Item = (usize, usize, usize, usize)> {
+pub(super) fn rows() -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..600).map(|row| (row / 20, 7 * row % 41, 1 + row % 5, row % 28))
 }
 
@@ -25,15 +25,15 @@ fn csv() -> String {
     "userId,movieId,rating,date\n".to_owned() + &rows().map(row).collect::<String>()
 }
 
-fn experiment_for(request: &LogFiles) -> Result<LogExperiment> {
+pub(super) fn experiment_for(request: &LogFiles) -> Result<LogExperiment> {
     log_experiment(request, &Progress::silent())
 }
 
-fn look(folder: &Path, log: &str) -> Result<LogExperiment> {
+pub(super) fn look(folder: &Path, log: &str) -> Result<LogExperiment> {
     experiment_for(&LogFiles { folder: folder.to_path_buf(), log: folder.join(log), ..LogFiles::default() })
 }
 
-fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(folder.join(name), bytes).unwrap();
 }
 
@@ -247,12 +247,12 @@ fn a_column_that_is_called_a_rating_or_a_date_is_not_left_out_unsaid() {
         })
     };
     let head = "User;Item;Rating;Date\n".to_owned();
-    let error = found(head.clone() + &rows("4,5", "2021-01-31"), &[]).unwrap_err().to_string();
-    assert!(error.contains("column `Rating` is called like a rating") && error.contains("4.5, not 4,5"), "{error}");
-    let error = found(head.clone() + &rows("4.5", "31.01.2021"), &[]).unwrap_err().to_string();
+    let error = found(head.clone() + &rows("four", "2021-01-31"), &[]).unwrap_err().to_string();
+    assert!(error.contains("column `Rating` is called like a rating") && error.contains("(`four`)"), "{error}");
+    let error = found(head.clone() + &rows("4.5", "last week"), &[]).unwrap_err().to_string();
     assert!(error.contains("column `Date` is called like a timestamp") && error.contains("format: "), "{error}");
     let without = [("rating", ""), ("timestamp", "")];
-    assert!(found(head + &rows("4,5", "31.01.2021"), &without).is_ok());
+    assert!(found(head + &rows("four", "last week"), &without).is_ok());
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn written(header: &str, more: impl Fn((usize, usize, usize, usize)) -> String) 
     look(folder.path(), "log.csv").unwrap_or_else(|error| panic!("{header}: {error:#}"))
 }
 
-fn has(found: &LogExperiment, parts: &[&str]) {
+pub(super) fn has(found: &LogExperiment, parts: &[&str]) {
     for part in parts {
         assert!(found.text.contains(part), "no {part:?} in\n{}", found.text);
     }

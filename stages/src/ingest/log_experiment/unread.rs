@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::column::Column;
-use super::roles::fit_of_value;
+use super::roles::{AMOUNT, RATING, fit_of_value};
 
 /// What is wrong with a column, and what to do about it.
 type Reason = fn(&Column) -> (String, String);
@@ -30,12 +30,33 @@ pub(super) fn refuse_unread(
     Ok(())
 }
 
+/// Refuses a column of ratings or amounts with commas that may stand before fractions or between thousands: `found`, or where none was found
+/// one that is called so.
+///
+/// # Errors
+/// Where there is one.
+pub(super) fn refuse_commas(columns: &[Column], taken: &[usize], found: Option<usize>) -> Result<()> {
+    let is_open = |(at, column): &(usize, &Column)| {
+        let called = [RATING, AMOUNT].iter().any(|known| fit_of_value(&column.name, known).is_some());
+        let asked = found.map_or(!taken.contains(at) && called, |found| *at == found);
+        asked && column.with_commas > 0 && !column.decimal_comma && column.holds_numbers_with_commas()
+    };
+    if let Some((_, column)) = columns.iter().enumerate().find(is_open) {
+        bail!(
+            "column `{}` holds numbers with commas ({}), of which it is open whether they stand before fractions or between \
+             thousands\nhelp: write 4.5 or, in all rows, 4,5, and 1234 instead of 1,234; `--columns rating=` goes on without the column: each \
+             row then is a choice, also a bad rating",
+            column.name,
+            column.shown()
+        );
+    }
+    Ok(())
+}
+
 /// Why a column of ratings is not read.
 pub(super) const UNREAD_RATING: Reason = |column| {
     let shown = column.shown();
-    let (what, how) = if column.examples.iter().any(|value| is_decimal_comma(value)) {
-        (format!("texts ({shown}), not numbers: write decimals with a point (4.5, not 4,5)"), String::new())
-    } else if column.holds_some_numbers() {
+    let (what, how) = if column.holds_some_numbers() {
         let (others, of) = column.others();
         let name = &column.name;
         (
@@ -62,19 +83,17 @@ pub(super) const UNREAD_RATING: Reason = |column| {
 pub(super) const UNREAD_TIME: Reason = |column| {
     (
         format!(
-            "{} ({}), not dates that are known: write them as 2021-01-31, or name their form in `ingest.table` (`timestamp: {{ column: …, \
-             format: \"%d.%m.%Y\" }}`)",
+            "{} ({}), not times that are known: dates as 2021-01-31 or 31.01.2021, or numbers since 1970",
             column.words(),
             column.shown()
         ),
-        "correct the file, or go on without it: `--columns timestamp=`".to_owned(),
+        format!(
+            "correct the file, or go on without times: `--columns timestamp=`; any other form of dates is then named by hand below `log`, as \
+             `timestamp: {{ column: {}, format: \"%m/%d/%Y\" }}`",
+            column.name
+        ),
     )
 };
-
-fn is_decimal_comma(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once(',').is_some_and(|(whole, part)| digits(whole.trim_start_matches('-')) && digits(part))
-}
 
 #[cfg(test)]
 mod tests {
@@ -87,8 +106,6 @@ mod tests {
 
     #[test]
     fn what_a_column_of_ratings_holds_decides_on_the_advice() {
-        let comma = error("rating", &["4,5", "3,0", "2,5"]);
-        assert!(comma.contains("(`4,5`, `3,0`, `2,5`), not numbers: write decimals with a point"), "{comma}");
         let truth = error("liked", &["true", "false", "true"]);
         assert!(truth.contains("holds texts (`true`, `false`)") && truth.contains("write 1 for the one"), "{truth}");
         let words = error("rating", &["good", "bad", "ok"]);
@@ -99,6 +116,30 @@ mod tests {
                 && mixed.contains("`--columns rating=rating`"),
             "{mixed}"
         );
-        assert!([&mixed, &truth, &words].iter().all(|text| !text.contains("point")));
+    }
+
+    #[test]
+    fn commas_that_may_be_either_are_refused_and_decimal_ones_are_not() {
+        let refused = |name: &str, values: &[&str]| {
+            refuse_commas(&[Column::new(name, values, false)], &[], None).err().map(|error| error.to_string())
+        };
+        for (name, values) in
+            [("rating", &["4,5", "4.5"][..]), ("plays", &["1,234", "12", "9"]), ("stars", &["1,234,567"])]
+        {
+            let error = refused(name, values).unwrap();
+            assert!(
+                error.contains(&format!("column `{name}` holds numbers with commas")) && error.contains("\nhelp: "),
+                "{error}"
+            );
+        }
+        for (name, values) in [("rating", &["4,5", "3"][..]), ("tags", &["1,234"]), ("plays", &["3", "12"])] {
+            assert_eq!(refused(name, values), None, "{name}");
+        }
+        let few = [vec!["3"; 99], vec!["1,234"]].concat();
+        let columns = [Column::new("n", &few, false)];
+        assert!(
+            columns[0].holds_numbers() && refuse_commas(&columns, &[], Some(0)).is_err(),
+            "the largest would be left out"
+        );
     }
 }

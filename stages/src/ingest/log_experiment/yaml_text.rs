@@ -35,9 +35,19 @@ pub(super) fn count(number: usize) -> String {
     text
 }
 
+/// `1 row`, `104,822 rows`.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1,048 (1.0 %)`.
 pub(super) fn share(part: usize, whole: usize) -> String {
     format!("{} ({:.1} %)", count(part), 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// `20 (2.0 %) rows repeat a user and an item`.
+pub(super) fn repeats(part: usize, whole: usize) -> String {
+    format!("{} {} a user and an item", share(part, whole), if part == 1 { "row repeats" } else { "rows repeat" })
 }
 
 /// `--log ../x.csv` as the experiment in `folder` names it; an absolute path stays one.
@@ -76,6 +86,8 @@ mod tests {
         }
         assert_eq!((count(0), count(999), count(1_048_576)), ("0".into(), "999".into(), "1,048,576".into()));
         assert_eq!(share(1048, 104_822), "1,048 (1.0 %)");
+        assert_eq!(repeats(1, 50), "1 (2.0 %) row repeats a user and an item");
+        assert_eq!([0, 1, 2].map(|number| counted(number, "row")), ["0 rows", "1 row", "2 rows"]);
     }
 
     #[test]
