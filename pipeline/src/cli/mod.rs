@@ -3,6 +3,7 @@
 mod args;
 mod complete;
 mod diff;
+mod differing_settings;
 mod explain;
 mod export;
 mod format;
