@@ -10,7 +10,7 @@ mod result;
 mod target;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -275,9 +275,15 @@ pub(super) fn policy(
     catalog: &Catalog,
 ) -> Result<PathBuf, Failure> {
     const KIND: &str = "policy";
+    // Once, because it says so where the experiment is not the newest.
+    let experiment = match experiment {
+        Some(name) => Some(name.to_owned()),
+        None if Path::new(what).is_file() => None,
+        None => newest::experiment_with(store, what)?,
+    };
+    let found = |what: &str| find(store, what, experiment.as_deref(), catalog);
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
-    let found = find(store, what, experiment, catalog)
-        .or_else(|failure| find(store, &format!("{what}.{KIND}"), experiment, catalog).map_err(|_| failure))?;
+    let found = found(what).or_else(|failure| found(&format!("{what}.{KIND}")).map_err(|_| failure))?;
     let no_policy = |found: &str| {
         Failure::usage(anyhow!("`{what}` is {found}, not a policy\nhelp: policies come from `rl` stages"))
     };
