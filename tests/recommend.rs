@@ -1,5 +1,7 @@
 //! A trained policy answers, by name and in batches.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::project::{Project, text};
@@ -26,6 +28,17 @@ fn a_policy_answers_one_user_and_many_alike() {
     let first: Value = serde_json::from_str(batch.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first, answer, "a batch says what one question says");
     assert_eq!(batch.stdout.lines().count(), 2);
+}
+
+#[test]
+fn it_is_said_once_that_a_newer_run_has_no_such_policy() {
+    let project = Project::smoke();
+    project.ok(&["run", "x.yaml", "policy@seed=0", "-q"]);
+    let other = fs::read_to_string(project.path("x.yaml")).unwrap().replace("name: smoke", "name: other");
+    let project = project.file("other.yaml", &other);
+    project.ok(&["run", "other.yaml", "log", "-q"]);
+    let answer = project.ok(&["recommend", "policy@seed=0", "--user", "3"]);
+    assert_eq!(answer.stderr.matches("is the newest that has it").count(), 1, "{}", answer.stderr);
 }
 
 #[test]

@@ -124,6 +124,13 @@ fn ranked(project: &Project) {
     assert!(rows[0]["value"].as_f64() >= rows[1]["value"].as_f64(), "{rows:?}");
     let table = project.ok(&["runs", "last~1", "last", "--table", "--settings", "n_epochs", "--ascending"]);
     table.prints(&["return_inclusive  95 %", "bc.n_epochs", "planning oracle"]);
+    project
+        .ok(&["runs", "--table", "--settings", "teacher.n_liked"])
+        .says(&["the same in all rows: teacher.n_liked = 5"]);
+    project
+        .run(&["runs", "--table", "--settings", "n_epoch5"])
+        .ends_with(2)
+        .says(&["no setting of these rows has `n_epoch5` in its name", "help: did you mean `n_epochs`?"]);
     let csv = project.ok(&["runs", "--table", "--metric", "length", "--top", "3", "--csv"]).stdout;
     assert!(csv.starts_with("run,experiment,stage,row,length,low,high,world") && csv.lines().count() == 4, "{csv}");
     project

@@ -4,6 +4,7 @@ mod add_items;
 mod args;
 mod complete;
 mod diff;
+mod differing_settings;
 mod explain;
 mod export;
 mod format;

@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::args::Runs;
+use super::differing_settings::{DifferingSettings, Settings};
 use super::session::Session;
 use super::{format, print, print_json, talk};
 use crate::exit::Failure;
@@ -18,6 +19,8 @@ use crate::record::{self, RunRecord};
 use crate::report::{RunSummary, RunSummaryStage};
 use crate::{Catalog, Exit, csv_cell};
 
+/// Settings that are shown beside a row where nobody asks for more.
+const COLUMNS: usize = 8;
 /// Letters of a setting's value that are shown; programs get all.
 const SHOWN: usize = 24;
 /// Stands where nothing is known.
@@ -35,7 +38,7 @@ struct Row {
     interval: Option<[f64; 2]>,
     /// Digest of what stood at the input `world`.
     world: Option<String>,
-    settings: BTreeMap<String, String>,
+    settings: Settings,
 }
 
 pub(super) fn table(session: &Session, args: &Runs, known: &[RunRecord]) -> Result<Exit, Failure> {
@@ -70,10 +73,27 @@ pub(super) fn table(session: &Session, args: &Runs, known: &[RunRecord]) -> Resu
             worlds.len()
         ));
     }
-    let differ = differing(&rows, &args.settings);
+    let settings: Vec<&Settings> = rows.iter().map(|row| &row.settings).collect();
+    let most = if args.csv { usize::MAX } else { COLUMNS };
+    let differ = DifferingSettings::of(&settings, &args.settings, most).map_err(Failure::usage)?;
     if session.global.json {
         return print_json(json!({ "metric": args.metric, "rows": rows.iter().map(Row::to_json).collect::<Vec<_>>() }));
     }
+    if !differ.alike.is_empty() && differ.shown.is_empty() {
+        let listed = differ.alike.iter().take(COLUMNS).map(|(name, value)| format!("{name} = {}", shown(value)));
+        let more = match differ.alike.len().saturating_sub(COLUMNS) {
+            0 => String::new(),
+            more => format!(", and {more} more settings"),
+        };
+        talk(&format!("the same in all rows: {}{more}", listed.collect::<Vec<_>>().join(", ")));
+    }
+    if differ.hidden > 0 {
+        talk(&format!(
+            "{} more settings differ: `--settings TEXT` shows those with that text in the name, `--settings .` all",
+            differ.hidden
+        ));
+    }
+    let differ = differ.shown;
     let text = if args.csv { as_csv(&rows, args, &differ) } else { as_text(&rows, args, &differ, several) };
     print(&text)
 }
@@ -135,7 +155,7 @@ fn measure(figure: &str) -> Option<String> {
 }
 
 /// `stage.setting` → its value, or its values where the cells of a stage differ; of the cell that the row is named for its own alone.
-fn settings(run: &RunSummary, table: &RunSummaryStage, row: &str) -> BTreeMap<String, String> {
+fn settings(run: &RunSummary, table: &RunSummaryStage, row: &str) -> Settings {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // A connection may have a name of its own: then what stood there tells the cell.
     let digest = table.inputs.iter().find(|input| input.named.as_deref() == Some(row)).map(|input| &input.digest);
@@ -165,14 +185,6 @@ fn flatten(path: &str, value: &Value, found: &mut impl FnMut(String, String)) {
         Value::String(text) => found(path.to_owned(), text.clone()),
         _ => found(path.to_owned(), value.to_string()),
     }
-}
-
-/// The settings in which rows differ, and that `--settings` asks for.
-fn differing(rows: &[Row], wanted: &[String]) -> Vec<String> {
-    let all: BTreeSet<&String> = rows.iter().flat_map(|row| row.settings.keys()).collect();
-    let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(&**part));
-    let differs = |name: &&String| rows.iter().any(|row| row.settings.get(*name) != rows[0].settings.get(*name));
-    all.into_iter().filter(|name| asked(name)).filter(differs).cloned().collect()
 }
 
 impl Row {

@@ -84,7 +84,9 @@ impl LogColumns {
                 shard.lines += 1;
                 let read = || {
                     let rating = match (&ratings, &self.rating) {
-                        (Some(ratings), Some(name)) => casts::rating(ratings.number_in(row, name, self.decimal)?, name)?,
+                        (Some(ratings), Some(name)) => {
+                            casts::rating(ratings.number_in(row, name, self.decimal)?, name)?
+                        }
                         _ => 1.0,
                     };
                     let timestamp = match (&times, time) {

@@ -140,9 +140,12 @@ Examples:
 A filter is a condition of SQL, a query one `select` from the table `self`: `=` `!=` `<` `<=` `>` `>=`, `between`, `like`,
 `in (1, 2)`, `is null`, arithmetic, functions, `struct.field`, and `contains` (a part of a text, an element of a list).
 Texts and dates stand in single quotes; a column whose name is not a word stands in double quotes. A moment has any zone
-(`'2020-01-31T12:00:00+02:00'`); without one it is UTC. NaN is neither larger nor smaller than a number. Of Parquet only
-the columns and row groups that can matter are read. Files of one kind, in a folder or of a pattern, are one table, with
-a column for each `name=value` in their paths.
+(`'2020-01-31T12:00:00+02:00'`); without one it is UTC. NaN compares as in IEEE 754: it is neither smaller nor larger than
+a number, nor equal to one or to itself, whatever stands on both sides; `order by` puts it last, and `group by`, `distinct`,
+`in` and joins take all NaN for one value. An integer that does not fit 64 bits is an error. Of Parquet only the columns and
+row groups that can matter are read. Files of one kind, in a folder or of a pattern, are one table, with a column for each
+`name=value` in their paths. In a CSV file ids such as `00123`, integers beyond 64 bits, and columns with dates such as
+`01/02/2020` are texts.
 
 Of a large file only the metadata is read (schema, rows, and for Parquet nulls, min and max from the footer);
 `--scan` reads every value.

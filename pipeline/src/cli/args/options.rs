@@ -210,7 +210,7 @@ pub(crate) struct Runs {
     /// Undo `--pin`.
     #[arg(long, requires = "runs")]
     pub unpin: bool,
-    /// Rank the rows of the runs' tables by a measure, with the settings in which they differ beside them.
+    /// Rank the rows of the runs' tables by a measure, with up to 8 settings in which they differ beside them.
     #[arg(long, conflicts_with_all = ["prune", "pin", "unpin"])]
     pub table: bool,
     /// With `--table`: the measure.
@@ -219,7 +219,7 @@ pub(crate) struct Runs {
     /// With `--table`: only rows whose name contains this text; may be repeated.
     #[arg(long, value_name = "TEXT", requires = "table")]
     pub row: Vec<String>,
-    /// With `--table`: only settings whose name contains this text (`gamma`); may be repeated.
+    /// With `--table`: all settings that differ and whose name contains this text (`gamma`; `.` is in all names); may be repeated.
     #[arg(long, value_name = "TEXT", requires = "table")]
     pub settings: Vec<String>,
     /// With `--table`: only runs of this experiment.

@@ -10,7 +10,7 @@ mod result;
 mod target;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -301,9 +301,15 @@ fn of_kind(
     catalog: &Catalog,
     (kind, wanted, from): (&str, &str, &str),
 ) -> Result<PathBuf, Failure> {
+    // Once, because it says so where the experiment is not the newest.
+    let experiment = match experiment {
+        Some(name) => Some(name.to_owned()),
+        None if Path::new(what).is_file() => None,
+        None => newest::experiment_with(store, what)?,
+    };
+    let found = |what: &str| find(store, what, experiment.as_deref(), catalog);
     // A stage that trains a policy also tells how it went; which of the two is meant is plain.
-    let found = find(store, what, experiment, catalog)
-        .or_else(|failure| find(store, &format!("{what}.{kind}"), experiment, catalog).map_err(|_| failure))?;
+    let found = found(what).or_else(|failure| found(&format!("{what}.{kind}")).map_err(|_| failure))?;
     let another = |found: &str| Failure::usage(anyhow!("`{what}` is {found}, not {wanted}\nhelp: {from}"));
     match found {
         Target::Content(content) => match content.origin {

@@ -3,8 +3,8 @@
 //! - `genres contains 'Drama'`: an element of a list, or a part of a text.
 //! - A date or time in single quotes that is compared with a column of moments has any form and zone
 //!   ([`parse_date_time`]); without a zone it is UTC.
-//! - Whole numbers of up to 32 bits are added and multiplied as 64 bits, and `sum` of 64 bits as 38 digits: polars alone wraps around.
-//! - A number compares as IEEE 754 says: NaN is neither larger nor smaller than a number. (polars alone calls it the largest.)
+//!
+//! How numbers are compared and computed with says [`super::meaning`].
 
 use std::ops::ControlFlow;
 
@@ -19,8 +19,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
-use super::TABLE;
 use super::fault::{Fault, Written};
+use super::{TABLE, is_pattern};
 use crate::artifact::parse_date_time;
 
 /// Tests that may be joined: each takes its share of the stack of every thread that works on them.
@@ -61,10 +61,6 @@ pub(super) fn condition(written: &Written<'_>) -> Result<String, Fault> {
     });
     settled(unknown)?;
     settled(visit_expressions_mut(&mut condition, |part| flow(adapt(part, written))))?;
-    settled(visit_expressions_mut(&mut condition, |part| {
-        widen(part, written);
-        ControlFlow::Continue(())
-    }))?;
     Ok(format!("SELECT * FROM self WHERE ({condition})"))
 }
 
@@ -83,10 +79,6 @@ pub(super) fn statement(written: &Written<'_>) -> Result<String, Fault> {
     };
     only_self(statement, written)?;
     settled(visit_expressions_mut(statement, |part| flow(adapt(part, written))))?;
-    settled(visit_expressions_mut(statement, |part| {
-        widen(part, written);
-        ControlFlow::Continue(())
-    }))?;
     Ok(statement.to_string())
 }
 
@@ -112,39 +104,6 @@ fn only_self(part: &impl Visit, written: &Written<'_>) -> Result<(), Fault> {
         }
     }
     settled(part.visit(&mut Tables { written, made: Vec::new() }))
-}
-
-/// Computes with numbers that are wide enough for what comes out.
-fn widen(part: &mut Expr, written: &Written<'_>) {
-    use BinaryOperator as Op;
-    let narrow = |expr: &Expr| match column(expr, written.schema)?.1 {
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
-            Some("BIGINT")
-        }
-        DataType::Float32 => Some("DOUBLE"),
-        _ => None,
-    };
-    match part {
-        Expr::BinaryOp { left, op: Op::Plus | Op::Minus | Op::Multiply | Op::Divide, right } => {
-            for side in [left, right] {
-                if let Some(wide) = narrow(side) {
-                    **side = parsed(&format!("CAST({side} AS {wide})"));
-                }
-            }
-        }
-        Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("sum") => {
-            let FunctionArguments::List(list) = &mut call.args else { return };
-            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] = &mut list.args[..] else { return };
-            let wide = narrow(of).or_else(|| match column(of, written.schema)?.1 {
-                DataType::Int64 | DataType::UInt64 => Some("DECIMAL(38, 0)"),
-                _ => None,
-            });
-            if let Some(wide) = wide {
-                *of = parsed(&format!("CAST({of} AS {wide})"));
-            }
-        }
-        _ => {}
-    }
 }
 
 fn settled(flow: ControlFlow<Fault>) -> Result<(), Fault> {
@@ -223,18 +182,17 @@ fn as_calls(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 fn adapt(part: &mut Expr, written: &Written<'_>) -> Result<(), Fault> {
     use BinaryOperator as Op;
     match part {
-        Expr::BinaryOp { left, op: op @ (Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq), right } => {
-            let larger = if let Some((name, kind)) = column(left, written.schema) {
+        Expr::Identifier(name) if is_pattern(&name.value) => return Err(written.no_column(&name.value, name.span)),
+        Expr::CompoundIdentifier(names) => {
+            if let Some(name) = names.iter().find(|name| is_pattern(&name.value)) {
+                return Err(written.no_column(&name.value, name.span));
+            }
+        }
+        Expr::BinaryOp { left, op: Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq, right } => {
+            if let Some((name, kind)) = column(left, written.schema) {
                 fit(&name, &kind, right)?;
-                (is_number(right) && matches!(op, Op::Gt | Op::GtEq)).then(|| (left.clone(), kind))
             } else if let Some((name, kind)) = column(right, written.schema) {
                 fit(&name, &kind, left)?;
-                (is_number(left) && matches!(op, Op::Lt | Op::LtEq)).then(|| (right.clone(), kind))
-            } else {
-                None
-            };
-            if let Some((column, DataType::Float32 | DataType::Float64)) = larger {
-                *part = parsed(&format!("({part} AND {column} <= CAST('inf' AS DOUBLE))"));
             }
         }
         Expr::InList { expr, list, .. } => {

@@ -83,6 +83,11 @@ impl Written<'_> {
         let named = quoted(text).filter(|name| !name.is_empty());
         let at = named.map_or_else(Span::empty, |name| self.first(name));
         match (root(error), named) {
+            (PolarsError::Duplicate(_), named) => {
+                let name = named.map_or_else(String::new, |name| format!(": `{}`", pipeline::escape::shown(name, 80)));
+                let help = "name each with AS, as in `count(*) AS rows`".into();
+                Fault { at, message: format!("two columns of the answer have the same name{name}"), help }
+            }
             (PolarsError::ColumnNotFound(_), Some(name)) => self.no_column(name, at),
             (_, Some(name)) if text.starts_with("no table or alias") => self.no_table(name, at),
             (_, Some(name)) if text.starts_with("no column named") || text.starts_with("no table or struct column") => {

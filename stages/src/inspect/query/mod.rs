@@ -3,14 +3,26 @@
 
 mod dialect;
 mod fault;
+mod integers;
+mod json_schema;
+mod meaning;
+#[cfg(test)]
+mod meaning_tests;
+mod parts;
 mod running;
 mod scan;
+mod separated;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;
+
+use std::sync::Arc;
 
 use anyhow::{Error, Result, anyhow};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{FieldRef, Schema as ArrowSchema, SchemaRef};
 use pipeline::UsageError;
 use polars::prelude::{DataType, Expr, IdxSize, LazyFrame, Schema, len};
 use polars::sql::SQLContext;
@@ -18,6 +30,7 @@ use polars::sql::SQLContext;
 use super::escape;
 use crate::artifact::damaged;
 use fault::Written;
+use parts::Parts;
 use running::{Failure, asked, batches};
 
 pub(super) use running::Running;
@@ -35,6 +48,7 @@ pub(super) struct Query {
     schema: SchemaRef,
     /// Whether the rows are those of a file, with their numbers in [`NUMBER`].
     numbered: bool,
+    parts: Parts,
 }
 
 impl Query {
@@ -43,7 +57,15 @@ impl Query {
     /// # Errors
     /// When its frame cannot be read.
     pub fn all(scan: &Scan) -> Result<Self> {
-        Self::new(table(scan, false)?, false)
+        let mut all = Self::new(table(scan, false)?, false, scan)?;
+        // polars has one type for several of arrow's, and moments are in UTC there.
+        let own = all.parts.own_schema();
+        let as_in_file = |field: &FieldRef| {
+            let own = own.fields().iter().find(|own| own.name() == field.name());
+            own.filter(|own| can_cast_types(field.data_type(), own.data_type())).unwrap_or(field).clone()
+        };
+        all.schema = Arc::new(ArrowSchema::new(all.schema.fields().iter().map(as_in_file).collect::<Vec<_>>()));
+        Ok(all)
     }
 
     /// The answer to a `select … from self`.
@@ -51,7 +73,7 @@ impl Query {
     /// # Errors
     /// [`UsageError`] where it cannot be understood, or names a column that is not there; else when the files cannot be read.
     pub fn sql(scan: &Scan, text: &str) -> Result<Self> {
-        Self::new(understood("query", text, table(scan, false)?, dialect::statement)?, false)
+        Self::new(understood("query", text, table(scan, false)?, dialect::statement)?, false, scan)
     }
 
     /// The rows of a table, with their numbers; where `condition` is given those for which it is true.
@@ -64,7 +86,7 @@ impl Query {
             Some(condition) => understood("filter", condition, all, dialect::condition)?,
             None => all,
         };
-        Self::new(chosen, true)
+        Self::new(chosen, true, scan)
     }
 
     /// The last rows.
@@ -73,12 +95,13 @@ impl Query {
         Self { plan: self.plan.clone().tail(count), ..self.clone() }
     }
 
-    fn new(plan: LazyFrame, numbered: bool) -> Result<Self> {
+    fn new(plan: LazyFrame, numbered: bool, scan: &Scan) -> Result<Self> {
+        let parts = scan.parts();
         // Nothing is read: a plan without rows.
         let (schema, _) = asked(|| plan.clone().limit(0).collect())
             .and_then(|frame| batches(frame).map_err(Failure::Read))
-            .map_err(unread)?;
-        Ok(Self { plan, schema, numbered })
+            .map_err(|failure| parts.explain(unread(failure)))?;
+        Ok(Self { plan, schema, numbered, parts })
     }
 
     /// The columns, without the number.
@@ -91,7 +114,8 @@ impl Query {
     /// # Errors
     /// When the files cannot be read.
     pub fn count(&self) -> Result<u64> {
-        let counted = asked(|| self.plan.clone().select([len()]).collect()).map_err(unread)?;
+        let counted = asked(|| self.plan.clone().select([len()]).collect());
+        let counted = counted.map_err(|failure| self.parts.explain(unread(failure)))?;
         let count = counted.columns()[0].get(0).ok().and_then(|count| count.extract::<u64>());
         count.ok_or_else(|| damaged("its rows cannot be counted", "no number came out"))
     }
@@ -105,9 +129,8 @@ impl Query {
     pub fn start(&self, names: &[&str]) -> Running {
         let number = self.numbered.then_some(NUMBER);
         let column = |name: &str| Expr::Column(name.into());
-        Running::start(
-            self.plan.clone().select(number.into_iter().chain(names.iter().copied()).map(column).collect::<Vec<_>>()),
-        )
+        let columns: Vec<_> = number.into_iter().chain(names.iter().copied()).map(column).collect();
+        Running::start(self.plan.clone().select(columns), self.parts.clone())
     }
 }
 
@@ -121,7 +144,7 @@ impl Running {
             Failure::Asked(error) => unread(Failure::Asked(error)),
             Failure::Read(text) => damage(&format!("cannot read on after row {seen}"), &text),
         };
-        Some(self.next()?.map_err(failed))
+        Some(self.next()?.map_err(|failure| self.parts.explain(failed(failure))))
     }
 }
 
@@ -129,8 +152,8 @@ impl Running {
 /// compared, and dictionaries are the texts in them.
 fn table(scan: &Scan, numbered: bool) -> Result<LazyFrame> {
     use polars::prelude::TimeZone;
+    let plan = scan.plan()?;
     let planned = asked(|| {
-        let plan = scan.plan()?;
         // Next to the scan: there it is no obstacle to what is asked of the scan.
         let mut plan = if numbered { plan.with_row_index(NUMBER, None) } else { plan };
         let schema = plan.collect_schema()?;
@@ -147,7 +170,7 @@ fn table(scan: &Scan, numbered: bool) -> Result<LazyFrame> {
         let plain: Vec<_> = plain.collect();
         Ok(if plain.is_empty() { plan } else { plan.with_columns(plain) })
     });
-    planned.map_err(unread)
+    planned.map_err(|failure| scan.parts().explain(unread(failure)))
 }
 
 /// Reads a text as a query over `plan`, and checks that it can be computed.
@@ -158,6 +181,13 @@ fn understood(
     read: fn(&Written<'_>) -> Result<String, fault::Fault>,
 ) -> Result<LazyFrame> {
     let schema = asked(|| plan.collect_schema()).map_err(unread)?;
+    if let Some(name) = schema.iter_names().find(|name| is_pattern(name)) {
+        let name = pipeline::escape::shown(name, 80);
+        let help = "write the file with another name for it; without `--sql` and `--filter` it is shown as it is";
+        return Err(
+            UsageError(format!("its column `{name}` is called as a pattern of columns is\nhelp: {help}")).into()
+        );
+    }
     let columns: Schema =
         schema.iter().filter(|(name, _)| *name != NUMBER).map(|(n, kind)| (n.clone(), kind.clone())).collect();
     let written = Written { noun, text, schema: &columns };
@@ -165,7 +195,7 @@ fn understood(
     let answer = asked(|| {
         let mut context = SQLContext::new();
         context.register(TABLE, plan);
-        let answer = context.execute(&query)?;
+        let answer = LazyFrame::from(meaning::plan(context.execute(&query)?.logical_plan)?);
         // Only the optimiser compares the types.
         answer.clone().to_alp_optimized()?;
         Ok(answer)
@@ -176,13 +206,22 @@ fn understood(
     })
 }
 
+/// Whether polars takes a name for a pattern of names.
+fn is_pattern(name: &str) -> bool {
+    name == "*" || (name.starts_with('^') && name.ends_with('$'))
+}
+
 fn unread(failure: Failure) -> Error {
     match failure {
-        Failure::Asked(error) => UsageError(format!(
-            "cannot be computed: {}\nhelp: leave the column out, or write it in another type",
-            escape::shown(fault::root(&error).to_string().lines().next().unwrap_or_default(), 300)
-        ))
-        .into(),
+        Failure::Asked(error) => {
+            let text = fault::root(&error).to_string();
+            let text = text.lines().next().unwrap_or_default();
+            let help = match text.ends_with(integers::BEYOND) || text.starts_with("overflow") {
+                true => "compute with `CAST(… AS DECIMAL(38, 0))` or `CAST(… AS DOUBLE)`",
+                false => "leave the column out, or write it in another type",
+            };
+            UsageError(format!("cannot be computed: {}\nhelp: {help}", escape::shown(text, 300))).into()
+        }
         Failure::Read(text) => damage("it cannot be read", &text),
     }
 }

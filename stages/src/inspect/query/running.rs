@@ -16,6 +16,7 @@ use polars::prelude::{
 };
 
 use super::fault::root;
+use super::parts::Parts;
 use crate::artifact::catch_panics;
 
 /// Rows of a batch, at most.
@@ -34,6 +35,8 @@ pub(super) enum Failure {
 impl Failure {
     fn of(error: PolarsError) -> Self {
         match root(&error) {
+            // Of decimals, which are computed with where somebody asks for it.
+            PolarsError::ComputeError(text) if text.starts_with("overflow") => Self::Asked(error),
             PolarsError::ComputeError(_) | PolarsError::IO { .. } => Self::Read(root(&error).to_string()),
             _ => Self::Asked(error),
         }
@@ -53,10 +56,12 @@ pub(super) fn asked<T>(call: impl FnOnce() -> Result<T, PolarsError>) -> Result<
 pub(in super::super) struct Running {
     frames: Receiver<Result<DataFrame, Failure>>,
     ready: VecDeque<RecordBatch>,
+    /// Where the rows come from.
+    pub(super) parts: Parts,
 }
 
 impl Running {
-    pub(super) fn start(plan: LazyFrame) -> Self {
+    pub(super) fn start(plan: LazyFrame, parts: Parts) -> Self {
         let (send, frames) = sync_channel(1);
         let worker = move || {
             let sink = send.clone();
@@ -69,7 +74,7 @@ impl Running {
         };
         // Without a thread the channel is closed, which reads as no rows: better to stop here, as `spawn` of std does.
         Builder::new().name("query".into()).stack_size(STACK).spawn(worker).expect("a thread can be started");
-        Self { frames, ready: VecDeque::new() }
+        Self { frames, ready: VecDeque::new(), parts }
     }
 
     pub(super) fn next(&mut self) -> Option<Result<RecordBatch, Failure>> {

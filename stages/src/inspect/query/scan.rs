@@ -1,10 +1,9 @@
 //! What lies at a path as a table that is read when it is needed, and only the part of it that is.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::num::NonZeroUsize;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, ensure};
 use pipeline::UsageError;
@@ -17,16 +16,19 @@ use polars::prelude::{
 
 use super::super::escape;
 use super::super::{Format, MAGIC, PARQUET_MAGIC};
+use super::json_schema;
+use super::parts::Parts;
+use super::running::asked;
+use super::separated::Separated;
+use super::unread;
 use crate::artifact::START;
 
 /// First bytes of an Arrow stream: the mark of a message that goes on.
 const STREAM: &[u8] = b"\xff\xff\xff\xff";
-/// Rows of a text from which the types of its columns are told.
-const TYPED: usize = 10_000;
+/// First bytes of what is packed, which may be called .csv all the same.
+const PACKED: [&[u8]; 5] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\0"];
 /// Names of files in a folder of data that are no data, as Spark and Hadoop write them.
 const HIDDEN: [&str; 2] = ["_", "."];
-/// Separators of fields, by preference.
-const SEPARATORS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 /// A table in one file or many.
 pub(in super::super) struct Scan {
@@ -37,6 +39,8 @@ pub(in super::super) struct Scan {
     pub files: Vec<PathBuf>,
     /// The folder or pattern that the files were found by; `None` for a file.
     place: Option<PathBuf>,
+    /// The table, once somebody asked for it.
+    plan: OnceLock<LazyFrame>,
 }
 
 impl Scan {
@@ -44,7 +48,7 @@ impl Scan {
     pub fn of_file(path: &Path, start: &[u8]) -> Option<Self> {
         let format = format(path, start)?;
         let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        Some(Self { format, bytes, files: vec![path.to_owned()], place: None })
+        Some(Self { format, bytes, files: vec![path.to_owned()], place: None, plan: OnceLock::new() })
     }
 
     /// All files of a folder, and of the folders in it, or those of a pattern such as `part-*.parquet`.
@@ -87,11 +91,29 @@ impl Scan {
         Ok(Self { files, place: Some(place.to_owned()), ..all })
     }
 
-    /// The table, of which nothing was read but its frame.
+    /// The table, of which nothing was read but its frame; of text all, for its columns.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn plan(&self) -> Result<LazyFrame, PolarsError> {
+    pub fn plan(&self) -> Result<LazyFrame> {
+        if self.plan.get().is_none() {
+            let plan = match self.format {
+                Format::Ndjson => self.records()?,
+                Format::Csv => self.separated()?,
+                _ => asked(|| self.of_frames()).map_err(|failure| self.parts().explain(unread(failure)))?,
+            };
+            // Whoever was faster has the same.
+            self.plan.set(plan).ok();
+        }
+        Ok(self.plan.get().expect("it was just set").clone())
+    }
+
+    /// The files, for what is said about them.
+    pub(super) fn parts(&self) -> Parts {
+        Parts { format: self.format, files: self.files.as_slice().into() }
+    }
+
+    fn of_frames(&self) -> Result<LazyFrame, PolarsError> {
         Ok(match self.format {
             Format::Parquet => {
                 let options = ParquetOptions { use_statistics: true, ..Default::default() };
@@ -99,27 +121,35 @@ impl Scan {
             }
             Format::Arrow => self.framed(FileScanDsl::Ipc { options: IpcScanOptions::default() })?,
             // No index says where its batches lie, so it is read from the beginning to the end.
-            Format::ArrowStream => {
+            _ => {
                 let mut whole = IpcStreamReader::new(File::open(&self.files[0])?).finish()?;
                 for path in &self.files[1..] {
                     whole.vstack_mut_owned(IpcStreamReader::new(File::open(path)?).finish()?)?;
                 }
                 whole.lazy()
             }
-            Format::Ndjson => LazyJsonLineReader::new_with_sources(self.opened()?)
-                .with_infer_schema_length(NonZeroUsize::new(TYPED))
-                .finish()?,
-            _ => {
-                let (separator, header) = separated(&self.files[0])?;
-                LazyCsvReader::new_with_sources(self.opened()?)
-                    .with_separator(separator)
-                    .with_has_header(header)
-                    .with_infer_schema_length(Some(TYPED))
-                    .with_try_parse_dates(!has_doubtful_dates(&self.files[0])?)
-                    .with_glob(false)
-                    .finish()?
-            }
         })
+    }
+
+    fn records(&self) -> Result<LazyFrame> {
+        let schema = json_schema::schema(&self.files)?;
+        let reader = || LazyJsonLineReader::new_with_sources(self.opened()?).with_schema(Some(schema.into())).finish();
+        asked(reader).map_err(unread)
+    }
+
+    fn separated(&self) -> Result<LazyFrame> {
+        let text = Separated::of(&self.files)?;
+        let reader = || {
+            LazyCsvReader::new_with_sources(self.opened()?)
+                .with_separator(text.separator)
+                .with_quote_char(text.is_quoted.then_some(b'"'))
+                .with_has_header(text.has_header)
+                .with_schema(Some(text.schema.into()))
+                .with_try_parse_dates(true)
+                .with_glob(false)
+                .finish()
+        };
+        asked(reader).map_err(unread)
     }
 
     /// Of files whose frame says where everything is.
@@ -190,40 +220,9 @@ fn format(path: &Path, start: &[u8]) -> Option<Format> {
         _ if start.starts_with(PARQUET_MAGIC) => Some(Format::Parquet),
         _ if start.starts_with(MAGIC) => Some(Format::Arrow),
         _ if start.starts_with(STREAM) => Some(Format::ArrowStream),
+        _ if PACKED.iter().any(|magic| start.starts_with(magic)) => None,
         Some("csv" | "tsv" | "tab" | "psv") => Some(Format::Csv),
         Some("ndjson" | "jsonl") => Some(Format::Ndjson),
         _ => None,
     }
-}
-
-/// The separator of a text, and whether its first line names the columns.
-fn separated(path: &Path) -> std::io::Result<(u8, bool)> {
-    let mut line = String::new();
-    // A file of one line may be large.
-    BufReader::new(File::open(path)?.take(1 << 20)).read_line(&mut line).or_else(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => Ok(0),
-        _ => Err(error),
-    })?;
-    let count = |separator: u8| line.bytes().filter(|&byte| byte == separator).count();
-    // The first of those that come as often.
-    let separator = SEPARATORS.into_iter().rev().max_by_key(|&separator| count(separator)).unwrap_or(b',');
-    let fields = || line.trim_end().split(char::from(separator)).map(|field| field.trim_matches(['"', ' ']));
-    Ok((separator, !fields().any(|field| field.parse::<f64>().is_ok_and(f64::is_finite))))
-}
-
-/// Whether the beginning of a text holds dates that do not begin with the year: which of their numbers is the day nobody can tell, so they
-/// stay texts.
-fn has_doubtful_dates(path: &Path) -> std::io::Result<bool> {
-    let mut start = Vec::new();
-    File::open(path)?.take(1 << 20).read_to_end(&mut start)?;
-    let text = String::from_utf8_lossy(&start);
-    let fields =
-        text.split(|c: char| SEPARATORS.contains(&u8::try_from(c).unwrap_or_default()) || "\"\r\n".contains(c));
-    let is_doubtful = |field: &str| {
-        let date = field.trim().split([' ', 'T']).next().unwrap_or_default();
-        let parts: Vec<&str> = date.split(['/', '.', '-']).collect();
-        let digits = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        parts.len() == 3 && parts.iter().all(digits) && parts[0].len() <= 2
-    };
-    Ok(fields.into_iter().any(is_doubtful))
 }

@@ -15,7 +15,7 @@ use tempfile::tempdir;
 use super::super::testing::{inspected, parquet};
 use super::super::{Content, inspect, open};
 
-fn films() -> RecordBatch {
+pub(super) fn films() -> RecordBatch {
     let genres = ListBuilder::new(StringBuilder::new());
     let mut genres = genres.with_field(Field::new_list_field(DataType::Utf8, true));
     for list in [vec!["Drama", "Crime"], vec![], vec!["Comedy"]] {
@@ -47,7 +47,7 @@ fn films() -> RecordBatch {
 }
 
 /// The rows of a file that a filter leaves.
-fn left(path: &Path, filter: &str) -> Vec<u64> {
+pub(super) fn left(path: &Path, filter: &str) -> Vec<u64> {
     let request = Request { filter: Some(filter.into()), head: Some(100), ..Request::default() };
     match super::super::describe(open(path).unwrap(), "x".into(), &request)
         .unwrap_or_else(|e| panic!("{filter}: {e:#}"))
@@ -61,12 +61,12 @@ fn left(path: &Path, filter: &str) -> Vec<u64> {
 }
 
 /// What a query answers, as CSV.
-fn answer(path: &Path, sql: &str) -> String {
+pub(super) fn answer(path: &Path, sql: &str) -> String {
     let request = Request { show: Show::Rows, format: Style::Csv, sql: Some(sql.into()), ..Request::default() };
     inspected(path, &request)
 }
 
-fn refused(path: &Path, request: Request) -> String {
+pub(super) fn refused(path: &Path, request: Request) -> String {
     let error = inspect(path, &Request { show: Show::Rows, ..request }, &mut Vec::new()).unwrap_err();
     assert!(error.chain().any(|cause| cause.is::<pipeline::UsageError>()), "{error:#}");
     format!("{error:#}").split_once(": ").unwrap().1.to_owned()
@@ -123,26 +123,6 @@ fn every_kind_of_column_is_compared() {
         ("user >= 2 -- with a remark\n and user < 3", &[1]),
     ];
     for (filter, wanted) in cases {
-        assert_eq!(left(&path, filter), wanted, "{filter}");
-    }
-}
-
-#[test]
-fn nan_and_missing_values_compare_as_they_did() {
-    let folder = tempdir().unwrap();
-    let path = parquet(folder.path(), &films());
-    for (filter, wanted) in [
-        // NaN is neither larger nor smaller; only `!=` holds of it.
-        ("rating > 99 or user = 3", &[2][..]),
-        ("rating > 99", &[]),
-        ("99 < rating", &[]),
-        ("rating >= 0", &[0]),
-        ("rating between 0 and 99", &[0]),
-        ("not rating > 99", &[0, 2]),
-        // A missing value makes neither a test nor its opposite true, but the rest of an `or` still counts.
-        ("rating < 1 or not rating < 1", &[0, 2]),
-        ("rating = 1 or user = 2", &[1]),
-    ] {
         assert_eq!(left(&path, filter), wanted, "{filter}");
     }
 }
@@ -320,6 +300,56 @@ fn many_files_are_one_table() {
     assert!(told(&folder.path().join("*.csv")).starts_with("holds no file\nhelp: "));
 }
 
+/// The columns of a stream are called what they are in a file; so are those of many files.
+#[test]
+fn types_are_those_of_the_file() {
+    let folder = tempdir().unwrap();
+    let paths = written(folder.path(), &films().project(&[0, 1, 2, 7, 9, 10]).unwrap());
+    let types = |path: &Path, filter: Option<&str>| {
+        let request = Request { format: Style::Json, filter: filter.map(str::to_owned), ..Request::default() };
+        let whole: serde_json::Value = serde_json::from_str(&inspected(path, &request)).unwrap();
+        let columns = whole["table"]["columns"].as_array().unwrap().clone();
+        let rows = whole["table"]["head"]["rows"].clone();
+        (columns.iter().map(|column| column["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), rows)
+    };
+    let wanted = types(&paths[0], None);
+    assert_eq!(wanted.0[4], "Timestamp(ms, \"Europe/Berlin\")");
+    assert_eq!(types(&paths[2], None), wanted);
+    assert_eq!(types(&paths[2], Some("user = 2")).0, wanted.0);
+    let parts = folder.path().join("parts");
+    std::fs::create_dir(&parts).unwrap();
+    std::fs::copy(&paths[0], parts.join("a.parquet")).unwrap();
+    assert_eq!(types(&parts, None), wanted);
+}
+
+#[test]
+fn parts_that_differ_are_named() {
+    let folder = tempdir().unwrap();
+    for (kind, ending) in [(0, "parquet"), (1, "arrow"), (2, "arrows")] {
+        let parts = folder.path().join(ending);
+        std::fs::create_dir(&parts).unwrap();
+        let place = |name: &str| parts.join(format!("{name}.{ending}"));
+        std::fs::rename(&written(folder.path(), &log())[kind], place("a")).unwrap();
+        let title: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let other =
+            RecordBatch::try_from_iter([("user", Arc::new(Int64Array::from(vec![1])) as ArrayRef), ("rating", title)])
+                .unwrap();
+        for (batch, words) in [
+            (other.clone(), "has Int32 in the column `rating`, not Float64 as in "),
+            (other.project(&[0]).unwrap(), "has no column `rating`, as there is in "),
+        ] {
+            let path = folder.path().join("b");
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::rename(&written(&path, &batch)[kind], place("b")).unwrap();
+            let told = refused(&parts, Request { sql: Some("select rating from self".into()), ..Request::default() });
+            assert!(
+                told.contains(&format!("b.{ending} {words}")) && told.contains("\nhelp: write the files"),
+                "{told}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_answer_is_escaped_and_cut_for_a_terminal_only() {
     let folder = tempdir().unwrap();
@@ -422,26 +452,6 @@ fn a_type_that_polars_has_not_is_named() {
 }
 
 #[test]
-fn sums_and_products_do_not_wrap_around() {
-    let folder = tempdir().unwrap();
-    let batch = RecordBatch::try_from_iter([
-        ("small", Arc::new(Int32Array::from(vec![i32::MAX, i32::MAX])) as ArrayRef),
-        ("byte", Arc::new(UInt8Array::from(vec![255, 255]))),
-        ("large", Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX]))),
-        ("whole", Arc::new(UInt64Array::from(vec![u64::MAX, 1]))),
-        ("real", Arc::new(Float32Array::from(vec![16_777_216.0, 1.0]))),
-    ])
-    .unwrap();
-    let path = parquet(folder.path(), &batch);
-    let sums = answer(&path, "select sum(small) a, sum(byte) b, sum(large) c, sum(whole) d, sum(real) e from self");
-    let (a, c, d) = (2 * i64::from(i32::MAX), 2 * i128::from(i64::MAX), i128::from(u64::MAX) + 1);
-    assert!(sums.contains(&format!("{a},510,{c},{d},16777217.0")), "{sums}");
-    let more = answer(&path, "select small + 1 as a, byte * byte as b, byte - 256 as c from self limit 1");
-    assert!(more.contains(&format!("{},65025,-1", i64::from(i32::MAX) + 1)), "{more}");
-    assert_eq!(left(&path, "small + 1 > 2147483647"), [0, 1]);
-}
-
-#[test]
 fn no_other_file_is_read() {
     let folder = tempdir().unwrap();
     let other = folder.path().join("other.csv");
@@ -465,18 +475,4 @@ fn no_other_file_is_read() {
     let error = refused(&path, Request { filter: Some(filter), ..Request::default() });
     assert!(error.contains("there is no table `read_csv`"), "{error}");
     assert!(answer(&path, "with t as (select user from self) select max(user) as m from t").contains('3'));
-}
-
-#[test]
-fn dates_whose_day_nobody_can_tell_stay_texts() {
-    let folder = tempdir().unwrap();
-    let path = folder.path().join("x.csv");
-    for (written, read) in
-        [("12/11/2020", "12/11/2020"), ("12.11.2020 10:00", "12.11.2020 10:00"), ("2020-12-11", "2020-12-11")]
-    {
-        std::fs::write(&path, format!("id,nan,day\n1,2,{written}\n2,3,{written}\n")).unwrap();
-        let found = answer(&path, "select id, nan, day from self");
-        assert!(found.starts_with("id,nan,day") && found.contains(&format!("1,2,{read}")), "{found}");
-    }
-    assert_eq!(left(&path, "day = '2020-12-11'").len(), 2);
 }
