@@ -4,8 +4,12 @@
 use super::column::Column;
 use super::roles::{ITEM, TIME, USER, fit_of_value, is_called};
 
-/// The first column that holds times for the most part, and too many others beside them; none where another column holds times.
-pub(super) fn mixed(columns: &[Column]) -> Option<usize> {
+/// The first column that holds times for the most part, and too many others beside them; none where another column holds times. Of a column
+/// that the user names (`said`), only dates whose form is open count: rows of other forms are left out then.
+pub(super) fn mixed(columns: &[Column], said: Option<&str>) -> Option<usize> {
+    if let Some(said) = said {
+        return columns.iter().position(|column| column.name == said && column.times.date_forms.len() > 1);
+    }
     if columns.iter().any(Column::holds_times) {
         return None;
     }
@@ -59,7 +63,7 @@ mod tests {
         let units: &[&str] = &["1609459200", "1609459200000", "1609459201"];
         let text = |name: &str, values: &[&str]| {
             let columns = columns(&[("user", &["a"]), (name, values)]);
-            mixed(&columns).map(|at| refusal(&columns[at], || Some("the first: line 3".to_owned())))
+            mixed(&columns, None).map(|at| refusal(&columns[at], || Some("the first: line 3".to_owned())))
         };
         let found = text("seen", torn).unwrap();
         assert!(
@@ -76,6 +80,10 @@ mod tests {
         assert!(found.contains("`03/04/2021`, `05/06/2021` can be read as `%d/%m/%Y` and as `%m/%d/%Y`"), "{found}");
         assert_eq!(text("phone", units), None, "numbers of another name");
         assert_eq!(text("item", torn), None, "an id");
-        assert_eq!(mixed(&columns(&[("seen", torn), ("at", &["2021-01-01"])])), None, "another column has times");
+        let two = columns(&[("seen", torn), ("at", &["2021-01-01"])]);
+        assert_eq!(mixed(&two, None), None, "another column has times");
+        let open: [(&str, &[&str]); 2] = [("seen", torn), ("date", &["03/04/2021", "05/06/2021"])];
+        let said = |name| mixed(&columns(&open), Some(name));
+        assert_eq!([said("seen"), said("date"), said("")], [None, Some(1), None]);
     }
 }

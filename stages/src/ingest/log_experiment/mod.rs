@@ -91,9 +91,8 @@ fn of_table(request: &LogFiles, cx: &mut Context) -> Result<LogExperiment> {
     cx.add_asset("log", &request.log);
     let of_roles = |said: &[(String, String)]| roles(&columns, has_names, said);
     let place = |error: anyhow::Error| anyhow::anyhow!("{}: {error}", request.log.display());
-    if !said.iter().any(|(role, _)| role == "timestamp")
-        && let Some(at) = mixed(&columns)
-    {
+    let said_time = said.iter().find(|(role, _)| role == "timestamp").map(|(_, name)| &**name);
+    if let Some(at) = mixed(&columns, said_time) {
         let with = [&said[..], &[("timestamp".to_owned(), columns[at].name.clone())]].concat();
         let read = || {
             let config = log_table(&table, &columns, &of_roles(&with).ok()?, &request.log);
