@@ -43,7 +43,8 @@ fn two_columns_compare_as_numbers_do_not_as_polars_sorts_them() {
     ])
     .unwrap();
     let path = parquet(folder.path(), &batch);
-    let compare: [(&str, fn(&f64, &f64) -> bool); 6] =
+    type Holds = fn(&f64, &f64) -> bool;
+    let compare: [(&str, Holds); 6] =
         [("=", f64::eq), ("!=", f64::ne), ("<", f64::lt), ("<=", f64::le), (">", f64::gt), (">=", f64::ge)];
     let rows = |wanted: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
         let is_wanted = |pair: &(Option<f64>, Option<f64>)| pair.0.zip(pair.1).is_some_and(|(a, b)| wanted(a, b));
