@@ -85,7 +85,7 @@ impl Written<'_> {
         match (root(error), named) {
             (PolarsError::Duplicate(_), named) => {
                 let name = named.map_or_else(String::new, |name| format!(": `{}`", pipeline::escape::shown(name, 80)));
-                let help = "name each with AS, as in `count(*) AS rows`".into();
+                let help = "name each with AS, as in `count(*) AS n`".into();
                 Fault { at, message: format!("two columns of the answer have the same name{name}"), help }
             }
             (PolarsError::ColumnNotFound(_), Some(name)) => self.no_column(name, at),

@@ -108,11 +108,8 @@ impl Lines {
                 let error = pipeline::escape::shown(error.lines().next().unwrap_or_default(), 200);
                 anyhow!("{place}line {line} is no JSON object ({error})\nhelp: a table in JSON has one object a line")
             })?;
-            merge(all, &found).map_err(|Unlike { column, one, other }| {
-                let column = pipeline::escape::shown(&column, 80);
-                anyhow!(
-                    "{place}line {line}: `{column}` is {other}, before it is {one}\nhelp: write all values of a column in one type"
-                )
+            merge(all, &found).map_err(|unlike| {
+                anyhow!("{place}line {line}: {unlike}\nhelp: write all values of a column in one type")
             })?;
         }
         Ok(())
@@ -136,26 +133,16 @@ fn readable(kind: &DataType) -> DataType {
     }
 }
 
-/// A column whose values have no type in common.
-struct Unlike {
-    column: String,
-    one: DataType,
-    other: DataType,
-}
-
-/// Adds columns, or widens those that are there.
-fn merge(all: &mut Schema, found: &Schema) -> Result<(), Unlike> {
+/// Adds columns, or widens those that are there; an error names a column whose values have no type in common.
+fn merge(all: &mut Schema, found: &Schema) -> Result<(), String> {
     for (name, other) in found.iter() {
         let Some(one) = all.get(name) else {
             all.with_column(name.clone(), other.clone());
             continue;
         };
         if one != other {
-            let kind = common(one, other).map_err(|_| Unlike {
-                column: name.to_string(),
-                one: one.clone(),
-                other: other.clone(),
-            })?;
+            let unlike = |_| format!("`{}` is {other}, before it is {one}", pipeline::escape::shown(name, 80));
+            let kind = common(one, other).map_err(unlike)?;
             all.with_column(name.clone(), kind);
         }
     }

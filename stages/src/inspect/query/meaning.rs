@@ -1,6 +1,7 @@
 //! What a query means where polars alone answers otherwise, by the types of what it computes with.
 //!
 //! - Numbers compare as IEEE 754 says: of a NaN only `!=` is true. (polars takes NaN for equal to itself and larger than any number.)
+//!   `greatest` and `least` leave NaN out, as `max` and `min` do.
 //! - Integers are added, subtracted, multiplied, divided with `//`, and raised to powers in 64 bits, and what does not fit is an error;
 //!   `sum` takes 38 digits. (polars wraps around.)
 //! - Floating-point numbers of 32 bits are computed with as 64.
@@ -10,8 +11,8 @@
 use std::sync::Arc;
 
 use polars::prelude::{
-    AggExpr, DataType, DslPlan, Expr, FunctionExpr, JoinOptions, JoinType, LazyFrame, Operator, PolarsError,
-    PowFunction, SchemaRef,
+    AggExpr, DataType, DslPlan, Expr, FunctionExpr, JoinOptions, JoinType, LazyFrame, NULL, Operator, PolarsError,
+    PowFunction, SchemaRef, coalesce, lit,
 };
 
 use super::integers::{self, Operation};
@@ -219,6 +220,17 @@ fn called(function: FunctionExpr, input: Vec<Expr>, kind: &impl Fn(&Expr) -> Dat
         {
             let result = integer(&kind(base), &DataType::Int64);
             integers::binary(Operation::Power, base.clone(), exponent.clone(), &result)
+        }
+        (FunctionExpr::MaxHorizontal | FunctionExpr::MinHorizontal, values)
+            if values.iter().any(|value| kind(value).is_float()) =>
+        {
+            // As `max` and `min`, which leave NaN out: polars takes the one that comes first.
+            let number = |value: &Expr| match kind(value).is_float() && !matches!(value, Expr::Literal(_)) {
+                true => value.clone().fill_nan(lit(NULL)),
+                false => value.clone(),
+            };
+            let numbers = Expr::Function { input: values.iter().map(number).collect(), function };
+            coalesce(&[&[numbers], values].concat())
         }
         (FunctionExpr::CumSum { .. }, [of]) => Expr::Function { input: vec![summed(of.clone(), kind)], function },
         _ => Expr::Function { input, function },

@@ -43,7 +43,8 @@ fn two_columns_compare_as_numbers_do_not_as_polars_sorts_them() {
     ])
     .unwrap();
     let path = parquet(folder.path(), &batch);
-    let compare: [(&str, fn(&f64, &f64) -> bool); 6] =
+    type Holds = fn(&f64, &f64) -> bool;
+    let compare: [(&str, Holds); 6] =
         [("=", f64::eq), ("!=", f64::ne), ("<", f64::lt), ("<=", f64::le), (">", f64::gt), (">=", f64::ge)];
     let rows = |wanted: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
         let is_wanted = |pair: &(Option<f64>, Option<f64>)| pair.0.zip(pair.1).is_some_and(|(a, b)| wanted(a, b));
@@ -69,6 +70,18 @@ fn two_columns_compare_as_numbers_do_not_as_polars_sorts_them() {
     }
     assert_eq!(left(&path, "a between 0 and b"), rows(&|a, b| a >= 0.0 && a <= b));
     assert_eq!(left(&path, "a + 0 not between 0 and b"), rows(&|a, b| a < 0.0 || a > b));
+    for (call, wanted) in [("greatest(a, b)", "max"), ("least(b, a)", "min"), ("greatest(b, a, 0.5)", "half")] {
+        let found = answer(&path, &format!("select {call} as m from self"));
+        let value = |(a, b): &(Option<f64>, Option<f64>)| {
+            let half = Some(0.5).filter(|_| wanted == "half");
+            let all = [*a, *b, half].into_iter().flatten();
+            // Of f64, too, `max` and `min` leave NaN out.
+            let chosen = all.reduce(if wanted == "min" { f64::min } else { f64::max });
+            chosen.map_or_else(String::new, |value| format!("{value:?}"))
+        };
+        let wanted: Vec<String> = pairs.iter().map(value).collect();
+        assert_eq!(found, format!("m\n{}\n", wanted.join("\n")), "{call}");
+    }
     let joined = "with t as (select a + 0 as c, b from self) select count(*) as n from t where c > b";
     assert_eq!(answer(&path, joined), format!("n\n{}\n", rows(&|a, b| a > b).len()));
     let grouped = "select n, max(a) as m from self group by n having sum(a) > 0";
