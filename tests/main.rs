@@ -6,6 +6,7 @@ mod assets;
 mod batch_server;
 mod batches;
 mod browser;
+mod circles;
 mod control;
 mod csv;
 mod docs;

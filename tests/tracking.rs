@@ -96,7 +96,7 @@ fn mlflow_and_tensorboard_hold_what_the_store_holds() {
     let curves = Curves::read(&file("policy@seed=0/curves")).unwrap();
     let metrics = Metrics::read(&file("score/metrics")).unwrap();
     let series = &curves.0[0].series;
-    let figure = metrics.0.iter().find(|row| row.metric == "return_inclusive").unwrap();
+    let figure = metrics.rows.iter().find(|row| row.metric == "return_inclusive").unwrap();
 
     let found = told(&packages, &["mlflow", &address, "smoke"]);
     assert_eq!(found["status"], "FINISHED");

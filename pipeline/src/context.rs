@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::Device;
-use crate::path_aliases;
+use crate::asset_name::AssetName;
 use crate::progress::{Bar, Progress};
-use crate::stage::AssetName;
+use crate::{Device, path_aliases};
 
 /// The name of notes that a reader of a result must not miss; see [`Context::warn`].
 pub const WARNING: &str = "warning";

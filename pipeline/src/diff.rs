@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Catalog;
 use crate::key::KeyMaterial;
-use crate::reason::differences;
+use crate::key_changes::differences;
 use crate::record::{NodeRecord, RunRecord};
 use crate::store::{Entry, Output, Store, digest_of};
 

@@ -1,9 +1,7 @@
 //! How the program ends: the exit codes, and an error together with its code.
 
-use crate::Interrupted;
 use crate::diagnostic::Diagnostics;
-use crate::memory_need;
-use crate::run::Locked;
+use crate::{Interrupted, memory_need};
 
 /// The error of a stage whose server did not answer within the allowed retries; earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +110,14 @@ impl From<anyhow::Error> for Failure {
         };
         Self { exit, error }
     }
+}
+
+/// Another run is making a result, and waiting was not wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage} is being made by {holder}\nhelp: leave out `--no-wait` to wait for it and reuse its result")]
+pub(crate) struct Locked {
+    pub stage: String,
+    pub holder: String,
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 pub mod add_items;
 mod artifact;
 pub mod asset;
+mod asset_name;
+mod catalog;
 pub mod checkpointing;
 pub mod cli;
 mod clock;
+mod config_error;
 mod context;
 mod csv_cell;
 mod device;
@@ -22,12 +25,15 @@ mod home_dir;
 mod host_info;
 mod id_spaces;
 pub mod impressions;
+mod input_rules;
 pub mod inspect;
 mod interrupt;
 mod key;
+mod key_changes;
 pub mod log_experiment;
 mod maintenance;
 pub mod memory_need;
+mod numbered_input;
 pub mod out_of_memory;
 mod path_aliases;
 mod ports;
@@ -47,16 +53,18 @@ mod tracking;
 pub mod worth;
 
 pub use artifact::Artifact;
+pub use asset::Generator;
+pub use asset_name::AssetName;
+pub use catalog::{Catalog, CurvePoint, CurvesReader, MetricValues, MetricsReader};
+pub use config_error::ConfigError;
 pub use context::{Cancel, Context, Interrupted, WARNING};
 pub use csv_cell::csv_cell;
 pub use device::{Device, Devices};
 pub use exit::{BudgetExhausted, Exit, Submitted, Unreachable, UsageError};
 pub use id_spaces::IdSpaces;
+pub use input_rules::{ForbiddenSource, NoLeakage, Requirement};
 pub use memory_need::{MemoryExceeded, MemoryNeed, Sizes};
 pub use ports::{Arity, Many, Named, PortField, PortFile, PortSpec, Ports};
 pub use reason::MissReason;
 pub use secret::Secret;
-pub use stage::{
-    AnyStage, AssetName, Catalog, ConfigError, CurvePoint, CurvesReader, ForbiddenSource, Generator, MetricValues,
-    MetricsReader, NoLeakage, Requirement, Stage, StageKind,
-};
+pub use stage::{AnyStage, Stage, StageKind};

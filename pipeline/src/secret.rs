@@ -159,6 +159,11 @@ impl JsonSchema for Secret {
     }
 }
 
+/// Whether a text names a secret, or tries to.
+pub(crate) fn is_reference(text: &str) -> bool {
+    text.contains(OPENING)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

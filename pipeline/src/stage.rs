@@ -3,74 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::add_items::AddItemsToPolicy;
-use crate::export::ExportPolicy;
-use crate::id_spaces::{self, NumberedInput};
-use crate::impressions::EncodeImpressions;
-use crate::inspect::Inspect;
-use crate::log_experiment::WriteLogExperiment;
-use crate::recommend::LoadPolicy;
-use crate::report::Render;
-use crate::spec::read_strictly;
-use crate::worth::WorthStudy;
-use crate::{Context, Devices, MemoryNeed, PortFile, PortSpec, Ports, Sizes};
-
-/// The name of an entry of the experiment's `assets`; a stage's config field of this type makes the engine fetch it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct AssetName(pub String);
-
-/// What comes into one input of a stage must not have been made with what comes into another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoLeakage {
-    /// The input whose artifacts stay out of sight (`world`, where policies are evaluated).
-    pub port: &'static str,
-    /// The input whose artifacts must not descend from those.
-    pub from: &'static str,
-    /// Input ports, of any stage, through which they may after all (`distances`).
-    pub except: &'static [&'static str],
-    /// Input ports, of any stage, one of which the way must take to count (`model`); any way counts where there are none.
-    pub through: &'static [&'static str],
-    /// The kind of artifact of which `port` holds a part: what it was drawn from is out of sight too, except through the stages
-    /// that drew it, for what they kept back they kept back from the other parts. None where it is no part of anything.
-    pub drawn_from: Option<&'static str>,
-    /// Why, as the end of a message.
-    pub why: &'static str,
-    /// What to do instead.
-    pub help: &'static str,
-}
-
-/// An input that takes no artifact of one kind of stage, although its type would fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForbiddenSource {
-    /// The input.
-    pub port: &'static str,
-    /// The kind of stage whose output has no place there (`world.pessimistic`).
-    pub made_by: &'static str,
-    /// Why, as the end of a message.
-    pub why: &'static str,
-    /// What to do instead.
-    pub help: &'static str,
-}
-
-/// A setting that wants an input connected, or that has no place beside one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// The setting, as a path below `with` (`simulator.quit_similarity`).
-    pub setting: &'static str,
-    /// The optional input.
-    pub port: &'static str,
-    /// Whether it must be connected; else it must not be.
-    pub connected: bool,
-    /// Why, as the end of a message.
-    pub why: String,
-    /// What to do.
-    pub help: &'static str,
-}
+use crate::asset_name::AssetName;
+use crate::config_error::{ConfigError, read_strictly};
+use crate::input_rules::{ForbiddenSource, NoLeakage, Requirement};
+use crate::numbered_input::{NumberedInput, agreed};
+use crate::{Context, MemoryNeed, PortFile, PortSpec, Ports, Sizes};
 
 /// One kind of stage.
 ///
@@ -195,20 +136,11 @@ impl<S: Stage> AnyStage for S {
         Stage::memory(self, inputs)
     }
     fn execute(&self, inputs: &(dyn Fn(&str) -> Vec<PortFile> + Sync), cx: &Context, out: &Path) -> anyhow::Result<()> {
-        let spaces = id_spaces::agreed(&NumberedInput::all(&S::Inputs::specs(), inputs)?)?;
+        let spaces = agreed(&NumberedInput::all(&S::Inputs::specs(), inputs)?)?;
         let outputs = self.run(S::Inputs::read(inputs)?, cx)?;
         // What holds ids says itself what its numbers mean: tables that were read, or numbered anew.
         outputs.write(out, &spaces.and(outputs.id_spaces()))
     }
-}
-
-/// Why a `with:` block is not a config of its stage kind.
-#[derive(Debug)]
-pub struct ConfigError {
-    /// Path below `with`, such as `llm.gguf.asset`; empty for the block itself.
-    pub path: String,
-    /// What is wrong, without the place.
-    pub message: String,
 }
 
 /// One row of the catalogue: everything the engine knows about a kind of stage.
@@ -267,92 +199,4 @@ fn parse<S: Stage>(with: Value) -> Result<Box<dyn AnyStage>, ConfigError> {
     let stage: S = read_strictly(with)?;
     stage.check().map_err(|(path, message)| ConfigError { path, message })?;
     Ok(Box::new(stage))
-}
-
-/// Makes a small asset without a download, for experiments that must run anywhere (`from: [{ generate: toy-log }]`).
-pub struct Generator {
-    /// The name after `generate:`.
-    pub name: &'static str,
-    /// One line for the schema.
-    pub about: &'static str,
-    /// Writes the file or folder at the path; equal bytes on every call.
-    pub write: fn(&Path) -> anyhow::Result<()>,
-}
-
-/// Numbers by name.
-pub type MetricValues = Vec<(String, f64)>;
-
-/// How to read the numbers in a kind of artifact that holds results to compare, such as `metrics`.
-pub struct MetricsReader {
-    /// As [`crate::Artifact::KIND`].
-    pub kind: &'static str,
-    /// The numbers in a file of this kind by name, in its order.
-    pub read: fn(&Path) -> anyhow::Result<MetricValues>,
-}
-
-/// A value that was measured while a stage worked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CurvePoint {
-    /// What was measured.
-    pub series: String,
-    /// When: the count of updates, epochs or steps.
-    pub step: u64,
-    /// The value.
-    pub value: f64,
-}
-
-/// How to read the curves in a kind of artifact.
-pub struct CurvesReader {
-    /// As [`crate::Artifact::KIND`].
-    pub kind: &'static str,
-    /// The points in a file of this kind, in its order.
-    pub read: fn(&Path) -> anyhow::Result<Vec<CurvePoint>>,
-}
-
-/// Everything the program knows how to do: the binary hands this to [`crate::cli::main`].
-pub struct Catalog {
-    /// Stage kinds, alphabetical.
-    pub stages: &'static [StageKind],
-    /// Generated assets, alphabetical.
-    pub generators: &'static [Generator],
-    /// What stages that train can compute on.
-    pub devices: Devices,
-    /// Looks into the files that stages make.
-    pub inspect: Inspect,
-    /// Reads a policy that answers.
-    pub load_policy: LoadPolicy,
-    /// Writes down what was shown to whom.
-    pub encode_impressions: EncodeImpressions,
-    /// Writes a policy for other programs.
-    pub export_policy: ExportPolicy,
-    /// Adds items to a policy, for `apprentice add-items`.
-    pub add_items: AddItemsToPolicy,
-    /// The kinds of artifacts whose numbers `diff` compares.
-    pub metrics: &'static [MetricsReader],
-    /// The kinds of artifacts whose curves trackers are told.
-    pub curves: &'static [CurvesReader],
-    /// Tells what runs came to, together with what was run.
-    pub report: Render,
-    /// Studies what teachers are worth.
-    pub worth: WorthStudy,
-    /// The commented experiment that `init` writes.
-    pub template: &'static str,
-    /// Writes the experiment of `init --log`.
-    pub log_experiment: WriteLogExperiment,
-    /// Words of experiment files that have a new name, as [`crate::spec::renamed`] reads them; empty where there are none.
-    pub renamed: &'static str,
-}
-
-impl Catalog {
-    /// The row of a stage kind.
-    #[must_use]
-    pub fn stage(&self, kind: &str) -> Option<&'static StageKind> {
-        self.stages.iter().find(|row| row.kind == kind)
-    }
-
-    /// The kinds of a family: of `world` `world.mf` and its siblings. None where no kind has a point behind that word.
-    pub(crate) fn family(&self, word: &str) -> Vec<&'static str> {
-        let of = |kind: &&'static str| kind.split_once('.').is_some_and(|(family, _)| family == word);
-        self.stages.iter().map(|row| row.kind).filter(of).collect()
-    }
 }

@@ -18,9 +18,11 @@ mod cache;
 mod digest;
 mod digest_cache;
 mod fetch_error;
+mod generator;
 mod https;
 mod joined;
 mod pip;
+mod resolved;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -30,6 +32,7 @@ mod tree_snapshot;
 mod verify;
 mod walk;
 mod wheel;
+mod work;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +40,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 pub use cache::default_cache;
+pub use generator::Generator;
 pub(crate) use pip::end_children;
+pub use resolved::Resolved;
 pub(crate) use spec::is_loopback;
 pub use spec::{AssetSpec, OneOrMore, Source};
 #[cfg(test)]
@@ -46,14 +51,15 @@ pub(crate) use verify::verify_cache;
 pub(crate) use walk::Written;
 
 use crate::error_report::ErrorReport;
-use crate::progress::{Bar, Progress};
-use crate::{Cancel, Generator, Interrupted};
+use crate::progress::Progress;
+use crate::{Cancel, Interrupted};
 use cache::{Cache, Record, Slot};
 use digest::Tree;
 use joined::Joined;
 use pip::Pip;
 use spec::Kind;
 use tempfile::TempDir;
+use work::Work;
 
 /// What a wrong SHA-256 of joined parts may mean.
 const NOT_THE_WHOLE: &str = "the parts are not all, not in this order, or not these\n\
@@ -73,20 +79,6 @@ pub struct ResolverOptions {
     pub generators: &'static [Generator],
 }
 
-/// An asset that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// Its file or folder.
-    pub path: PathBuf,
-    /// BLAKE3 of its content in hex, which joins the keys of the stages that use it; for a folder, of its listing.
-    pub digest: String,
-    /// SHA-256 of its content in lower-case hex, as [`AssetSpec::sha256`] defines it; of a file of the user only where the
-    /// experiment names one.
-    pub sha256: Option<String>,
-    /// Where it came from, for people: `pip recbole==1.2.1 · recbole/dataset_example/ml-100k/`.
-    pub origin: String,
-}
-
 /// Finds assets on this machine, or fetches them.
 pub struct Resolver {
     options: ResolverOptions,
@@ -94,29 +86,6 @@ pub struct Resolver {
     pip: Pip,
     /// What no asset may hold, because it changes while a run goes on.
     written: Vec<Written>,
-}
-
-/// What goes along with long work on one asset: how to show it and when to stop.
-struct Work {
-    name: String,
-    progress: Progress,
-    cancel: Cancel,
-}
-
-impl Work {
-    fn silent() -> Self {
-        Self { name: String::new(), progress: Progress::silent(), cancel: Cancel::default() }
-    }
-    fn of_part(&self, part: usize, of: usize) -> Self {
-        let name = format!("{}, part {part} of {of}", self.name);
-        Self { name, progress: self.progress.clone(), cancel: self.cancel.clone() }
-    }
-    fn bar(&self, doing: &str, total: Option<u64>, unit: &'static str) -> Bar {
-        self.progress.bar(&format!("{doing} {}", self.name), total, unit)
-    }
-    fn check_cancelled(&self) -> anyhow::Result<()> {
-        if self.cancel.is_raised() { Err(Interrupted.into()) } else { Ok(()) }
-    }
 }
 
 impl Resolver {

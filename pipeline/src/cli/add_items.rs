@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args;
 use super::inspect::{catalogue, policy};
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{format, print, print_json, talk};
+use super::{args, format};
 use crate::Exit;
 use crate::add_items::{AddItems, AddedItems};
 use crate::exit::Failure;

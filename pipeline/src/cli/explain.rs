@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::output::{print, print_json};
 use super::plan::{first_cause, sentence, words};
 use super::session::Session;
-use super::{args, format, print, print_json};
-use crate::Exit;
+use super::{args, format};
 use crate::exit::Failure;
-use crate::reason;
 use crate::run::{self, Plan, Project, select};
 use crate::store::Made;
+use crate::{Exit, key_changes, reason};
 
 pub(super) fn explain(session: &Session, args: &args::Explain) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;
@@ -37,7 +37,8 @@ fn one(project: &Project, plan: &Plan, index: usize) -> anyhow::Result<Value> {
     };
     let material = plan.materials.get(&index);
     let now = material.or_else(|| plan.expected.get(&index));
-    let changed = last.as_ref().zip(now).map(|(last, now)| reason::changes(&last.material, now)).unwrap_or_default();
+    let changed =
+        last.as_ref().zip(now).map(|(last, now)| key_changes::changes(&last.material, now)).unwrap_or_default();
     let changed = changed.into_iter().map(|(path, old, new)| json!({ "field": path, "old": old, "new": new }));
     Ok(json!({
         "stage": node.id,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::args;
 use super::inspect::policy;
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{format, print, print_json, talk};
+use super::{args, format};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::export::GraphTensor;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::args;
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{format, print, print_json, talk};
+use super::{args, format};
 use crate::exit::Failure;
 use crate::maintenance::{self, Class, GcOptions, GcPlan, Item};
 use crate::{Cancel, Exit, Interrupted, interrupt};

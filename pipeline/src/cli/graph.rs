@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::args::Graph;
+use super::output::{print, print_json};
 use super::session::Session;
-use super::{print, print_json};
 use crate::exit::Failure;
 use crate::spec::Experiment;
 use crate::{Exit, graph};

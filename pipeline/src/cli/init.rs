@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::args;
+use super::output::{print_json, talk};
 use super::progress_ui::progress_ui;
 use super::session::Session;
-use super::{args, print_json, talk};
 use crate::exit::{Exit, Failure};
 use crate::log_experiment::{LogExperiment, LogFiles};
 use crate::progress::{Progress, Sink};

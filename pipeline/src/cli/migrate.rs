@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::Migrate;
+use super::format;
+use super::output::{print, print_json};
 use super::session::Session;
-use super::{format, print, print_json};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::spec::read;

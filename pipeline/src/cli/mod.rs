@@ -13,6 +13,7 @@ mod graph;
 mod init;
 mod inspect;
 mod migrate;
+mod output;
 mod plan;
 mod progress_ui;
 mod recommend;
@@ -29,7 +30,7 @@ mod value_parsers;
 mod verify;
 mod worth;
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,13 +40,11 @@ use serde_json::{Value, json};
 use crate::diagnostic::Diagnostics;
 use crate::error_report::ErrorReport;
 use crate::exit::Failure;
-use crate::secret::{redact, redact_json};
+use crate::secret::redact;
 use crate::{Catalog, Exit, escape, spec};
 use args::{Cli, Command};
+use output::{print, print_error, print_json, talk, write};
 use session::Session;
-
-/// Raised when the fields of the commands' JSON change their names or meaning.
-const SCHEMA: u32 = 1;
 
 /// The program: reads the command line, does what it says, and gives the exit code.
 ///
@@ -181,48 +180,6 @@ fn unread(refusal: &clap::Error) -> Value {
         message,
         Some(tip.unwrap_or("`apprentice --help` lists the commands, `apprentice COMMAND --help` their options")),
     )
-}
-
-/// An error for programs: one line on standard output, so that it also ends a stream of events. `error` is what a person is
-/// shown, `diagnostics` the same in parts.
-fn print_error(exit: Exit, error: &str, diagnostics: &Value) -> Result<Exit, Failure> {
-    let error = json!({ "event": "error", "exit": exit as u8, "error": error, "diagnostics": diagnostics });
-    write(&escape::json(&format!("{}\n", numbered(error))))
-}
-
-/// Prints text. What an experiment, a file or a server put into it commands no terminal.
-fn print(text: &str) -> Result<Exit, Failure> {
-    write(&escape::lines(&redact(text)))
-}
-
-/// Prints data. A reader that has gone (`apprentice runs | head -1`) ends the program quietly.
-fn write(text: &str) -> Result<Exit, Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Ok),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, error)),
-        Err(error) => Err(Failure::new(Exit::Failed, anyhow::Error::new(error).context("write to standard output"))),
-    }
-}
-
-/// Prints an object as JSON, with the number of its schema.
-fn print_json(value: Value) -> Result<Exit, Failure> {
-    write(&escape::json(&format!("{:#}\n", numbered(value))))
-}
-
-/// The fields of an object behind the number of their schema, without any secret.
-fn numbered(value: Value) -> Value {
-    let mut whole = json!({ "schema_version": SCHEMA });
-    if let (Some(whole), Value::Object(fields)) = (whole.as_object_mut(), value) {
-        whole.extend(fields);
-    }
-    redact_json(&mut whole);
-    whole
-}
-
-/// One line for a person, or a few. As with [`print`], what somebody else wrote commands no terminal.
-fn talk(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", escape::lines(&redact(line)));
 }
 
 impl From<Exit> for ExitCode {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::args;
+use super::output::{print, print_json, talk};
 use super::run_checks::{MOST_JOBS, forced, refuse};
 use super::session::Session;
-use super::{format, print, print_json, talk};
+use super::{args, format};
 use crate::Exit;
 use crate::exit::Failure;
 use crate::memory_need::WORTH_SAYING;

@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
-use super::args;
 use super::inspect::policy;
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{format, print, print_json, talk};
+use super::{args, format};
 use crate::escape::shown;
 use crate::exit::Failure;
 use crate::recommend::{Answer, RecommendBatch, RecommendQuery};

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, anyhow};
 
 use super::args;
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{print, print_json, talk};
 use crate::event::RunStatus;
 use crate::exit::Failure;
 use crate::record::{self, RUNNING, RunRecord};

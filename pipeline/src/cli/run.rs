@@ -6,19 +6,20 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::args::{Run, RunOptions};
+use super::format;
+use super::output::{print, talk};
 use super::progress_ui::{Shown, progress_ui};
 use super::run_checks::{MOST_JOBS, forced, refuse};
 use super::session::Session;
-use super::{format, print, talk};
 use crate::error_report::ErrorReport;
 use crate::event::{RunStatus, Status};
 use crate::exit::Failure;
-use crate::interrupt::Heard;
+use crate::interrupt::{self, Heard};
 use crate::record::NodeRecord;
 use crate::run::{self, Options, Outcome, Project, select};
 use crate::secret::redact;
 use crate::spec::Experiment;
-use crate::{Cancel, Device, Exit, interrupt, out_of_memory};
+use crate::{Cancel, Device, Exit, out_of_memory};
 
 pub(super) fn run(session: &Session, args: &Run) -> Result<Exit, Failure> {
     let experiment = session.load(&args.source)?;

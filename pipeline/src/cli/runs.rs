@@ -7,8 +7,9 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::args::Runs;
+use super::output::{print, print_json};
 use super::session::Session;
-use super::{format, print, print_json, runs_table};
+use super::{format, runs_table};
 use crate::event::Status;
 use crate::exit::Failure;
 use crate::maintenance::{Prune, to_forget};

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::args::Runs;
 use super::differing_settings::{DifferingSettings, Settings};
+use super::format;
+use super::output::{print, print_json, talk};
 use super::session::Session;
-use super::{format, print, print_json, talk};
 use crate::exit::Failure;
 use crate::reason::short;
 use crate::record::{self, RunRecord};

@@ -11,8 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args;
 use super::inspect::policy;
+use super::output::{print, talk, write};
 use super::session::Session;
-use super::{print, talk, write};
 use crate::exit::Failure;
 use crate::serve::{Limits, LogOptions, ServeOptions, serve as run};
 use crate::{Exit, escape};

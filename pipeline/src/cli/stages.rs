@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::args;
+use super::output::{print, print_json};
 use super::session::Session;
-use super::{args, print, print_json};
 use crate::diagnostic::nearest;
 use crate::exit::{Exit, Failure};
 use crate::spec::{Port, Setting, StageReference, reference};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::format;
+use super::output::{print, print_json};
 use super::progress_ui::progress_ui;
 use super::session::Session;
-use super::{format, print, print_json};
 use crate::Exit;
 use crate::asset::default_cache;
 use crate::exit::Failure;

@@ -3,14 +3,13 @@
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
+use super::output::{print, print_json};
 use super::session::Session;
-use super::{args, plan, print, print_json, run};
-use crate::Exit;
+use super::{args, plan, run};
 use crate::exit::Failure;
-use crate::record;
 use crate::report::RunSummary;
-use crate::spec;
 use crate::worth::WorthRequest;
+use crate::{Exit, record, spec};
 
 pub(super) fn worth(session: &Session, args: &args::Worth) -> Result<Exit, Failure> {
     // The experiment itself must be sound: its faults are shown where they stand in its file.

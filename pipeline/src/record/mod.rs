@@ -6,6 +6,7 @@
 mod event_log;
 mod partial_run;
 mod run_history;
+mod run_record;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +16,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, RunStatus, Status};
 use crate::failpoints::reached;
@@ -26,58 +26,10 @@ use crate::store::{Entry, Holder, Store, write_atomically, write_in_passing};
 use crate::{Device, MissReason, clock, host_info};
 use event_log::EventLog;
 pub(crate) use run_history::{RUNNING, RunFolder, damaged, find, folders, runs};
+pub(crate) use run_record::{NodeRecord, RunRecord};
 
 /// Raised when the fields of `run.json` change their names or meaning.
 const SCHEMA: u32 = 1;
-
-/// What `run.json` holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RunRecord {
-    pub schema_version: u32,
-    pub id: String,
-    pub experiment: String,
-    pub status: RunStatus,
-    pub command: String,
-    pub host: String,
-    /// What kind of machine it is.
-    #[serde(default)]
-    pub machine: String,
-    pub pid: u32,
-    pub program: String,
-    /// UTC.
-    pub started: String,
-    pub seconds: f64,
-    pub jobs: usize,
-    pub threads: usize,
-    /// Whether every stage of the experiment was chosen, so that a stage which is not here is not in the experiment.
-    #[serde(default)]
-    pub whole: bool,
-    pub nodes: Vec<NodeRecord>,
-}
-
-/// What became of one stage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct NodeRecord {
-    pub stage: String,
-    pub kind: String,
-    pub status: Status,
-    pub key: Option<String>,
-    /// Where it trained, if it did in this run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// Why it ran, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    pub seconds: f64,
-    /// What the stage noted, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub notes: BTreeMap<String, String>,
-    /// Output port → digest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub outputs: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
 
 /// At most one save in this time while the run goes on: each writes the whole record, which of a thousand stages is long.
 const EVERY: Duration = Duration::from_secs(1);

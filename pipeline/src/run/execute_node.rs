@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Locked, Run};
+use super::Run;
 use crate::asset::Resolved;
 use crate::checkpointing::ResumePoint;
 use crate::event::{Event, Status};
+use crate::exit::Locked;
 use crate::failpoints::reached;
 use crate::key::KeyMaterial;
 use crate::spec::Edge;

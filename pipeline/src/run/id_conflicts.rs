@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::project::edges;
 use super::{Plan, Project};
-use crate::id_spaces::{IdSpaces, NumberedInput, agreed};
+use crate::IdSpaces;
+use crate::numbered_input::{NumberedInput, agreed};
 
 /// Whether several of the stages read ids of their own, so that inputs could number differently; found out without reading
 /// anything.

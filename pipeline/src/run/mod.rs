@@ -9,6 +9,7 @@ mod attempt;
 mod execute_node;
 mod id_conflicts;
 mod memory_gate;
+mod options;
 mod panics;
 mod plan;
 mod prerequisites;
@@ -26,14 +27,6 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-pub(crate) use assets::Assets;
-pub(crate) use id_conflicts::may_differ;
-pub(crate) use plan::{Plan, Verdict, may_exceed_memory, plan};
-pub(crate) use prerequisites::{MissingPrerequisite, may_miss_prerequisites, missing_prerequisites};
-pub(crate) use project::Project;
-pub(crate) use select::select;
-pub(crate) use time_estimate::TimeEstimate;
-
 use crate::error_report::ErrorReport;
 use crate::event::{Event, RunStatus, Status};
 use crate::progress::{Progress, Sink};
@@ -41,46 +34,21 @@ use crate::record::{NodeRecord, Record, RunFolder};
 use crate::report::{self, RunSummary};
 use crate::secret::redact;
 use crate::store::Entry;
-use crate::tracking::{Destination, TrackedRun, Tracking};
-use crate::{Cancel, Catalog, Interrupted, Submitted};
+use crate::tracking::{TrackedRun, Tracking};
+use crate::{Interrupted, Submitted};
+pub(crate) use assets::Assets;
+pub(crate) use id_conflicts::may_differ;
 use memory_gate::MemoryGate;
+pub(crate) use options::Options;
+pub(crate) use panics::THREADS;
+pub(crate) use plan::{Plan, Verdict, may_exceed_memory, plan};
+pub(crate) use prerequisites::{MissingPrerequisite, may_miss_prerequisites, missing_prerequisites};
+pub(crate) use project::Project;
 use redact::RedactingSink;
 use scheduler::NodeEnd;
+pub(crate) use select::select;
 use single_flight::SingleFlight;
-
-/// How the names of the threads begin on which stages work.
-pub(crate) const THREADS: &str = "stage-";
-
-/// How to run.
-pub(crate) struct Options {
-    /// The nodes to bring up to date, with everything that they need.
-    pub chosen: BTreeSet<usize>,
-    /// Nodes that run although they are hits.
-    pub forced: BTreeSet<usize>,
-    /// Stages at work at once, at most.
-    pub jobs: usize,
-    pub threads: usize,
-    /// Bytes that the tables of a stage may take, and those of all stages at work together.
-    pub memory: u64,
-    pub keep_going: bool,
-    /// An error instead of waiting for a lock.
-    pub no_wait: bool,
-    pub cancel: Cancel,
-    /// The command line, for the record.
-    pub command: String,
-    /// Reads what stages made, and tells the run together with the pages that it made.
-    pub catalog: &'static Catalog,
-    /// Where the run is reported.
-    pub track: Vec<Destination>,
-}
-
-/// Another run is making a result, and waiting was not wanted.
-#[derive(Debug, thiserror::Error)]
-#[error("{stage} is being made by {holder}\nhelp: leave out `--no-wait` to wait for it and reuse its result")]
-pub(crate) struct Locked {
-    pub stage: String,
-    pub holder: String,
-}
+pub(crate) use time_estimate::TimeEstimate;
 
 /// A run at work: shared by the threads that visit nodes.
 struct Run<'a> {

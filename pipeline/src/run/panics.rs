@@ -27,7 +27,7 @@ fn remember_places() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo| {
             let thread = std::thread::current();
-            if thread.name().is_some_and(|name| name.starts_with(super::THREADS)) {
+            if thread.name().is_some_and(|name| name.starts_with(THREADS)) {
                 let place = info.location().map(ToString::to_string).unwrap_or_default();
                 PLACES.lock().unwrap_or_else(PoisonError::into_inner).push((words(info.payload()), place));
             } else {
@@ -42,6 +42,9 @@ fn words(payload: &dyn std::any::Any) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
+/// How the names of the threads begin on which stages work.
+pub(crate) const THREADS: &str = "stage-";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,7 +55,7 @@ mod tests {
             let work = || -> anyhow::Result<()> { panic!("index {} of 3", 7) };
             caught(work).unwrap_err().to_string()
         };
-        let text = std::thread::Builder::new().name(format!("{}test", super::super::THREADS)).spawn(here);
+        let text = std::thread::Builder::new().name(format!("{}test", THREADS)).spawn(here);
         let text = text.unwrap().join().unwrap();
         assert!(text.contains("panics.rs:") && text.contains("index 7 of 3"), "{text}");
         assert_eq!(caught(|| Ok(1)).unwrap(), 1);

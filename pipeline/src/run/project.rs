@@ -7,6 +7,7 @@ use super::assets::Assets;
 use crate::MissReason;
 use crate::asset::Resolved;
 use crate::key::{Input, KeyMaterial};
+use crate::key_changes::reason_of;
 use crate::spec::{Edge, Experiment, Node};
 use crate::store::{Entry, Lookup, Store};
 
@@ -62,7 +63,7 @@ impl Project<'_> {
         }
         let Some(last) = self.last_entry(index)? else { return Ok(MissReason::New) };
         let names: Vec<_> = self.node(index).config.assets().into_iter().map(|name| name.0).collect();
-        Ok(MissReason::between(&last.material, material, &names))
+        Ok(reason_of(&last.material, material, &names))
     }
 
     /// The entry of the last result that went by the node's name.

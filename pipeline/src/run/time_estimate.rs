@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Plan, Project};
 use crate::store::Entry;
-use crate::{Sizes, reason};
+use crate::{Sizes, key_changes};
 
 /// What took less says nothing of a larger log: most of it does not grow with the rows.
 const WORTH_SCALING: f64 = 1.0;
@@ -51,7 +51,7 @@ impl Plan {
         let config = project.material(index, &assets, &|_| String::new()).config;
         let cells = (0..here.len()).filter(|&other| project.node(other).stage == node.stage);
         let cells = cells.filter_map(|cell| here[cell].as_ref()).filter(of_kind);
-        let changes = |entry: &&Entry| reason::differences(&entry.material.config, &config, "").len();
+        let changes = |entry: &&Entry| key_changes::differences(&entry.material.config, &config, "").len();
         if let Some(cell) =
             cells.min_by(|a, b| changes(a).cmp(&changes(b)).then(b.made.seconds.total_cmp(&a.made.seconds)))
         {
@@ -116,7 +116,7 @@ fn sizes_then(project: &Project, index: usize, entry: &Entry) -> Sizes {
 /// Whether two configs say the same but for seeds.
 fn differ_in_seeds_alone(old: &serde_json::Value, new: &serde_json::Value) -> bool {
     let is_seed = |path: &str| path.rsplit('.').next().is_some_and(|field| field.ends_with("seed"));
-    reason::differences(old, new, "").iter().all(|(path, ..)| is_seed(path))
+    key_changes::differences(old, new, "").iter().all(|(path, ..)| is_seed(path))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! From stages as written to nodes: bindings, cells, and one checked config for each cell.
 
-use super::config::{Subject, read_config};
+use super::config::read_config;
 use super::cycle::Cycles;
 use super::inputs::{PortBinding, Reference, Scope, bindings};
-use super::leakage;
-use super::port_rules;
+use super::node::{Edge, Node};
 use super::reindexing::Reindexing;
 use super::search::Search;
 use super::stage_block::StageBlock;
+use super::stage_decl::StageDecl;
+use super::subject::Subject;
 use super::sweep::{self, Cell, JoinSide};
 use super::tree::{Data, Entry, Tree};
-use super::{Edge, Node, SecretUse, requirements, secrets};
+use super::{SecretUse, leakage, port_rules, requirements, secrets};
 use crate::diagnostic::{Diagnostic, MOST, Span, listed};
 use crate::{AnyStage, Arity, Catalog, StageKind};
 
@@ -18,16 +19,6 @@ use crate::{AnyStage, Arity, Catalog, StageKind};
 /// waits for.
 const MOST_NODES: usize = 100_000;
 const MOST_EDGES: usize = 1_000_000;
-
-/// A stage that later ones can refer to.
-pub(crate) struct StageDecl {
-    pub name: String,
-    /// Absent when `use` is wrong; then nothing is said about its outputs.
-    pub kind: Option<&'static StageKind>,
-    cells: Vec<Cell>,
-    /// The node of the first cell; the others follow.
-    first: usize,
-}
 
 /// Builds all nodes in reading order. When a fault was reported, the result is of no use beyond finding more faults.
 pub(crate) fn nodes(

@@ -3,34 +3,14 @@
 //! serde stops at its first error. So the value at fault is taken out and the rest is read again, until nothing is wrong
 //! or what is wrong follows from what was taken out.
 
-use schemars::{Schema, SchemaGenerator};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::schema_lookup::{SchemaLookup, Step};
+use super::subject::{Subject, dotted};
 use super::tree::{Data, Tree};
 use super::{secrets, serde_messages};
-use crate::ConfigError;
 use crate::diagnostic::{Diagnostic, MOST, Span, listed, nearest};
-use crate::secret;
-
-/// Whose block it is.
-pub(crate) struct Subject<'a> {
-    /// For the messages: `the config of rl.a2c`.
-    pub what: &'a str,
-    /// Where to point when the block itself is at fault or absent.
-    pub key_span: Span,
-    /// Its schema, made only when something is wrong.
-    pub schema: &'a dyn Fn(&mut SchemaGenerator) -> Schema,
-}
-
-/// Reads a value with serde, keeping the path of the first error.
-pub(crate) fn read_strictly<T: DeserializeOwned>(value: Value) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        ConfigError { path: if path == "." { String::new() } else { path }, message: error.into_inner().to_string() }
-    })
-}
+use crate::{ConfigError, secret};
 
 /// Reads `tree` with `parse`; on failure all faults are in `errors`.
 pub(crate) fn read_config<T>(
@@ -180,18 +160,6 @@ fn name_of(subject: &Subject, steps: &[Step]) -> String {
     }
 }
 
-pub(crate) fn dotted(steps: &[Step]) -> String {
-    let mut text = String::new();
-    for step in steps {
-        match step {
-            Step::Key(key) if text.is_empty() => text.push_str(key),
-            Step::Key(key) => text = format!("{text}.{key}"),
-            Step::Index(index) => text = format!("{text}[{index}]"),
-        }
-    }
-    text
-}
-
 fn lacking(subject: &Subject, lookup: &SchemaLookup, place: &Place, name: &str, removed: &[Vec<Step>]) -> Diagnostic {
     let mut names = lookup.required(&place.steps);
     names.retain(|key| place.value.get(key).is_none() && !removed.contains(&with_key(&place.steps, key)));
@@ -229,7 +197,7 @@ fn describe(subject: &Subject, lookup: &SchemaLookup, place: &Place, error: &Con
             .help("the value of a secret is never written down")
             .masked();
     }
-    if place.value.text().is_some_and(secrets::is_reference) {
+    if place.value.text().is_some_and(secret::is_reference) {
         return secrets::refused(subject, lookup, &place.steps, place.value.span);
     }
     let what = name_of(subject, &place.steps);

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::inputs::references;
+use super::port_references::references;
 use super::tree::Entry;
 use crate::diagnostic::{Diagnostic, Span};
 

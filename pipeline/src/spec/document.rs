@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::config::{Subject, read_config, read_strictly};
+use super::config::read_config;
 use super::secrets;
+use super::subject::Subject;
 use super::tree::{Data, Entry, Tree};
+use crate::Catalog;
 use crate::asset::AssetSpec;
+use crate::config_error::{ConfigError, read_strictly};
 use crate::diagnostic::{Diagnostic, Span, listed, nearest};
-use crate::{Catalog, ConfigError};
 
 /// What may stand at the top.
 pub(crate) const TOP_KEYS: &[&str] = &["name", "assets", "stages"];

@@ -1,10 +1,11 @@
 //! The `inputs` of a stage: which output of which stage above feeds which port.
 
-use super::build::StageDecl;
 use super::cycle::Cycles;
 use super::document::has_typo_of;
+use super::port_references::references;
 use super::serde_messages::a;
 use super::stage_block::StageBlock;
+use super::stage_decl::StageDecl;
 use super::tree::{Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed};
 use crate::{Arity, PortSpec};
@@ -114,15 +115,6 @@ fn binding(
         }
     }
     PortBinding { port, references: resolved }
-}
-
-/// The references of one port: a text, a list of texts, or texts with group names.
-pub(super) fn references(value: &Tree) -> Vec<(Option<&str>, &Tree)> {
-    match &value.data {
-        Data::Scalar(_) => vec![(None, value)],
-        Data::List(items) => items.iter().map(|item| (None, item)).collect(),
-        Data::Map(entries) => entries.iter().map(|entry| (Some(entry.key.as_str()), &entry.value)).collect(),
-    }
 }
 
 /// Finds stage and output of one reference, or reports why there is none.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::inputs::PortBinding;
-use super::{Edge, Node};
+use super::node::{Edge, Node};
 use crate::NoLeakage;
 use crate::diagnostic::Diagnostic;
 

@@ -11,7 +11,9 @@ mod document;
 mod example;
 mod inputs;
 mod leakage;
+mod node;
 mod outline;
+mod port_references;
 mod port_rules;
 mod reference;
 mod reindexing;
@@ -24,6 +26,8 @@ mod secrets;
 mod serde_messages;
 mod set;
 mod stage_block;
+mod stage_decl;
+mod subject;
 mod sweep;
 mod template;
 #[cfg(test)]
@@ -35,17 +39,16 @@ mod tree;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub(crate) use config::read_strictly;
+use crate::asset::AssetSpec;
+use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Source, Span, place};
+use crate::{Catalog, secret};
+pub use node::{Edge, Node};
 pub(crate) use outline::{fields, stage_names, stages_in};
 pub(crate) use reference::{Port, Setting, StageReference, reference};
 pub(crate) use renamed::Rows;
 pub use schema::schema;
 pub use secrets::SecretUse;
 pub use template::{new_experiment, write_log_experiment, write_template};
-
-use crate::asset::AssetSpec;
-use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Source, Span, place};
-use crate::{AnyStage, Catalog, Device, StageKind, secret};
 
 /// A checked experiment.
 pub struct Experiment {
@@ -63,46 +66,6 @@ pub struct Experiment {
     pub nodes: Vec<Node>,
     /// What it was checked against.
     pub catalog: &'static Catalog,
-}
-
-/// One stage, or one cell of a swept stage.
-pub struct Node {
-    /// `policy`, or `policy@seed=3`.
-    pub id: String,
-    /// `policy`.
-    pub stage: String,
-    /// `seed=3`; empty where nothing is swept.
-    pub cell: String,
-    /// Its row in the catalogue.
-    pub kind: &'static StageKind,
-    /// Where it is to train, if the file says so; no part of its key.
-    pub device: Option<Device>,
-    /// Its config, read and checked.
-    pub config: Box<dyn AnyStage>,
-    /// The secrets that its config names in the file.
-    pub secrets: Vec<SecretUse>,
-    /// What feeds each input port, in the order of the kind's ports; a port that is left open has no edges.
-    pub inputs: Vec<(String, Vec<Edge>)>,
-}
-
-impl Node {
-    /// The device of a stage that trains.
-    pub(crate) fn trained_on(&self) -> Option<Device> {
-        self.kind.uses_device.then(|| self.device.unwrap_or_default())
-    }
-}
-
-/// One artifact that flows into a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Its name in tables: the key of `policies: { a2c: policy.policy }`, else the name of the stage.
-    pub name: String,
-    /// The sweep cell that makes it.
-    pub cell: String,
-    /// Position of the node that makes it in [`Experiment::nodes`].
-    pub node: usize,
-    /// The output port there.
-    pub port: &'static str,
 }
 
 /// Reads an experiment file with `--set` overrides.

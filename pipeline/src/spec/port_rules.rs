@@ -1,7 +1,7 @@
 //! Inputs whose type fits and which have no place all the same, by the kind of stage that made them.
 
-use super::build::StageDecl;
 use super::inputs::PortBinding;
+use super::stage_decl::StageDecl;
 use crate::ForbiddenSource;
 use crate::diagnostic::Diagnostic;
 

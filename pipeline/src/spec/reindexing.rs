@@ -2,7 +2,7 @@
 //! behind it must not meet in one stage, for one number means another item in each. Sizes need not tell.
 
 use super::inputs::PortBinding;
-use super::{Edge, Node};
+use super::node::{Edge, Node};
 use crate::StageKind;
 use crate::diagnostic::{Diagnostic, listed};
 

@@ -1,6 +1,6 @@
 //! Settings that want an input, and settings that leave no room for one.
 
-use super::Edge;
+use super::node::Edge;
 use super::stage_block::StageBlock;
 use super::tree::Tree;
 use crate::Requirement;

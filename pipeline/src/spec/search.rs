@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::document::only;
-use super::secrets;
 use super::sweep::{self, Axis, Coordinate, JoinSide};
 use super::tree::{Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, MOST, Span};
+use crate::secret::is_reference;
 
 /// What stands before the number of a trial in the name of its cell.
 const TRIAL: &str = "trial";
@@ -164,7 +164,7 @@ impl<'t> Draw<'t> {
                 }
                 _ => Err(fault("`integer` takes the lowest and the highest whole number".into())),
             },
-            "choice" if list.iter().any(|value| value.text().is_some_and(secrets::is_reference)) => {
+            "choice" if list.iter().any(|value| value.text().is_some_and(is_reference)) => {
                 Err(fault(format!("`{}` cannot be searched: a secret changes no result", path.key)))
             }
             "choice" if !list.is_empty() => Ok(Self::Choice(list)),

@@ -1,11 +1,11 @@
 //! Where an experiment names secrets: `${env:NAME}` may stand in fields of type [`crate::Secret`] and nowhere else, because
 //! every other field is hashed, stored and shown.
 
-use super::config::{Subject, dotted};
 use super::schema_lookup::{SchemaLookup, Step};
+use super::subject::{Subject, dotted};
 use super::tree::{Data, Tree};
 use crate::diagnostic::{Diagnostic, Span, listed};
-use crate::secret;
+use crate::secret::{self, is_reference};
 
 /// A secret that the file names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +17,6 @@ pub struct SecretUse {
     /// Where it is written, `x.yaml:12:20`.
     pub place: String,
     pub(crate) span: Span,
-}
-
-/// Whether a text names a secret, or tries to.
-pub(crate) fn is_reference(text: &str) -> bool {
-    text.contains(secret::OPENING)
 }
 
 /// The secrets of a config that was read; those in places that take none are reported.

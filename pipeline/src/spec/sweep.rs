@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::secrets;
 use super::tree::{self, Data, Entry, Tree};
 use crate::diagnostic::{Diagnostic, MOST, Span};
+use crate::secret::is_reference;
 
 /// More cells than this in one stage is a typing mistake.
 const MAX_CELLS: usize = 10_000;
@@ -95,7 +95,7 @@ pub(crate) fn axes<'t>(swept: &'t Entry, with: Option<&Entry>, errors: &mut Vec<
         let mut labelled: Vec<(String, &Tree)> = Vec::new();
         let mut known = BTreeSet::new();
         for value in values {
-            if value.text().is_some_and(secrets::is_reference) {
+            if value.text().is_some_and(is_reference) {
                 let message = format!("`{}` cannot be swept: a secret changes no result", entry.key);
                 errors.push(Diagnostic::at(value.span, message).help("write the secret into `with`"));
                 continue;

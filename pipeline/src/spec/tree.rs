@@ -379,7 +379,7 @@ impl<'text> Reader<'text, '_> {
         }
         let line = self.text[..start - self.bytes[0]].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[line..].lines().next().unwrap_or_default();
-        let help = if super::secrets::is_reference(line) && line.contains(['{', '[']) && info.contains("flow") {
+        let help = if crate::secret::is_reference(line) && line.contains(['{', '[']) && info.contains("flow") {
             "inside `{ … }` and `[ … ]` quote it: \"${env:NAME}\""
         } else if info.contains("tabs") {
             "indent with spaces, not with tabs"

@@ -16,14 +16,16 @@
 
 mod atomic_write;
 mod entry;
+mod file_name;
 mod gc_lock;
 mod latest;
+mod layout;
 mod lock;
 mod object;
+mod reading;
 mod view;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -33,20 +35,17 @@ pub(crate) use atomic_write::{
 };
 use entry::Read;
 pub(crate) use entry::{AssetMade, Entry, Made, Output};
+pub(crate) use file_name::file_name;
 pub(crate) use gc_lock::GcLock;
 pub(crate) use latest::{FileStamp, LatestResult, Remembered};
+pub(crate) use layout::Store;
 pub(crate) use lock::{Holder, KeyLock, given, is_given, is_held};
 pub(crate) use object::{Damage, digest_of, digest_with, is_hash};
-pub(crate) use view::{DisplacedFile, file_name, keep};
+pub(crate) use reading::{list, read_if_there};
+pub(crate) use view::{DisplacedFile, keep};
 
 /// Raised when older programs must keep their hands off the store.
 const FORMAT: u64 = 1;
-
-/// A store below an `artifacts` folder. Opening it touches nothing: what only reads works on a read-only disk.
-#[derive(Clone, Debug)]
-pub(crate) struct Store {
-    artifacts: PathBuf,
-}
 
 /// What the store knows about a key.
 #[derive(Debug)]
@@ -61,10 +60,6 @@ pub(crate) enum Lookup {
 pub(crate) type ReadEntry = (PathBuf, anyhow::Result<Option<Entry>>);
 
 impl Store {
-    pub fn new(artifacts: &Path) -> Self {
-        Self { artifacts: artifacts.to_path_buf() }
-    }
-
     /// Refuses a store whose form is newer than this program. The file `format` says it; without one it is 1.
     pub fn check_format(&self) -> anyhow::Result<()> {
         let path = self.part("format");
@@ -74,21 +69,6 @@ impl Store {
             Ok(format) if format <= FORMAT => Ok(()),
             _ => Err(newer(&path)),
         }
-    }
-
-    /// The folder that holds the store and the views.
-    pub fn artifacts(&self) -> &Path {
-        &self.artifacts
-    }
-
-    /// A part of the store, such as `runs`.
-    pub fn part(&self, name: &str) -> PathBuf {
-        self.artifacts.join("store").join(name)
-    }
-
-    /// The ledger of what a stage spent.
-    pub fn spent(&self, experiment: &str, stage: &str) -> PathBuf {
-        self.part("spent").join(file_name(experiment)).join(file_name(stage))
     }
 
     /// The result of a key, where it is whole as far as existence and sizes tell. Contents are checked by whoever reads
@@ -146,7 +126,7 @@ impl Store {
     /// The caller holds the key's lock. Digests and sizes of `outputs` are filled in here. `hashed`
     /// is called with how many bytes more are hashed.
     pub fn commit(&self, mut entry: Entry, dir: &Path, hashed: &dyn Fn(u64)) -> anyhow::Result<Entry> {
-        let context = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts.display());
+        let context = |port: &str| format!("keep output `{port}` in `{}`", self.artifacts().display());
         // What takes long comes before the gc lock.
         for output in &mut entry.outputs {
             let ready = self.ready_object(&dir.join(&output.port), hashed);
@@ -160,16 +140,6 @@ impl Store {
         let path = self.entry_path(&entry.key);
         write_atomically(&path, entry.to_text().as_bytes()).with_context(|| format!("write `{}`", path.display()))?;
         Ok(entry)
-    }
-
-    /// Work in progress of a key.
-    pub fn scratch(&self, key: &str) -> PathBuf {
-        self.part("scratch").join(key)
-    }
-
-    /// Where the entry of a key lies.
-    pub fn entry_path(&self, key: &str) -> PathBuf {
-        self.part("entries").join(format!("{key}.json"))
     }
 }
 
@@ -190,28 +160,6 @@ fn newer(path: &Path) -> anyhow::Error {
          help: use that one, or give another folder for the results with `--artifacts DIR`",
         path.display()
     )
-}
-
-/// The bytes of a file, `None` where there is no file.
-pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read `{}`", path.display())),
-    }
-}
-
-/// What lies in a folder, in the order of the names; nothing where there is no folder.
-pub(crate) fn list(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let wanted = || format!("list `{}`", dir.display());
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.with_context(wanted)?,
-    };
-    let mut paths =
-        entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>().with_context(wanted)?;
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]

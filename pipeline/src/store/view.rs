@@ -1,13 +1,13 @@
 //! The readable view: `<artifacts>/<experiment>/<stage>[@cell]/<port>.<extension>`, copies that a person, pandas or DuckDB
 //! may open, change and spoil without harm to the store.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::atomic_write::{move_new, open_to_others, temporary};
+use super::file_name::file_name;
 use super::{Damage, Entry, FileStamp, LatestResult, Output, Store, digest_of};
 use crate::failpoints::reached;
 
@@ -113,30 +113,6 @@ fn copy(object: &Path, view: &Path, digest: &str) -> anyhow::Result<FileStamp> {
     Ok(stamp)
 }
 
-/// Names of files end at 255 bytes, and `.json` or `.log` comes behind.
-const LONGEST: usize = 240;
-
-/// A text as the name of a file or folder on any system: letters, digits and `_ - . = , @ +` stay, other bytes become `%2F`.
-pub(crate) fn file_name(text: &str) -> String {
-    let mut name = String::new();
-    for (index, byte) in text.bytes().enumerate() {
-        match byte {
-            // A leading dot would hide the file, and `..` leave the folder.
-            b'.' if index == 0 => name.push_str("%2E"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'=' | b',' | b'@' | b'+' => {
-                name.push(byte.into());
-            }
-            _ => write!(name, "%{byte:02X}").expect("writing to a String cannot fail"),
-        }
-    }
-    if name.len() > LONGEST {
-        // What is cut off still tells names apart.
-        name.truncate(LONGEST - 17);
-        let _ = write!(name, "-{}", &blake3::hash(text.as_bytes()).to_hex()[..16]);
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::entry::tests::entry;
@@ -194,14 +170,5 @@ mod tests {
         fs::write(&object, b"a,c\n").unwrap();
         assert!(store.show("exp", "stage", &entry).unwrap().is_err());
         assert!(!store.view("exp", "stage", &entry.outputs[0]).exists());
-    }
-
-    #[test]
-    fn names_of_files_are_safe() {
-        assert_eq!(file_name("policy@seed=3,lr=0.1"), "policy@seed=3,lr=0.1");
-        assert_eq!(file_name("../a b"), "%2E.%2Fa%20b");
-        assert_eq!(file_name("ä"), "%C3%A4");
-        let long = ["ä".repeat(200), "ä".repeat(201)].map(|text| file_name(&text));
-        assert!(long[0] != long[1] && long.iter().all(|name| name.len() == LONGEST), "{long:?}");
     }
 }

@@ -7,60 +7,27 @@
 mod destination;
 mod mlflow;
 mod tensorboard;
+mod tracker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-pub(crate) use destination::Destination;
-
-use crate::clock;
 use crate::event::{Event, RunStatus};
 use crate::progress::Sink;
 use crate::secret::redact;
-use crate::stage::{Catalog, CurvePoint};
 use crate::store::{Entry, Store};
+use crate::{Catalog, clock};
+pub(crate) use destination::Destination;
+pub(crate) use tracker::TrackedRun;
+use tracker::{TrackedStage, Tracker};
 
 /// The stage under which warnings of trackers are shown.
 const NAME: &str = "tracking";
-
-/// Which run it is.
-#[derive(Clone, Debug)]
-pub(crate) struct TrackedRun {
-    /// Its id, also the name of its folder in the store.
-    pub id: String,
-    pub experiment: String,
-    pub command: String,
-}
-
-/// What a stage came to.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct TrackedStage {
-    /// `policy@seed=3`.
-    id: String,
-    kind: String,
-    key: String,
-    /// Its settings with all defaults, flat (`network.window`), as text.
-    params: Vec<(String, String)>,
-    /// Figures by name.
-    metrics: Vec<(String, f64)>,
-    curves: Vec<CurvePoint>,
-    /// When it was told, since 1970.
-    at: Duration,
-}
-
-/// Somebody who is told. After an error nothing more is told.
-trait Tracker {
-    fn begin(&mut self, run: &TrackedRun, at: Duration) -> anyhow::Result<()>;
-    fn stage(&mut self, stage: &TrackedStage) -> anyhow::Result<()>;
-    /// The run is over; the result says what could not be kept.
-    fn end(&mut self, status: RunStatus, pages: &[PathBuf], at: Duration) -> anyhow::Result<Option<String>>;
-}
 
 enum Message {
     Stage(Box<TrackedStage>),
@@ -184,6 +151,7 @@ fn flat(config: &Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use std::time::Duration;
 
     use super::*;
 

@@ -3,12 +3,9 @@
 use anyhow::{Result, ensure};
 use pipeline::IdSpaces;
 
+use super::id_space::{ITEMS, USERS, item_space, user_space};
 use super::tensors::TensorFile;
 use super::{Items, Users};
-
-/// The names of the two spaces of row numbers.
-const USERS: &str = "users";
-const ITEMS: &str = "items";
 
 /// Names of the lists in a file.
 const USER_IDS: &str = "ids.users";
@@ -78,14 +75,4 @@ impl Ids {
         };
         Ok(ids)
     }
-}
-
-/// The space that the rows of a table of users make.
-pub(super) fn user_space(ids: &[String]) -> IdSpaces {
-    IdSpaces::of(USERS, ids)
-}
-
-/// The space that the rows of a catalogue make.
-pub(super) fn item_space(ids: &[String]) -> IdSpaces {
-    IdSpaces::of(ITEMS, ids)
 }

@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use arrow::array::{Array, ArrayRef, Int32Array, ListBuilder, StringArray, StringBuilder};
 use pipeline::{Artifact, IdSpaces, Sizes};
 
-use super::ids::item_space;
-use super::{World, frame};
+use super::frame;
+use super::id_space::item_space;
 
 /// Parquet, one row an item; the row number is the item's id everywhere else:
 /// `id: utf8` (as in the source), `title: utf8`, `year: i32?`, `genres: list<utf8>`, and one `utf8` column for each other
@@ -45,19 +45,6 @@ impl Items {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()
-    }
-    /// Whether the catalogue is that of `world`, as far as their sizes tell.
-    ///
-    /// # Errors
-    /// With both sizes, where they differ.
-    pub fn check_world(&self, world: &World) -> Result<()> {
-        ensure!(
-            self.len() == world.items(),
-            "the catalogue at `items` has {} items, the world {}\n{ONE_NUMBERING}",
-            self.len(),
-            world.items()
-        );
-        Ok(())
     }
     /// The items at `keep`, in that order.
     #[must_use]

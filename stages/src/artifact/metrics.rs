@@ -3,23 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use arrow::array::{BooleanArray, Float64Array, StringArray, UInt32Array};
 use pipeline::{Artifact, MetricValues};
+use serde::{Deserialize, Serialize};
 
 use super::frame;
+use super::row_role::RowRole;
 
-/// What the name of a row ends in that shows the policies of another row once more, where nothing of an episode is shown again:
-/// as `recommend --exclude-history` serves them.
-pub const WITHOUT_REPEATS: &str = " without repeats";
+/// The key in the footer.
+const MISSING: &str = "missing";
 
 /// One cell of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// The row's name (`a2c`, `popular quit-aware`).
     pub policy: String,
-    /// Whether the row is a baseline that the evaluation adds by itself.
-    pub baseline: bool,
+    /// What the row stands for.
+    pub role: RowRole,
     /// Whether it uses information of the evaluation world that a deployed policy does not have.
     pub privileged: bool,
     /// What the row knows that a deployed policy would not, or what else to know; may be empty.
@@ -42,7 +43,6 @@ pub struct Metric {
     /// - `return_bound`: an upper bound of the return of any policy; only of the planning oracle. `world_rmse`, `world_correlation`: how far the rewards of
     ///   the planning world are from those of the evaluation world, over all items of a user (Pearson's r); only of plans of fitted worlds.
     /// - `untrained`: the share of the row's policies that have the parameters they began with; only where there is one.
-    /// - `missing`: no number (all are 0). A baseline that could not be made; the remark says what to connect.
     ///
     /// - `ndcg` (NDCG@10), `gain` (less that of the reference prompt), `gain_corrected` (of the oracle, less what luck gives it),
     ///   `lead_over_random`, `lead_over_best_fixed`, `lead_over_states_exchanged`, `detectable_gain` and `detectable_lead` (the smallest
@@ -67,23 +67,40 @@ pub struct Metric {
     pub episodes: u32,
 }
 
-/// Parquet, rows in the order of the table: `policy`, `baseline: bool`, `privileged: bool`, `remark`, `metric`, `mean: f64`,
-/// `low: f64`, `high: f64`, `seeds: u32`, `episodes: u32`.
+/// A baseline that could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MissingRow {
+    /// What the row would be called.
+    pub policy: String,
+    /// Why it is not there, and what to connect.
+    pub why: String,
+}
+
+/// Parquet, rows in the order of the table: `policy`, `role` (see [`RowRole`]), `privileged: bool`, `remark`, `metric`, `mean: f64`,
+/// `low: f64`, `high: f64`, `seeds: u32`, `episodes: u32`. The footer has `missing`, the rows that could not be made, as JSON:
+/// `[{"policy": …, "why": …}]`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metrics(pub Vec<Metric>);
+pub struct Metrics {
+    /// One element a number.
+    pub rows: Vec<Metric>,
+    /// Baselines that could not be made.
+    pub missing: Vec<MissingRow>,
+}
 
 impl Artifact for Metrics {
     const KIND: &'static str = "metrics";
     const EXTENSION: &'static str = "parquet";
     /// 3: `control` is `baseline`; rows and metrics are called by the field's words (`planning oracle`, `reward_per_step`).
-    const FORMAT: u32 = 3;
+    /// 4: `role` instead of `baseline`; missing rows stand apart.
+    const FORMAT: u32 = 4;
 
     fn write(&self, path: &Path) -> Result<()> {
-        let rows = &self.0;
+        let rows = &self.rows;
         let float = |pick: fn(&Metric) -> f64| Arc::new(Float64Array::from_iter_values(rows.iter().map(pick)));
         let columns: Vec<(&str, arrow::array::ArrayRef)> = vec![
             ("policy", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.policy)))),
-            ("baseline", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.baseline))))),
+            ("role", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.role.name())))),
             ("privileged", Arc::new(BooleanArray::from_iter(rows.iter().map(|r| Some(r.privileged))))),
             ("remark", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.remark)))),
             ("metric", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric)))),
@@ -93,32 +110,36 @@ impl Artifact for Metrics {
             ("seeds", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.seeds)))),
             ("episodes", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.episodes)))),
         ];
-        frame::write_parquet(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?)
+        let missing = serde_json::to_string(&self.missing)?;
+        frame::write_parquet_saying(path, &frame::batch(Self::KIND, Self::FORMAT, columns)?, (MISSING, &missing))
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let batch = frame::read_parquet(path, Self::KIND, Self::FORMAT)?;
+        let (batch, missing) = frame::read_parquet_saying(path, Self::KIND, Self::FORMAT, MISSING)?;
+        let missing =
+            serde_json::from_str(&missing).with_context(|| format!("`{MISSING}` in the footer is damaged"))?;
         let text = |name| frame::column::<StringArray>(&batch, name);
         let float = |name| frame::column::<Float64Array>(&batch, name);
-        let (policy, remark, metric) = (text("policy")?, text("remark")?, text("metric")?);
-        let baseline = frame::column::<BooleanArray>(&batch, "baseline")?;
+        let (policy, role, remark, metric) = (text("policy")?, text("role")?, text("remark")?, text("metric")?);
         let privileged = frame::column::<BooleanArray>(&batch, "privileged")?;
         let (mean, low, high) = (float("mean")?, float("low")?, float("high")?);
         let seeds = frame::column::<UInt32Array>(&batch, "seeds")?;
         let episodes = frame::column::<UInt32Array>(&batch, "episodes")?;
-        let row = |row| Metric {
-            policy: policy.value(row).to_owned(),
-            baseline: baseline.value(row),
-            privileged: privileged.value(row),
-            remark: remark.value(row).to_owned(),
-            metric: metric.value(row).to_owned(),
-            mean: mean.value(row),
-            low: low.value(row),
-            high: high.value(row),
-            seeds: seeds.value(row),
-            episodes: episodes.value(row),
+        let row = |row| {
+            Ok(Metric {
+                policy: policy.value(row).to_owned(),
+                role: RowRole::of_name(role.value(row))?,
+                privileged: privileged.value(row),
+                remark: remark.value(row).to_owned(),
+                metric: metric.value(row).to_owned(),
+                mean: mean.value(row),
+                low: low.value(row),
+                high: high.value(row),
+                seeds: seeds.value(row),
+                episodes: episodes.value(row),
+            })
         };
-        Ok(Self((0..batch.num_rows()).map(row).collect()))
+        Ok(Self { rows: (0..batch.num_rows()).map(row).collect::<Result<_>>()?, missing })
     }
 }
 
@@ -133,7 +154,7 @@ pub fn metric_values(path: &Path) -> Result<MetricValues> {
         let named = |end: &str, value: f64| (format!("{policy} {metric}{end}"), value);
         [named("", row.mean), named(" low", row.low), named(" high", row.high)]
     };
-    Ok(Metrics::read(path)?.0.iter().flat_map(values).collect())
+    Ok(Metrics::read(path)?.rows.iter().flat_map(values).collect())
 }
 
 #[cfg(test)]
@@ -146,7 +167,7 @@ mod tests {
         let path = folder.path().join("metrics");
         let metric = Metric {
             policy: "a2c".into(),
-            baseline: false,
+            role: RowRole::Policy,
             privileged: false,
             remark: String::new(),
             metric: "length".into(),
@@ -156,8 +177,15 @@ mod tests {
             seeds: 2,
             episodes: 8,
         };
-        Metrics(vec![metric]).write(&path).unwrap();
+        let missing = vec![MissingRow { policy: "teacher".into(), why: "connect `teacher`".into() }];
+        let teacher = Metric { role: RowRole::Teacher, ..metric.clone() };
+        let metrics = Metrics { rows: vec![metric], missing };
+        metrics.write(&path).unwrap();
+        assert_eq!(Metrics::read(&path).unwrap(), metrics);
         let wanted = [("a2c length", 3.5), ("a2c length low", 3.0), ("a2c length high", 4.0)];
         assert_eq!(metric_values(&path).unwrap(), wanted.map(|(name, value)| (name.to_owned(), value)));
+        let other = folder.path().join("other");
+        Metrics { rows: vec![teacher], ..Metrics::default() }.write(&other).unwrap();
+        assert_eq!(Metrics::read(&other).unwrap().rows[0].role, RowRole::Teacher);
     }
 }

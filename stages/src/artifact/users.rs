@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, StringArray};
 use pipeline::{Artifact, IdSpaces, Sizes};
 
 use super::frame;
-use super::ids::user_space;
+use super::id_space::user_space;
 
 /// Parquet, one row a user; the row number is the user's id everywhere else:
 /// `id: utf8` (as in the source) and one `utf8` column for each feature of the source, empty where unknown.

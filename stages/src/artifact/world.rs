@@ -5,18 +5,19 @@ mod quit_rules;
 
 use std::borrow::Cow;
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-
-pub use quit_rules::{QuitRules, Repeats, RewardTiming, WindowRule};
 
 use super::cached::Cached;
 use super::distances::Distances;
 use super::diversity_penalty::DiversityPenalty;
+use super::items::{Items, ONE_NUMBERING};
 use super::rewards::Rewards;
 use super::session_bonus::SessionBonus;
 use super::similar_items::SimilarItems;
 use super::tensors::Array;
 use super::{Ids, ItemFeatures, array_hash};
+pub use quit_rules::{QuitRules, Repeats, RewardTiming, WindowRule};
 
 /// The largest catalogue whose items are all asked at a turn.
 const LISTED: usize = 16_384;
@@ -83,6 +84,20 @@ pub struct World {
 }
 
 impl World {
+    /// Refuses a catalogue that is not this world's, as far as their sizes tell.
+    ///
+    /// # Errors
+    /// With both sizes, where they differ.
+    pub fn check_catalogue(&self, items: &Items) -> Result<()> {
+        ensure!(
+            items.len() == self.items(),
+            "the catalogue at `items` has {} items, the world {}\n{ONE_NUMBERING}",
+            items.len(),
+            self.items()
+        );
+        Ok(())
+    }
+
     /// Users who pay `rewards` and quit by `rules`, and items that are `distance` apart, their own; with vectors of users `[U, D]`
     /// and of items `[I, D]`. Nothing else is known of it.
     #[must_use]

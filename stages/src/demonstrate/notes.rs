@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use pipeline::Context;
 
-use super::Demonstrate;
 use super::episode::EpisodeResult;
+use super::settings::Demonstrate;
 use crate::artifact::{Call, Calls, Candidates};
 use crate::env::ItemRanking;
 use crate::llm::{CachedLlm, Rated};

@@ -7,6 +7,7 @@ use super::agent::TitleGeneration;
 use super::tests::{ITEMS, USERS, inputs, stage};
 use super::*;
 use crate::artifact::Memory;
+use crate::demonstrate::agent::{Agent, RoleSettings};
 use crate::ground::{MatchSettings, OnUnmatched};
 use crate::llm::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Embedder, Embeddings, ParsedChoice,

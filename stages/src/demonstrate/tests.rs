@@ -9,12 +9,15 @@ use pipeline::{Artifact as _, Interrupted};
 
 use super::*;
 use crate::artifact::QuitRules;
+use crate::demonstrate::agent::{Agent, RoleSettings};
 use crate::env::cluster_world;
 use crate::features::Declared;
 use crate::llm::gguf::toy;
 use crate::llm::{
-    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, GgufConfig, ParsedChoice, Score,
+    Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, GgufConfig, LlmConfig, ParsedChoice,
+    Score,
 };
+use crate::prompting::{Aggregate, Examples, LogHistory, Prompts};
 
 pub(super) const USERS: usize = 5;
 pub(super) const ITEMS: usize = 12;

@@ -6,8 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use pipeline::Context;
 
+use super::Actor;
 use super::memory::MemoryStore;
-use super::{Actor, Demonstrate, is_default};
+use super::settings::{Demonstrate, is_default};
 use crate::artifact::{Call, Interactions, Items, Memories};
 use crate::llm::{CachedLlm, ConversationFactory, Llm, LlmConfig};
 use crate::prompting::{

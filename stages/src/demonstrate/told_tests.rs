@@ -5,7 +5,7 @@ use super::*;
 use crate::artifact::Step;
 use crate::llm::ChoiceRequest;
 use crate::llm::scripted::ScriptedLlm;
-use crate::prompting::{HistoryOrder, Select};
+use crate::prompting::{Aggregate, Examples, HistoryOrder, LogHistory, Select, Strategy};
 
 fn played(
     stage: &Demonstrate,

@@ -56,7 +56,7 @@ impl<'w> Features<'w> {
                  spelling of titles, `item_vectors` for what a model makes of them"
             ),
             (Some(items), None) => {
-                items.check_world(world)?;
+                world.check_catalogue(items)?;
                 Self::with_texts(world, embed_texts(items, width, seed))
             }
             (None, Some(vectors)) => {

@@ -112,7 +112,7 @@ impl Stage for Agreement {
 impl Agreement {
     fn agreement(&self, metrics: &[Named<Metrics>], labels: &[String]) -> Result<WorldAgreement> {
         let means = |metrics: &Named<Metrics>| -> BTreeMap<String, f64> {
-            let rows = metrics.value.0.iter();
+            let rows = metrics.value.rows.iter();
             let rows = rows
                 .filter(|row| row.metric == self.metric && row.mean.is_finite() && !self.exclude.contains(&row.policy));
             rows.map(|row| (row.policy.clone(), row.mean)).collect()
@@ -240,12 +240,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::artifact::Metric;
+    use crate::artifact::{Metric, RowRole};
 
     fn metrics(means: &[(&str, f64)]) -> Metrics {
         let metric = |&(policy, mean): &(&str, f64)| Metric {
             policy: policy.into(),
-            baseline: false,
+            role: RowRole::Policy,
             privileged: false,
             remark: String::new(),
             metric: "return_inclusive".into(),
@@ -255,7 +255,7 @@ mod tests {
             seeds: 1,
             episodes: 9,
         };
-        Metrics(means.iter().map(metric).collect())
+        Metrics { rows: means.iter().map(metric).collect(), missing: Vec::new() }
     }
 
     fn compare(policy: &str, other: &str, difference: f64, p: f64) -> Comparison {

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use pipeline::Named;
 use rand::RngExt;
 
-use super::{Inputs, LeakageCheck};
+use super::ports::Inputs;
+use super::settings::LeakageCheck;
 use crate::artifact::{DistancesFrom, Origin, PolicyFile, Repeats, Rewards, World};
 use crate::nn::rng;
 

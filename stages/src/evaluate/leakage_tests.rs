@@ -1,6 +1,6 @@
 use super::tests::{elsewhere, get, inputs, quick, run, world};
 use super::*;
-use crate::artifact::{Array, DistancesFrom, Factored, Factors, QuitRules, Repeats};
+use crate::artifact::{Array, DistancesFrom, Factored, Factors, Metrics, PolicyFile, QuitRules, Repeats, World};
 
 #[test]
 fn nobody_is_judged_by_what_it_learned_from() {
@@ -39,7 +39,8 @@ fn a_teacher_that_searched_where_it_is_evaluated_is_an_oracle() {
         run(&Evaluate { leakage_check: judge, ..quick() }, inputs)
     };
     let row = |metrics: &Metrics| {
-        let found = metrics.0.iter().find(|row| row.policy.starts_with("teacher") && row.metric == "return_inclusive");
+        let found =
+            metrics.rows.iter().find(|row| row.policy.starts_with("teacher") && row.metric == "return_inclusive");
         let found = found.unwrap();
         (found.privileged, found.remark.clone())
     };

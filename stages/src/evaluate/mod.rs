@@ -27,13 +27,17 @@ mod model_selection;
 mod offpolicy;
 mod pairwise;
 mod planning;
+mod ports;
 mod prompts;
 mod ranking;
 mod results;
+mod settings;
 mod table;
 mod table_rows;
 mod teacher_replay;
 mod teachers;
+#[cfg(test)]
+mod row_name_tests;
 #[cfg(test)]
 mod teachers_tests;
 #[cfg(test)]
@@ -43,148 +47,21 @@ mod tuning;
 mod value_based;
 
 use anyhow::{Result, ensure};
-use pipeline::{Context, ForbiddenSource, Many, MemoryNeed, NoLeakage, Requirement, Sizes, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use pipeline::{Context, ForbiddenSource, MemoryNeed, NoLeakage, Requirement, Sizes, Stage};
 
-use crate::artifact::{
-    Candidates, Comparisons, Demonstrations, Interactions, LlmUsage, Metrics, PolicyFile, Profiles, Rollouts, Steps,
-    World,
-};
-use crate::env::USUAL_PRIOR;
+use crate::artifact::{Rollouts, RowRole, Steps};
 pub use agreement::Agreement;
 use bootstrap::Bootstrap;
 pub use bootstrap::Resampling;
 use leakage::LeakageAudit;
 pub use offpolicy::OffPolicy;
+use ports::{Inputs, Outputs};
 pub use prompts::EvaluatePrompts;
 pub use ranking::EvaluateRanking;
 use results::{Measures, Row};
+pub use settings::{ActionSelection, Evaluate, LeakageCheck};
 use table_rows::Evaluator;
 pub use trained_baselines::Baselines;
-
-/// `evaluate`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Evaluate {
-    /// Seed of the random baselines, of sampled actions and of what is resampled.
-    pub seed: u64,
-    /// Episodes of each random baseline per user, from 1; 5 by default.
-    pub n_repeats: usize,
-    /// How policies select an action from their distribution.
-    pub action_selection: ActionSelection,
-    /// Evaluates each policy a second time without repeats, in a row of its own: as `recommend --exclude-history` serves it.
-    /// Where the world masks repeats, the first row shows that already. Off by default.
-    pub exclude_history: bool,
-    /// Popularity is the mean rating of an item, shrunk towards the mean of the log by this number of pseudo-ratings; 0 is the
-    /// plain mean, under which a single high rating makes an item popular.
-    pub popularity_prior: f64,
-    /// The popular cycle recommends the items with most ratings of at least this value, on the scale of the log; 4 by default.
-    /// Where no rating is as high, all ratings count.
-    pub liked_from: f64,
-    /// The baselines that are trained in this stage.
-    pub baselines: Baselines,
-    /// What happens where a policy learned from the evaluation world.
-    pub leakage_check: LeakageCheck,
-    /// The swept setting whose values are checkpoints of one training (`n_iterations`, `n_gradient_steps`): of each training the
-    /// checkpoint with the highest return in the world at `validation` is evaluated. Without it every policy is.
-    pub select_over: Option<String>,
-    /// Bootstrap resamples behind each interval where `resampling` draws any, from 100; 2000 by default.
-    pub n_resamples: usize,
-    /// Whether intervals are of Student's t (`none`, the default), or which bootstrap they are of.
-    pub resampling: Resampling,
-    /// Evaluates with the first users only, this many; with all when absent.
-    pub users: Option<usize>,
-}
-
-/// How a policy selects an action from its distribution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ActionSelection {
-    /// The most likely item, as when serving.
-    #[default]
-    Greedy,
-    /// An item sampled from the distribution, as during training. `evaluate` refuses value-based policies (`rl.dqn`, `rl.cql`),
-    /// which have no distribution; `evaluate.offpolicy` takes their best item.
-    Sample,
-}
-
-/// What happens where a policy learned from the evaluation world.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LeakageCheck {
-    /// The experiment is refused.
-    #[default]
-    Refuse,
-    /// All learned rows are labelled as privileged: for studies of how much of a result is the error of the world model. A
-    /// validation world must be separate even so.
-    Label,
-}
-
-impl Default for Evaluate {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            n_repeats: 5,
-            action_selection: ActionSelection::Greedy,
-            exclude_history: false,
-            popularity_prior: USUAL_PRIOR,
-            liked_from: 4.0,
-            baselines: Baselines::default(),
-            leakage_check: LeakageCheck::Refuse,
-            select_over: None,
-            n_resamples: 2000,
-            resampling: Resampling::None,
-            users: None,
-        }
-    }
-}
-
-pipeline::ports! {
-    /// What is evaluated, and where.
-    pub struct Inputs {
-        /// The evaluation world: of another model family than the training world.
-        world: World,
-        /// The training log, from which popularity is computed.
-        train: Interactions,
-        /// The candidates of the retriever, for the row `retriever top-1`.
-        candidates: Option<Candidates>,
-        /// The policies; those of one name are the training seeds of one row.
-        policies: Many<PolicyFile>,
-        /// Episodes of language models in the evaluation world; each model has a row.
-        teacher: Many<Demonstrations>,
-        /// Calls and tokens per episode of these models, from the same stages by the same names.
-        llm_usage: Many<LlmUsage>,
-        /// The training world: its reward for the same episodes is reported beside that of the evaluation world, and the learned
-        /// baselines are trained in it.
-        training_world: Option<World>,
-        /// Fitted worlds whose optimal plans are evaluated, each in a row of its own: the return of perfect planning in that
-        /// world, without learning. Worlds of one name are the seeds of one row.
-        planning_worlds: Many<World>,
-        /// The demonstrations from which the policies learned; behaviour cloning is trained on them where no policy is of `rl.bc`.
-        demonstrations: Option<Demonstrations>,
-        /// The validation world, which selects checkpoints.
-        validation: Option<World>,
-        /// Only users in this log are evaluated, in every row of the table; all users where absent.
-        eval_users: Option<Interactions>,
-    }
-}
-
-pipeline::ports! {
-    /// The results.
-    pub struct Outputs {
-        /// The table.
-        metrics: Metrics,
-        /// One row per evaluated episode.
-        rollouts: Rollouts,
-        /// One row per step.
-        steps: Steps,
-        /// Each learned row compared with each other row.
-        comparisons: Comparisons,
-        /// Performance profiles.
-        profiles: Profiles,
-    }
-}
 
 impl Stage for Evaluate {
     const KIND: &'static str = "evaluate";
@@ -331,10 +208,9 @@ impl Stage for Evaluate {
         }
         let bootstrap = Bootstrap { seed: self.seed, resamples: self.n_resamples, resampling: self.resampling };
         // Each row is resampled twice: for the table and for its profile. Each learned one once more, against all others.
-        let learned = rows.iter().filter(|row| !row.baseline).count();
+        let learned = rows.iter().filter(|row| row.role != RowRole::Baseline).count();
         let bar = cx.bar("intervals", Some((2 * rows.len() + learned) as u64), "rows");
-        let mut metrics = table::table(&rows, &bootstrap, &bar);
-        metrics.0.extend(missing);
+        let metrics = table::table(&rows, missing, &bootstrap, &bar);
         cx.check_cancelled()?;
         Ok(Outputs {
             metrics,

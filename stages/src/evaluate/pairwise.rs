@@ -9,7 +9,7 @@ use super::results::Row;
 use super::table::{all_episodes, grid};
 use super::teacher_replay::TeacherCoverage;
 use super::teachers::SharedUsers;
-use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles};
+use crate::artifact::{Comparison, Comparisons, ProfilePoint, Profiles, RowRole};
 use crate::ratings::normal_p;
 
 /// Thresholds of a profile, both ends included.
@@ -26,7 +26,7 @@ struct Pair<'a> {
 /// Each policy and teacher against each other row; with a teacher only its users and turns are compared. Each policy
 /// and teacher moves `bar` by one.
 pub(super) fn comparisons(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Comparisons {
-    let learned = |row: &Row| !row.baseline;
+    let learned = |row: &Row| row.role != RowRole::Baseline;
     let mut found: Vec<Comparison> = Vec::new();
     for (x, row) in rows.iter().enumerate().filter(|(_, row)| learned(row)) {
         for (y, other) in rows.iter().enumerate().filter(|(y, _)| *y != x) {

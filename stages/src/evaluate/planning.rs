@@ -11,7 +11,7 @@ use super::bootstrap::ScoreMatrix;
 use super::leakage::input_label;
 use super::results::{Measures, Row, SeedResult};
 use super::table_rows::{Evaluator, PLAN, PLANNING_ORACLE};
-use crate::artifact::{Origin, World};
+use crate::artifact::{Origin, RowRole, World};
 use crate::env::{Plan, PlanAgent, plans};
 
 const ALONE: &str =
@@ -70,7 +70,7 @@ impl Evaluator<'_> {
         let extra = vec![("world_rmse", of(rmse)), ("world_correlation", of(correlation))];
         Ok(Row {
             name,
-            baseline: false,
+            role: RowRole::Plan,
             privileged,
             remark: remarks.join("; "),
             seed_results,
@@ -175,10 +175,13 @@ mod tests {
                 && near(mean(table_rows::PLANNING_ORACLE, "return_bound"), 19.0)
         );
         let best = get(&metrics, table_rows::PLANNING_ORACLE, "return_inclusive");
-        assert!(best.baseline && best.privileged && best.remark.contains("proven optimal for all 6 users"), "{best:?}");
+        assert!(
+            best.role == RowRole::Baseline && best.privileged && best.remark.contains("proven optimal for all 6 users"),
+            "{best:?}"
+        );
         // Half of every reward is as good to plan in, and promises half.
         let half = get(&metrics, "plan of half", "return_inclusive");
-        assert!(near(half.mean, 19.0) && half.seeds == 2 && !half.baseline && !half.privileged, "{half:?}");
+        assert!(near(half.mean, 19.0) && half.seeds == 2 && half.role == RowRole::Plan && !half.privileged, "{half:?}");
         assert!(near(mean("plan of half", "return_training_world"), 9.5) && near(mean("plan of half", "gap"), -9.5));
         assert!((mean("plan of half", "world_correlation") - 1.0).abs() < 1e-6);
         assert!(near(mean("plan of reversed", "return_inclusive"), 3.0 + 4.0 + 3.0 + 3.0));

@@ -6,14 +6,14 @@ use rayon::prelude::*;
 
 use super::bootstrap::ScoreMatrix;
 use super::teacher_replay::TeacherCoverage;
-use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, Termination, World};
+use crate::artifact::{EpisodeSteps, EpisodeUsage, Interactions, Rollout, RowRole, Termination, World};
 use crate::env::Episodes;
 
 /// One row of the table.
 pub(super) struct Row {
     pub name: String,
-    /// Whether the evaluation added it by itself.
-    pub baseline: bool,
+    /// What it stands for.
+    pub role: RowRole,
     /// Whether it uses information of the evaluation world that a deployed policy does not have.
     pub privileged: bool,
     pub remark: String,

@@ -9,7 +9,7 @@ use super::results::{Episode, Row, SeedResult};
 use super::table_rows::{POPULAR_QUIT_AWARE, RETRIEVER_TOP_1};
 use super::teacher_replay::TeacherCoverage;
 use super::teachers::{SharedUsers, best_teacher};
-use crate::artifact::{Metric, Metrics, Termination};
+use crate::artifact::{Metric, Metrics, MissingRow, RowRole, Termination};
 
 /// What one episode adds to a mean.
 pub(super) type Measure = fn(&Episode) -> f64;
@@ -65,13 +65,13 @@ const OPTIONAL: [(&str, OptionalMeasure); 6] = [
 const LEADS: [(&str, &str); 2] = [("lead_over_popular", POPULAR_QUIT_AWARE), ("lead_over_retriever", RETRIEVER_TOP_1)];
 
 /// The table of `rows`, which all but the teachers' play with the same users in the same order; each moves `bar` by one.
-pub(super) fn table(rows: &[Row], bootstrap: &Bootstrap, bar: &Bar) -> Metrics {
+pub(super) fn table(rows: &[Row], missing: Vec<MissingRow>, bootstrap: &Bootstrap, bar: &Bar) -> Metrics {
     let measure = |(number, row)| {
         let metrics = RowMetrics { row, number, bootstrap, metrics: Vec::new() }.of(rows);
         bar.inc(1);
         metrics
     };
-    Metrics(rows.iter().enumerate().flat_map(measure).collect())
+    Metrics { rows: rows.iter().enumerate().flat_map(measure).collect(), missing }
 }
 
 /// Collects the metrics of one row.
@@ -96,7 +96,7 @@ impl RowMetrics<'_> {
                 means.push((name, row.seed_results.iter().map(value).collect()));
             }
         }
-        if !row.baseline && row.teacher_coverage.is_none() {
+        if row.role != RowRole::Baseline && row.teacher_coverage.is_none() {
             let leads = LEADS.iter().filter_map(|(name, other)| Some((*name, find(rows, other)?)));
             means.extend(leads.map(|(name, other)| (name, lead(row, other, |e| e.inclusive))));
         }
@@ -132,7 +132,7 @@ impl RowMetrics<'_> {
         if let Some(ground) = SharedUsers::of(&evaluated).filter(|_| !apart) {
             self.means(&[("return_teacher_users", ground.grid(row))], ground.users());
         }
-        let teacher = if row.baseline {
+        let teacher = if row.role == RowRole::Baseline {
             None
         } else {
             row.teacher_coverage.as_ref().map_or_else(|| best_teacher(rows), |_| Some(row))
@@ -204,7 +204,7 @@ impl RowMetrics<'_> {
         let (row, seeds) = (self.row, self.row.seed_results.len());
         self.metrics.push(Metric {
             policy: row.name.clone(),
-            baseline: row.baseline,
+            role: row.role,
             privileged: row.privileged,
             remark: row.remark.clone(),
             metric: metric.to_owned(),

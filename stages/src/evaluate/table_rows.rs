@@ -1,5 +1,7 @@
 //! The rows of the table, in their order.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::progress::Bar;
 use pipeline::{Context, Many, Named};
@@ -8,13 +10,13 @@ use rayon::prelude::*;
 
 use super::latency::latency;
 use super::leakage::{LeakageAudit, origin, policy_label};
-use super::model_selection;
+use super::ports::Inputs;
 use super::results::{Measures, Row, SeedResult};
+use super::settings::{ActionSelection, Evaluate};
 use super::teacher_replay::TurnLimits;
 use super::teachers::{TEACHER, Teacher};
-use super::tuning;
-use super::{ActionSelection, Evaluate, Inputs};
-use crate::artifact::{Candidates, Interactions, Metric, Origin, PolicyFile, Repeats, WITHOUT_REPEATS, World};
+use super::{model_selection, tuning};
+use crate::artifact::{Candidates, Interactions, MissingRow, Origin, PolicyFile, Repeats, RowRole, World};
 use crate::env::{
     Agent, Episodes, GreedyOracle, PolicyAgent, Popular, PopularCycle, Popularity, Random, RetrieverAgent,
     WithoutRepeats, planning_unsupported, play,
@@ -79,25 +81,18 @@ pub(super) fn popular(train: &Interactions, world: &World, config: &Evaluate) ->
     Ok(PopularItems { order: popularity.order(), cycle, one_rating })
 }
 
+/// What the name of a row ends in that shows the policies of another row once more, where nothing of an episode is shown again:
+/// as `recommend --exclude-history` serves them.
+const WITHOUT_REPEATS: &str = " without repeats";
+
 /// A baseline that could not be made, as the table lists it.
-fn missing(name: &str, help: &str) -> Metric {
-    Metric {
-        policy: name.to_owned(),
-        baseline: true,
-        privileged: false,
-        remark: help.to_owned(),
-        metric: "missing".to_owned(),
-        mean: 0.0,
-        low: 0.0,
-        high: 0.0,
-        seeds: 0,
-        episodes: 0,
-    }
+fn missing(name: &str, why: &str) -> MissingRow {
+    MissingRow { policy: name.to_owned(), why: why.to_owned() }
 }
 
 impl Evaluator<'_> {
     /// Evaluates all rows; returns them with the baselines that could not be made.
-    pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<Metric>)> {
+    pub fn play(&self, cx: &Context) -> Result<(Vec<Row>, Vec<MissingRow>)> {
         let policies = self.by_name()?;
         if let Some(field) = &self.config.select_over {
             model_selection::known(field, &self.inputs.policies)?;
@@ -145,7 +140,7 @@ impl Evaluator<'_> {
         for (name, remark, policies) in [(CONSTANT_REWARD, STAYS, &constant), (BEHAVIOUR_CLONING, COPIES, &cloning)] {
             if !policies.is_empty() {
                 let seed_results = policies.iter().map(|policy| (policy.cell.clone(), policy)).collect::<Vec<_>>();
-                rows.push(self.policy_row(name, true, remark.to_owned(), &seed_results, cx, &bar)?);
+                rows.push(self.policy_row(name, RowRole::Baseline, remark.to_owned(), &seed_results, cx, &bar)?);
             }
         }
         rows.extend(self.teachers.iter().map(|teacher| self.teacher(teacher)));
@@ -156,19 +151,23 @@ impl Evaluator<'_> {
                 None => (policies.iter().map(|policy| (policy.cell.clone(), *policy)).collect(), String::new()),
                 Some(field) => model_selection::choose(field, &policies, self.inputs.validation.as_ref())?,
             };
-            rows.push(self.policy_row(name, false, chosen, &seed_results, cx, &bar)?);
+            rows.push(self.policy_row(name, RowRole::Policy, chosen, &seed_results, cx, &bar)?);
             if self.without_repeats_too() {
                 rows.push(self.without_repeats(&rows[rows.len() - 1], &seed_results, &bar)?);
             }
         }
-        for metric in &missing_rows {
-            cx.note(&format!("no {}", metric.policy), &metric.remark);
+        for row in &missing_rows {
+            cx.note(&format!("no {}", row.policy), &row.why);
         }
         Ok((rows, missing_rows))
     }
 
     /// The learned baselines that are switched on and can be made: constant reward and behaviour cloning.
-    fn trained(&self, cx: &Context, missing_rows: &mut Vec<Metric>) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
+    fn trained(
+        &self,
+        cx: &Context,
+        missing_rows: &mut Vec<MissingRow>,
+    ) -> Result<(Many<PolicyFile>, Many<PolicyFile>)> {
         let Inputs { training_world: training, demonstrations, .. } = self.inputs;
         if let Some(training) = training {
             let (users, items) = (self.world.users(), self.world.items());
@@ -228,25 +227,11 @@ impl Evaluator<'_> {
     /// Policies by name, in order of appearance; the cells of one name are its seeds.
     fn by_name(&self) -> Result<Vec<PolicyGroup<'_>>> {
         let mut groups: Vec<PolicyGroup> = Vec::new();
+        let taken = self.names_of_other_rows();
         for policy in &self.inputs.policies {
             let name = policy.name.as_str();
-            let own = [
-                RANDOM,
-                RANDOM_QUIT_AWARE,
-                POPULAR_QUIT_AWARE,
-                POPULAR_CYCLE,
-                GREEDY_ORACLE,
-                PLANNING_ORACLE,
-                RETRIEVER_TOP_1,
-                CONSTANT_REWARD,
-                BEHAVIOUR_CLONING,
-            ];
-            let taken = own.contains(&name)
-                || name.starts_with("teacher")
-                || name.starts_with(PLAN)
-                || name.ends_with(WITHOUT_REPEATS);
             ensure!(
-                !taken,
+                !taken.contains(name),
                 "a policy cannot be called `{name}`: the evaluation has a row of that name\nhelp: rename it"
             );
             match groups.iter_mut().find(|(known, _)| *known == name) {
@@ -255,6 +240,27 @@ impl Evaluator<'_> {
             }
         }
         Ok(groups)
+    }
+
+    /// What the rows are called, or would be, that show no policy as it was trained.
+    fn names_of_other_rows(&self) -> BTreeSet<String> {
+        let fixed = [
+            RANDOM,
+            RANDOM_QUIT_AWARE,
+            POPULAR_QUIT_AWARE,
+            POPULAR_CYCLE,
+            GREEDY_ORACLE,
+            PLANNING_ORACLE,
+            RETRIEVER_TOP_1,
+            CONSTANT_REWARD,
+            BEHAVIOUR_CLONING,
+            TEACHER,
+        ];
+        let teachers = self.teachers.iter().map(|teacher| teacher.row.clone());
+        let plans = self.inputs.planning_worlds.iter().map(|world| format!("{PLAN}{}", world.name));
+        let served = self.inputs.policies.iter().map(|policy| format!("{}{WITHOUT_REPEATS}", policy.name));
+        let served = served.filter(|_| self.without_repeats_too());
+        fixed.map(str::to_owned).into_iter().chain(teachers).chain(plans).chain(served).collect()
     }
 
     fn checked_candidates<'r>(&self, candidates: &'r Candidates) -> Result<RetrieverAgent<'r>> {
@@ -290,7 +296,7 @@ impl Evaluator<'_> {
         let remarks = std::iter::once(self.teacher_remark(teacher)).chain(remarks);
         Row {
             name: teacher.row.clone(),
-            baseline: false,
+            role: RowRole::Teacher,
             privileged: knows || offered,
             remark: remarks.collect::<Vec<_>>().join("; "),
             seed_results: vec![cell],
@@ -335,7 +341,7 @@ impl Evaluator<'_> {
         let seed_results: Vec<Result<SeedResult>> = (0..n_repeats).into_par_iter().map(cell).collect();
         Ok(Row {
             name: name.to_owned(),
-            baseline: true,
+            role: RowRole::Baseline,
             privileged: remark.starts_with("privileged"),
             remark: remark.to_owned(),
             // In order, so that the reported error is always the same.
@@ -349,7 +355,7 @@ impl Evaluator<'_> {
     fn policy_row(
         &self,
         name: &str,
-        baseline: bool,
+        role: RowRole,
         remark: String,
         policies: &[(String, &Named<PolicyFile>)],
         cx: &Context,
@@ -367,7 +373,7 @@ impl Evaluator<'_> {
         let origins = policies.iter().map(|(_, policy)| origin(policy)).collect::<Result<Vec<_>>>()?;
         let (privileged, remarks_of) = self.origins.remarks_of(&origins);
         remarks.extend(remarks_of.into_iter().map(str::to_owned));
-        if !baseline {
+        if role != RowRole::Baseline {
             remarks.extend(tuning::remark(&origins, &self.inputs.policies)?);
         }
         let untrained = origins.iter().filter(|origin| origin.untrained).count();
@@ -377,7 +383,7 @@ impl Evaluator<'_> {
             remarks.push(format!("{untrained} of its {} policies are untrained", origins.len()));
         }
         // The learned baselines are trained at `training_world`, whatever their reward.
-        if !baseline && self.origins.learned_elsewhere(policies)? {
+        if role != RowRole::Baseline && self.origins.learned_elsewhere(policies)? {
             seed_results.iter_mut().flat_map(|cell| &mut cell.episodes).for_each(|episode| episode.training = None);
             remarks.push(ELSEWHERE.to_owned());
         }
@@ -387,14 +393,14 @@ impl Evaluator<'_> {
                 PolicyAgent { network: &network, sample: self.config.action_selection == ActionSelection::Sample };
             cx.note(&format!("time of {name}"), latency(self.world, self.users, &agent)?);
         }
-        if seed_results.len() < MIN_SEEDS && !baseline {
+        if seed_results.len() < MIN_SEEDS && role != RowRole::Baseline {
             let few = format!("{}: fewer than {MIN_SEEDS} say little about another seed", seed_results.len());
             cx.note(&format!("seeds of {name}"), few);
         }
         let share = |origin: &Origin| vec![f64::from(u8::from(origin.untrained)); self.users.len()];
         let extra = if untrained > 0 { vec![("untrained", origins.iter().map(share).collect())] } else { Vec::new() };
         let (name, remark) = (name.to_owned(), remarks.join("; "));
-        Ok(Row { name, baseline, privileged, remark, seed_results, teacher_coverage: None, extra })
+        Ok(Row { name, role, privileged, remark, seed_results, teacher_coverage: None, extra })
     }
 
     fn policy_result(&self, cell: &str, policy: &Named<PolicyFile>, k: usize, bar: &Bar) -> Result<SeedResult> {
@@ -426,7 +432,10 @@ impl Evaluator<'_> {
         let remarks = [of.remark.as_str(), SERVED].into_iter().filter(|remark| !remark.is_empty());
         Ok(Row {
             name: format!("{}{WITHOUT_REPEATS}", of.name),
-            baseline: of.baseline,
+            role: match of.role {
+                RowRole::Policy => RowRole::PolicyWithoutRepeats,
+                other => other,
+            },
             privileged: of.privileged,
             remark: remarks.collect::<Vec<_>>().join("; "),
             seed_results,

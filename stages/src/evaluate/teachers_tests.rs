@@ -4,7 +4,7 @@ use pipeline::Named;
 
 use super::tests::{get, inputs, near, quick, run, trajectory};
 use super::*;
-use crate::artifact::{EpisodeUsage, LlmUsage, Termination};
+use crate::artifact::{Demonstrations, EpisodeUsage, LlmUsage, Termination};
 
 /// Beside the teacher of the other tests, which was cut after two turns with the users 3 and 0, one that played all four with
 /// the users 0 and 5.
@@ -66,7 +66,7 @@ fn what_they_were_asked_stands_beside_where_it_is_known() {
     let metrics = run(&quick(), two()).unwrap().metrics;
     let mean = |metric| get(&metrics, REACT, metric).mean;
     assert!(near(mean("calls"), 5.0) && near(mean("prompt_tokens"), 75.0));
-    let known = |row: &str, metric: &str| metrics.0.iter().any(|m| m.policy == row && m.metric == metric);
+    let known = |row: &str, metric: &str| metrics.rows.iter().any(|m| m.policy == row && m.metric == metric);
     assert!(!known(REACT, "completion_tokens"), "one of its episodes does not say");
     assert!(!known(SMALL, "calls") && !known(table_rows::RETRIEVER_TOP_1, "calls"));
 }
@@ -76,14 +76,14 @@ fn who_shares_nobody_with_the_others_is_judged_alone() {
     let mut apart = two();
     apart.teacher[1].value.trajectories.remove(0);
     let out = run(&quick(), apart).unwrap();
-    assert!(out.metrics.0.iter().all(|metric| metric.metric != "return_teacher_users"));
+    assert!(out.metrics.rows.iter().all(|metric| metric.metric != "return_teacher_users"));
     assert!(!out.comparisons.0.iter().any(|c| c.policy == SMALL && c.other == REACT));
     assert!(near(get(&out.metrics, REACT, "lead_over_retriever").mean, -4.0));
     // One that played beyond the evaluated users does not keep the others from being compared.
     let few = run(&Evaluate { users: Some(4), ..quick() }, two()).unwrap();
     assert_eq!(get(&few.metrics, table_rows::RETRIEVER_TOP_1, "return_teacher_users").episodes, 2);
     assert!(near(get(&few.metrics, SMALL, "return_teacher_users").mean, 8.5));
-    assert!(few.metrics.0.iter().all(|m| m.policy != REACT || m.metric != "lead_over_retriever"));
+    assert!(few.metrics.rows.iter().all(|m| m.policy != REACT || m.metric != "lead_over_retriever"));
 }
 
 #[test]

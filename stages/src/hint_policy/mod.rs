@@ -402,7 +402,7 @@ fn note_results(metrics: &Metrics, names: &RowNames, cx: &Context) {
         ("gain of the oracle by luck", "oracle by luck", "gain"),
         ("gain of the oracle beyond luck", "oracle", "gain_corrected"),
     ] {
-        if let Some(row) = metrics.0.iter().find(|row| row.policy == policy && row.metric == metric) {
+        if let Some(row) = metrics.rows.iter().find(|row| row.policy == policy && row.metric == metric) {
             cx.note(label, format!("{:.4} [{:.4}, {:.4}]", row.mean, row.low, row.high));
         }
     }

@@ -5,7 +5,7 @@
 
 use rand::RngExt;
 
-use crate::artifact::{Metric, Metrics};
+use crate::artifact::{Metric, Metrics, RowRole};
 use crate::nn::rng;
 
 const USERS: u64 = 0x05e5;
@@ -48,10 +48,10 @@ impl Outcomes {
     pub fn metrics(&self, names: &RowNames, resamples: usize, seed: u64) -> Metrics {
         let mut rows = Vec::new();
         let sessions = self.users.len() as u32;
-        let mut add = |policy: &str, baseline: bool, privileged: bool, remark: &str, metric: &str, found: Interval| {
+        let mut add = |policy: &str, role: RowRole, privileged: bool, remark: &str, metric: &str, found: Interval| {
             rows.push(Metric {
                 policy: policy.to_owned(),
-                baseline,
+                role,
                 privileged,
                 remark: remark.to_owned(),
                 metric: metric.to_owned(),
@@ -71,35 +71,40 @@ impl Outcomes {
             high: DETECTABLE * found.error,
             error: 0.0,
         };
-        add(names.reference, true, false, "the reference", "ndcg", mean(&self.reference));
+        add(names.reference, RowRole::Baseline, false, "the reference", "ndcg", mean(&self.reference));
         let exchanged = format!("{}, states exchanged", names.policy);
-        for (policy, baseline, remark, ndcg) in [
-            ("random", true, "the mean over all prompts", &self.random),
-            ("best fixed", true, names.best_fixed.as_str(), &self.best_fixed),
-            (exchanged.as_str(), true, "learned and applied with the states of other sessions", &self.states_exchanged),
-            (names.policy, false, "", &self.policy),
+        for (policy, role, remark, ndcg) in [
+            ("random", RowRole::Baseline, "the mean over all prompts", &self.random),
+            ("best fixed", RowRole::Baseline, names.best_fixed.as_str(), &self.best_fixed),
+            (
+                exchanged.as_str(),
+                RowRole::Baseline,
+                "learned and applied with the states of other sessions",
+                &self.states_exchanged,
+            ),
+            (names.policy, RowRole::Policy, "", &self.policy),
         ] {
-            add(policy, baseline, false, remark, "ndcg", mean(ndcg));
-            add(policy, baseline, false, remark, "gain", lead(ndcg, &self.reference));
+            add(policy, role, false, remark, "ndcg", mean(ndcg));
+            add(policy, role, false, remark, "gain", lead(ndcg, &self.reference));
         }
         for (metric, over) in [
             ("lead_over_random", &self.random),
             ("lead_over_best_fixed", &self.best_fixed),
             ("lead_over_states_exchanged", &self.states_exchanged),
         ] {
-            add(names.policy, false, false, "", metric, lead(&self.policy, over));
+            add(names.policy, RowRole::Policy, false, "", metric, lead(&self.policy, over));
         }
         for (metric, over) in [("detectable_gain", &self.reference), ("detectable_lead", &self.best_fixed)] {
-            add(names.policy, false, false, "", metric, detectable(lead(&self.policy, over)));
+            add(names.policy, RowRole::Policy, false, "", metric, detectable(lead(&self.policy, over)));
         }
         let knows = "knows the answer of each session";
-        add("oracle", true, true, knows, "ndcg", mean(&self.oracle));
-        add("oracle", true, true, knows, "gain", lead(&self.oracle, &self.reference));
+        add("oracle", RowRole::Baseline, true, knows, "ndcg", mean(&self.oracle));
+        add("oracle", RowRole::Baseline, true, knows, "gain", lead(&self.oracle, &self.reference));
         let shuffled = "the oracle of the table with values exchanged among sessions: what luck gives";
-        add("oracle by luck", true, true, shuffled, "ndcg", mean(&self.luck));
-        add("oracle by luck", true, true, shuffled, "gain", lead(&self.luck, &self.reference));
-        add("oracle", true, true, knows, "gain_corrected", lead(&self.oracle, &self.luck));
-        Metrics(rows)
+        add("oracle by luck", RowRole::Baseline, true, shuffled, "ndcg", mean(&self.luck));
+        add("oracle by luck", RowRole::Baseline, true, shuffled, "gain", lead(&self.luck, &self.reference));
+        add("oracle", RowRole::Baseline, true, knows, "gain_corrected", lead(&self.oracle, &self.luck));
+        Metrics { rows, missing: Vec::new() }
     }
 
     /// The mean over sessions, with its interval over users.
@@ -166,7 +171,7 @@ mod tests {
         let names = RowNames { reference: "recent", policy: "bandit", best_fixed: "`recent h01`".into() };
         let metrics = outcomes.metrics(&names, 200, 1);
         let find = |policy: &str, metric: &str| {
-            let row = metrics.0.iter().find(|row| row.policy == policy && row.metric == metric).unwrap();
+            let row = metrics.rows.iter().find(|row| row.policy == policy && row.metric == metric).unwrap();
             [row.mean, row.low, row.high]
         };
         for found in find("bandit", "gain").into_iter().chain(find("bandit", "lead_over_best_fixed")) {
@@ -175,7 +180,7 @@ mod tests {
         assert!(find("bandit", "detectable_gain")[0] < 1e-9);
         assert!((find("oracle", "gain_corrected")[0] - 0.25).abs() < 1e-12);
         assert!((find("oracle by luck", "gain")[0] - (0.75 - 1.3 / 3.0)).abs() < 1e-12);
-        let best = metrics.0.iter().find(|row| row.policy == "best fixed").unwrap();
-        assert!(best.baseline && !best.privileged && best.remark == "`recent h01`");
+        let best = metrics.rows.iter().find(|row| row.policy == "best fixed").unwrap();
+        assert!(best.role == RowRole::Baseline && !best.privileged && best.remark == "`recent h01`");
     }
 }

@@ -94,7 +94,7 @@ fn run(settings: &HintPolicy, prompts: PromptTable, hints: Option<Hints>) -> Out
 }
 
 fn find(outputs: &Outputs, policy: &str, metric: &str) -> (f64, f64, f64) {
-    let row = outputs.metrics.0.iter().find(|row| row.policy == policy && row.metric == metric).unwrap();
+    let row = outputs.metrics.rows.iter().find(|row| row.policy == policy && row.metric == metric).unwrap();
     (row.mean, row.low, row.high)
 }
 
@@ -137,7 +137,7 @@ fn the_best_fixed_prompt_is_chosen_where_it_is_best_for_all() {
     let outputs = run(&bandit(), table(80, best), Some(hints()));
     assert!(outputs.choices.0.iter().all(|choice| choice.prompt == "recent + h02" && choice.hint == "Prefer genre 1."));
     assert_eq!(find(&outputs, "bandit", "lead_over_best_fixed"), (0.0, 0.0, 0.0));
-    let row = outputs.metrics.0.iter().find(|row| row.policy == "best fixed").unwrap();
+    let row = outputs.metrics.rows.iter().find(|row| row.policy == "best fixed").unwrap();
     assert_eq!(row.remark, "`recent + h02`");
     // The prompt without a hint where it is the best: no memory, so that nothing is told.
     let plain = |_: u32, prompt: usize, noise: f64| if prompt == 0 { 1.0 + noise } else { 5.0 + 10.0 * noise };
@@ -151,11 +151,11 @@ fn strategies_are_chosen_without_hints_and_leave_no_memories() {
     assert_eq!(outputs.memories, Memories::default());
     assert!(outputs.choices.0.iter().all(|choice| choice.hint.is_empty()));
     assert!(find(&outputs, "bandit", "lead_over_best_fixed").1 > 0.2);
-    assert!(outputs.metrics.0.iter().any(|row| row.policy == "recent" && row.metric == "ndcg"));
+    assert!(outputs.metrics.rows.iter().any(|row| row.policy == "recent" && row.metric == "ndcg"));
     let two = HintPolicy { prompts: vec!["recent + h01".into()], reference: Some("recent + h02".into()), ..bandit() };
     let outputs = run(&two, table(60, planted), None);
     assert!(outputs.choices.0.iter().all(|choice| ["recent + h01", "recent + h02"].contains(&choice.prompt.as_str())));
-    assert!(outputs.metrics.0.iter().any(|row| row.policy == "recent + h02" && row.metric == "ndcg"));
+    assert!(outputs.metrics.rows.iter().any(|row| row.policy == "recent + h02" && row.metric == "ndcg"));
 }
 
 #[test]

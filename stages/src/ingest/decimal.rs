@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bad_rows::Fault;
-use super::delimited;
+use super::plain_number;
 use super::record::{self, Record};
 
 /// The sign in a number in text before its fraction.
@@ -30,12 +30,12 @@ impl Decimal {
     /// The finite number in a text of `column`.
     pub(super) fn number(self, text: &str, column: &str) -> Result<f64, Fault> {
         match self {
-            Self::Point => delimited::number(text, column),
+            Self::Point => plain_number::number(text, column),
             Self::Comma if text.contains('.') => {
                 let fault = Fault::value(column, text, "a number with a decimal comma");
                 Err(fault.help("a point may part thousands: write 1234,5, not 1.234,5"))
             }
-            Self::Comma => delimited::number(&text.replacen(',', ".", 1), column)
+            Self::Comma => plain_number::number(&text.replacen(',', ".", 1), column)
                 .map_err(|_| Fault::value(column, text, "a number with a decimal comma")),
         }
     }
@@ -47,13 +47,6 @@ impl Decimal {
             _ => record::number(record, name),
         }
     }
-}
-
-/// The digits behind the comma of a text that is a number with one comma, as `-4,5`.
-pub(super) fn behind_comma(text: &str) -> Option<usize> {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, part) = text.split_once(',')?;
-    (digits(whole.trim_start_matches(['-', '+'])) && digits(part)).then_some(part.len())
 }
 
 #[cfg(test)]
@@ -71,9 +64,5 @@ mod tests {
         }
         let fault = format!("{:?}", Decimal::Point.number("4,5", "r").err().unwrap());
         assert!(fault.contains("decimal: ") && fault.contains("finite number"), "{fault}");
-        assert_eq!(
-            ["4,5", "-1,234", "4", "4,", "1,2,3", "a,5"].map(behind_comma),
-            [Some(1), Some(3), None, None, None, None]
-        );
     }
 }

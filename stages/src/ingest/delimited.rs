@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
-use super::decimal::{Decimal, behind_comma};
+use super::decimal::Decimal;
 use super::sampled_lines::sampled_lines;
 use super::shard::Row;
 use super::time_form::TimeForm;
@@ -127,39 +127,6 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
         Cow::Borrowed(text) => text.trim().into(),
         Cow::Owned(text) => text.trim().to_owned().into(),
     }
-}
-
-/// A finite number.
-pub(super) fn number(text: &str, column: &str) -> Result<f64, Fault> {
-    let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-    plain(text.as_bytes()).or_else(|| finite(text)).ok_or_else(|| {
-        let fault = Fault::value(column, text, "a finite number");
-        match finite(text.trim()) {
-            Some(_) => fault.help("spaces stand around it: set `trim_whitespace: true` of `ingest.table`"),
-            None if behind_comma(text.trim()).is_some() => {
-                fault.help("if its comma is a decimal comma, set `decimal: \",\"` in `log` of `ingest.table`")
-            }
-            None => fault,
-        }
-    })
-}
-
-/// Parses up to 15 digits with at most one decimal point. The digits and the power of ten are exact in an `f64`, so their quotient
-/// is correctly rounded, as by `parse`.
-fn plain(text: &[u8]) -> Option<f64> {
-    const TENS: [f64; 16] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    if text.is_empty() || text.len() > 15 {
-        return None;
-    }
-    let (mut digits, mut behind) = (0_u64, None);
-    for (at, &byte) in text.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => digits = 10 * digits + u64::from(byte - b'0'),
-            b'.' if behind.is_none() && text.len() > 1 => behind = Some(text.len() - at - 1),
-            _ => return None,
-        }
-    }
-    Some(digits as f64 / TENS[behind.unwrap_or(0)])
 }
 
 /// Whether a line is the header, also that of an appended file, with a byte-order mark.
@@ -322,18 +289,5 @@ mod tests {
             assert!(fault.contains("after the closing quote of") && fault.ends_with("wanted \",\" there"), "{fault}");
         }
         assert_eq!(fields("\"a\"\tb\"", "\t", false).ok().unwrap(), ["\"a\"", "b\""]);
-    }
-
-    #[test]
-    fn plain_numbers_are_read_as_the_library_reads_them() {
-        for text in
-            ["0", "5", "4.5", "3.", ".5", "0.1", "978300760", "123456789.01234", "0.0000000000001", "999999999999999"]
-        {
-            assert_eq!(plain(text.as_bytes()).map(f64::to_bits), text.parse::<f64>().ok().map(f64::to_bits), "{text}");
-        }
-        for text in ["", ".", "1.2.3", "-1", "1e5", "1234567890123456", " 1", "nan"] {
-            assert_eq!(plain(text.as_bytes()), None, "{text}");
-        }
-        assert_eq!(number("-1e1", "x").ok(), Some(-10.0));
     }
 }

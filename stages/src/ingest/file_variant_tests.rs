@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use pipeline::{Context, Stage as _};
 use serde_json::{Value, json};
 
@@ -86,7 +87,7 @@ fn a_mark_takes_no_episode_from_a_recording() {
     let config = json!({
         "asset": "x", "files": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
     });
-    let alone = super::transcripts::Inputs { items: None, users: None, interactions: None };
+    let alone = super::transcript_ports::Inputs { items: None, users: None, interactions: None };
     let read = serde_json::from_value::<Transcripts>(config).unwrap().run(alone, &cx).unwrap();
     assert_eq!((read.users.id, read.interactions.rating), (vec!["u".to_owned()], vec![4.0]));
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::delimited::{fields, number};
+use super::delimited::fields;
+use super::plain_number::number;
 use super::row_ends::check_ends;
 use crate::artifact::TextFile;
 

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bad_rows::{Fault, OnBadRow};
 use super::casts;
-use super::parquet_log::{IdColumn, NumberColumn, Place, TimeColumn, sampled_times};
+use super::parquet_log::{IdColumn, NumberColumn, Place, TimeColumn};
 use super::parquet_parts::for_each_batch;
 use super::record::{number, text};
+use super::sampled_times::sampled_times;
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use super::side_table::{Quotes, SideTable, file_of};
 use super::time_form::TimeForm;

@@ -10,7 +10,7 @@ use pipeline::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::transcript_to_log::ImportedIds;
+use super::imported_ids::ImportedIds;
 use crate::artifact::{Items, Users};
 
 /// How the items of transcripts are matched to the input `items`.

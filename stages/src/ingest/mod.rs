@@ -18,6 +18,7 @@ mod delimited;
 mod file_variant_tests;
 mod genres;
 mod header;
+mod imported_ids;
 mod impressions;
 #[cfg(test)]
 mod impressions_tests;
@@ -35,6 +36,7 @@ mod parquet_log;
 mod parquet_log_tests;
 mod parquet_parts;
 mod parquet_value;
+mod plain_number;
 mod python_literal;
 mod ratings_only;
 mod recbole;
@@ -42,6 +44,7 @@ mod record;
 mod row_counts;
 mod row_ends;
 mod sampled_lines;
+mod sampled_times;
 mod shard;
 mod side_table;
 mod steam;
@@ -56,7 +59,9 @@ mod told_history;
 pub mod toy;
 pub mod toy_bandit;
 mod transcript;
+mod transcript_choices;
 mod transcript_json;
+mod transcript_ports;
 mod transcript_react;
 mod transcript_to_log;
 mod transcripts;
@@ -64,6 +69,9 @@ mod transcripts;
 mod transcripts_tests;
 mod user_item_tables;
 
+use pipeline::Context;
+
+use crate::artifact::{Interactions, Items, Users};
 pub use amazon::Amazon;
 pub use bad_rows::OnBadRow;
 pub use coat::Coat;
@@ -79,10 +87,6 @@ pub use steam::Steam;
 pub use synthetic::Synthetic;
 pub use table::Table;
 pub use transcripts::Transcripts;
-
-use pipeline::Context;
-
-use crate::artifact::{Interactions, Items, Users};
 
 pipeline::ports! {
     /// A reader has no inputs; it reads files.

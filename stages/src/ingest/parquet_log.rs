@@ -16,7 +16,7 @@ use super::bad_rows::Fault;
 use super::casts::{self, Seconds};
 use super::decimal::Decimal;
 use super::integers::exact_below;
-use super::parquet_parts::{for_each_batch, parts};
+use super::parquet_parts::for_each_batch;
 use super::shard::{KnownIds, LogBuilder, Numbering, ReadLog, Row, Shard};
 use super::table::LogColumns;
 use super::time_form::TimeForm;
@@ -253,28 +253,6 @@ impl<'a> TimeColumn<'a> {
             Self::Texts(texts, form) => form.of_text(if texts.is_null(row) { "" } else { texts.value(row) }, name),
         }
     }
-}
-
-/// Parts of a folder, and rows of each, that decide how a column writes its times.
-const SAMPLED_PARTS: usize = 16;
-const SAMPLED_ROWS: usize = 1024;
-
-/// How a column of numbers or texts writes its times, by a sample of the parts and their first rows; a typed column says so itself.
-pub(super) fn sampled_times(path: &Path, column: &str) -> Result<TimeForm> {
-    let parts = parts(path)?;
-    let mut texts = Vec::new();
-    for part in parts.iter().step_by(parts.len().div_ceil(SAMPLED_PARTS)) {
-        let Some(batch) = part.batches(Some(&[column]))?.next().transpose()? else { continue };
-        let Some(values) = batch.column_by_name(column) else { continue };
-        if values.data_type().is_temporal() || values.data_type().is_nested() {
-            return Ok(TimeForm::Date);
-        }
-        let values = cast(values, &DataType::Utf8)?;
-        let step = values.len().div_ceil(SAMPLED_ROWS).max(1);
-        let values = values.as_string::<i32>();
-        texts.extend(values.iter().step_by(step).flatten().map(|text| Cow::Owned(text.to_owned())));
-    }
-    Ok(TimeForm::of_sample(texts))
 }
 
 fn beyond(times: &UInt64Array) -> bool {

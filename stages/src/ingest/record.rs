@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bad_rows::Fault;
-use super::{delimited, integers, python_literal};
+use super::{integers, plain_number, python_literal};
 
 /// Names and values.
 pub(super) type Record = Map<String, Value>;
@@ -88,7 +88,7 @@ pub(super) fn number(record: &Record, name: &str) -> Result<f64, Fault> {
         Some(Value::Number(number)) => {
             number.as_f64().ok_or_else(|| Fault::value(name, &number.to_string(), "a number"))
         }
-        Some(Value::String(text)) => delimited::number(text, name),
+        Some(Value::String(text)) => plain_number::number(text, name),
         other => Err(Fault::value(name, &other.map(Value::to_string).unwrap_or_default(), "a finite number")),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::bad_rows::Fault;
 use super::casts::Seconds;
-use super::delimited::number;
+use super::plain_number::number;
 use super::time_unit::{UNITS, Unit};
 use crate::artifact::{CALENDAR, date_of, parse_date_time, parse_written, year_of};
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail};
 use pipeline::Context;
 
+use super::imported_ids::ImportedIds;
 use super::log_matching::UserIds;
 use super::title_matching::TitleMatcher;
 use super::transcript::Transcript;
-use super::transcript_to_log::ImportedIds;
 use crate::artifact::Interactions;
 
 /// A log, and which of its interactions the model was told.

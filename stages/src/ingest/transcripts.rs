@@ -16,13 +16,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::BadRows;
+use super::imported_ids::ImportedIds;
 pub use super::log_matching::{ItemIds, UserIds};
 use super::title_matching::TitleMatcher;
 use super::told_history::ToldHistory;
 use super::transcript::{Transcript, TranscriptCounts, Turn};
-use super::transcript_to_log::{Dropped, ImportedIds, TranscriptImporter};
+pub use super::transcript_choices::{CatalogueFilter, OnQuit};
+use super::transcript_ports::{Inputs, Outputs};
+use super::transcript_to_log::{Dropped, TranscriptImporter};
 use super::{OnBadRow, billp_maps, transcript_json, transcript_react};
-use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, Users, check_asset_path};
+use crate::artifact::{Calls, Demonstrations, Groundings, Interactions, Items, TextFile, check_asset_path};
 use crate::ground::MatchSettings;
 use crate::llm::EmbedderConfig;
 
@@ -81,69 +84,6 @@ pub enum Format {
     Fireact,
     /// JSON lines, one episode per line.
     Lines,
-}
-
-/// Which items of a catalogue are included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CatalogueFilter {
-    /// Items that were recommended, or are in a user's history.
-    #[default]
-    Named,
-    /// All items.
-    All,
-}
-
-/// How the recommendation at which the user left is recorded. (BiLLP's reward of −1000 is a marker, not a rating.)
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum OnQuit {
-    /// It is excluded from the episode.
-    Exclude,
-    /// It is a step with this reward: 0 for no reward, −1000 as recorded.
-    Reward(f64),
-}
-
-impl Default for OnQuit {
-    fn default() -> Self {
-        Self::Reward(0.0)
-    }
-}
-
-pipeline::ports! {
-    /// A log of the same catalogue, whose numbers the outputs then have; without it the transcripts are numbered on their own.
-    pub struct Inputs {
-        /// The catalogue of the log. Recommendations of other items are dropped and counted.
-        items: Option<Items>,
-        /// The users of the log.
-        users: Option<Users>,
-        /// The whole log, in which the histories of the episodes are found.
-        interactions: Option<Interactions>,
-    }
-}
-
-pipeline::ports! {
-    /// The content of the transcripts.
-    pub struct Outputs {
-        /// The recommended items with their rewards, without the steps at which users left.
-        interactions: Interactions,
-        /// The catalogue.
-        items: Items,
-        /// The users; `genre 1` to `genre 3` are the most common genres of their histories, where `users` is not connected.
-        users: Users,
-        /// The episodes with at least one step.
-        demonstrations: Demonstrations,
-        /// Prompts, thoughts and answers, including those without a recommendation (`{"failed": reason, "raw": text}`).
-        calls: Calls,
-        /// The match of each title that the model wrote, beside the match of the source.
-        groundings: Groundings,
-        /// The input `interactions`, followed by the histories of new users where the log has one rating for everything (times 0, 1,
-        /// 2, …). Empty where it is not connected.
-        log: Interactions,
-        /// The rows of `log` that the episodes told the model as the user's history. Connect it as `test` of `split` with
-        /// `by: predefined`: the part `train` is then the log without them. Empty where `interactions` is not connected.
-        history: Interactions,
-    }
 }
 
 impl Stage for Transcripts {

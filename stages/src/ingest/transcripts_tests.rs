@@ -9,6 +9,7 @@ use super::OnBadRow;
 use super::transcripts::*;
 use crate::artifact::{Interactions, Items, Termination, Users};
 use crate::ground::MatchSettings;
+use crate::ingest::transcript_ports::{Inputs, Outputs};
 
 fn alone() -> Inputs {
     Inputs { items: None, users: None, interactions: None }

@@ -8,25 +8,15 @@ use anyhow::{Result, ensure};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::{Field, root_as_footer};
-use serde::Serialize;
 
-use super::describe::TableDescription;
+use super::batches::Batches;
+use super::description::{ArrowLayout, Content, Description, Format};
 use super::escape::{self, CELL};
-use super::source::Batches;
-use super::{Content, Description, Format};
+use super::table_description::TableDescription;
 use crate::artifact::{Unsupported, catch_panics, check_arrow_blocks, damaged};
 
 /// First and last bytes of every Arrow file.
 pub(super) const MAGIC: &[u8] = b"ARROW1";
-
-/// How an Arrow file is laid out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ArrowLayout {
-    /// Record batches.
-    pub batches: usize,
-    /// Columns that are stored as a dictionary and shown as its values.
-    pub dictionaries: Vec<String>,
-}
 
 /// An Arrow file whose footer was read.
 pub(super) struct ArrowFile {

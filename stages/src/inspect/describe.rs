@@ -4,84 +4,17 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use pipeline::inspect::Request;
-use serde::Serialize;
 
-use super::parquet_layout::FooterStatistics;
 use super::selection::{Draw, Selection};
 use super::source::{Source, Table};
 use super::statistics::{ColumnAccumulator, ColumnStatistics};
-use super::value::{CellValue, Length};
+use super::table_description::{ColumnDescription, Head, TableDescription};
+use super::value::Length;
 use crate::artifact::{catch_panics, damaged};
 
 /// Columns measured in one pass over the file. A column's state takes up to 8 MB (its million values), so a pass takes
 /// about 128 MB however wide the table is.
 const AT_ONCE: usize = 16;
-/// Names that an error lists.
-const NAMES: usize = 30;
-
-/// What a table holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TableDescription {
-    /// Number of rows.
-    pub rows: u64,
-    /// Rows that pass the filter, where there is one: those that the statistics are of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub matching: Option<u64>,
-    /// Whether every value was read for the statistics of the columns; otherwise there are none but the footer's.
-    pub scanned: bool,
-    /// In the order of the schema, or as they were asked for.
-    pub columns: Vec<ColumnDescription>,
-    /// Some rows.
-    pub head: Head,
-}
-
-/// A column of a table.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ColumnDescription {
-    /// Its name.
-    pub name: String,
-    /// Its Arrow type.
-    pub r#type: String,
-    /// Whether the schema allows missing values.
-    pub nullable: bool,
-    /// What the schema says about it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
-    /// What its values look like; absent where the table was not scanned.
-    pub statistics: Option<ColumnStatistics>,
-    /// What a Parquet footer says about all its values; absent for nested columns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub footer: Option<FooterStatistics>,
-}
-
-/// Some rows of a table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Head {
-    /// A list of values for each row, in the order of the columns.
-    pub rows: Vec<Vec<CellValue>>,
-    /// The row of the file behind each of `rows`, from 0.
-    pub numbers: Vec<u64>,
-    /// The seed, where the rows were drawn at random; otherwise they are the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// Whether they are the last rows.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub from_end: bool,
-    /// The numbers in `rows` that JSON can only write as `null`.
-    pub non_finite: Vec<NonFinite>,
-}
-
-/// A NaN or infinite number in [`Head::rows`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NonFinite {
-    /// Place in [`Head::rows`], from 0.
-    pub row: usize,
-    /// Column, from 0.
-    pub column: usize,
-    /// `NaN`, `inf` or `-inf`.
-    pub value: &'static str,
-}
-
 /// Describes a table. It is scanned where it is small, where a filter needs it, and where the request says so.
 ///
 /// # Errors
@@ -165,29 +98,10 @@ fn measure(
     Ok((all, matching))
 }
 
-impl Head {
-    fn push(&mut self, number: u64, cells: Vec<CellValue>) {
-        let row = self.rows.len();
-        let odd = |(column, cell): (usize, &CellValue)| cell.non_finite().map(|value| NonFinite { row, column, value });
-        self.non_finite.extend(cells.iter().enumerate().filter_map(odd));
-        self.rows.push(cells);
-        self.numbers.push(number);
-    }
-}
-
-/// For an error about a column that is not there.
-pub(super) fn known(names: &[&str]) -> String {
-    if names.is_empty() {
-        return "the file has no columns".into();
-    }
-    let shown: Vec<_> = names.iter().take(NAMES).map(|name| pipeline::escape::shown(name, 80)).collect();
-    let more = names.len().saturating_sub(NAMES);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("the columns are {}{more}", shown.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::inspect::CellValue;
+    use crate::inspect::NonFinite;
     use std::sync::Arc;
 
     use arrow::array::{Array, ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
@@ -295,7 +209,7 @@ mod tests {
         writer.close().unwrap();
         let table = |request: &Request| {
             let Content::Parquet { table, layout } =
-                super::super::describe(super::super::open(&path).unwrap(), "x".into(), request).unwrap().content
+                super::super::description_of(super::super::open(&path).unwrap(), "x".into(), request).unwrap().content
             else {
                 panic!("Parquet")
             };

@@ -9,16 +9,18 @@ use pipeline::UsageError;
 use pipeline::inspect::Request;
 use serde::Serialize;
 
-use super::describe::{self, ColumnDescription, TableDescription};
+use super::description::Format;
 use super::diff_rows::{self, RowDifference};
 use super::diff_tensors::{self, TensorDifference};
-use super::escape::{self, CELL};
+use super::escape::{self, CELL, write_json};
+use super::opened::{Opened, open};
 use super::selection::{Draw, Selection, named};
 use super::source::Source;
 use super::statistics::Values;
-use super::text_output::{TextOutput, counted, grouped};
+use super::table_description::{ColumnDescription, TableDescription};
+use super::text_output::{TextOutput, counted, grouped, output_style};
 use super::value::CellValue;
-use super::{Format, Opened, open, output_style, table, write_json};
+use super::{describe, table};
 
 /// The difference of two files.
 #[derive(Debug, Serialize)]

@@ -13,14 +13,15 @@ use pipeline::{Artifact, UsageError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::escape;
+use super::escape::{self, write_json};
+use super::opened::Opened;
 use super::revised::{Revised, revisions};
 use super::role_calls::{RoleCall, TurnRoleCalls, role_calls};
 use super::selection::{Draw, Selection};
 use super::source::Source;
-use super::text_output::{TextOutput, counted};
+use super::table;
+use super::text_output::{TextOutput, counted, output_style};
 use super::value::{CellValue, Length};
-use super::{Opened, output_style, table, write_json};
 use crate::artifact::{
     Call, Calls, Demonstrations, EpisodeSteps, Items, LlmUsage, Revisions, Rollouts, Steps, TitledEpisode, Trajectory,
     catch_panics,

@@ -1,8 +1,11 @@
 //! Text from a file made safe and short enough for where it goes: a terminal, Markdown, a CSV file.
 
 use std::borrow::Cow;
+use std::io::Write;
 
+use anyhow::Result;
 pub(super) use pipeline::escape::{is_unsafe, json, shown};
+use serde::Serialize;
 
 /// Longest text, in characters, that goes into one cell of a table on the screen.
 pub(super) const CELL: usize = 40;
@@ -46,6 +49,10 @@ pub(super) fn csv(text: &str) -> String {
 
 fn is_space(character: char) -> bool {
     matches!(character, '\n' | '\r' | '\t')
+}
+
+pub(super) fn write_json(value: &impl Serialize, out: &mut dyn Write) -> Result<()> {
+    Ok(writeln!(out, "{}", json(&serde_json::to_string_pretty(value)?))?)
 }
 
 #[cfg(test)]

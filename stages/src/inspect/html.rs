@@ -6,7 +6,7 @@ use std::io::Read;
 
 use anyhow::Result;
 
-use super::{Content, Description, Format};
+use super::description::{Content, Description, Format};
 
 /// Where the title is looked for, in bytes from the beginning.
 const HEAD: u64 = 1 << 16;

@@ -11,7 +11,9 @@
 //! It knows nothing of stages, keys or provenance: the engine adds what it knows about an object.
 
 mod arrow;
+mod batches;
 mod describe;
+mod description;
 mod diff;
 mod diff_rows;
 mod diff_tensors;
@@ -21,6 +23,7 @@ mod episode_tests;
 mod escape;
 mod html;
 mod numeric_summary;
+mod opened;
 mod parquet;
 mod parquet_layout;
 mod query;
@@ -32,6 +35,7 @@ mod selection;
 mod source;
 mod statistics;
 mod table;
+mod table_description;
 #[cfg(test)]
 mod testing;
 mod text_output;
@@ -40,135 +44,27 @@ mod value_counts;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Error, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use pipeline::UsageError;
-use pipeline::inspect::{Format as Style, Request, Show, Verdict};
-use serde::Serialize;
+use pipeline::inspect::{Request, Show, Verdict};
 
-use arrow::{ArrowFile, MAGIC};
-use parquet::ParquetFile;
-use query::{Query, Scan};
-use safetensors::TensorsFile;
-use selection::Selection;
-use source::{Source, Table};
-use text_output::OutputStyle;
-
-use crate::artifact::{PARQUET_MAGIC, START, Unsupported, damaged, stranger};
-
-pub use arrow::ArrowLayout;
-pub use describe::{ColumnDescription, Head, NonFinite, TableDescription};
+use crate::artifact::{Unsupported, damaged};
+use description::SCHEMA_VERSION;
+pub use description::{ArrowLayout, Content, Description, Format, TensorDescription};
+use escape::write_json;
 pub use numeric_summary::{Histogram, NumberSummary, Quantiles};
+use opened::{Opened, computed, open};
 pub use parquet_layout::{FooterStatistics, ParquetLayout, RowGroup, StoredColumn};
-pub use safetensors::TensorDescription;
+use selection::Selection;
+use source::Table;
 pub use statistics::{ColumnStatistics, FlagSummary, Values};
+pub use table_description::{ColumnDescription, Head, NonFinite, TableDescription};
+use text_output::output_style;
 pub use value::CellValue;
 pub use value_counts::{Distinct, Frequent, TextSummary};
-
-/// Version of the JSON; raised when a field changes its meaning or goes away, not when one is added.
-const SCHEMA_VERSION: u32 = 1;
-
-/// Everything there is to say about a file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Description {
-    /// Version of this description's JSON.
-    pub schema_version: u32,
-    /// The path as it was given.
-    pub file: String,
-    /// What kind of file it is.
-    pub format: Format,
-    /// Size of the file.
-    pub bytes: u64,
-    /// The key-value metadata of the file or its schema.
-    pub metadata: BTreeMap<String, String>,
-    /// `table` and `layout`, `tensors`, or `title`.
-    #[serde(flatten)]
-    pub content: Content,
-}
-
-/// The file formats that can be described.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Apache Parquet.
-    Parquet,
-    /// Apache Arrow IPC, file format.
-    Arrow,
-    /// Apache Arrow IPC, streaming format.
-    ArrowStream,
-    /// Separated text.
-    Csv,
-    /// A JSON record a line.
-    Ndjson,
-    /// safetensors.
-    Safetensors,
-    /// A page for a browser.
-    Html,
-}
-
-impl Format {
-    /// Its name for people.
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Parquet => "Parquet",
-            Self::Arrow => "Arrow IPC file",
-            Self::ArrowStream => "Arrow IPC stream",
-            Self::Csv => "CSV",
-            Self::Ndjson => "NDJSON",
-            Self::Safetensors => "safetensors",
-            Self::Html => "HTML",
-        }
-    }
-}
-
-/// What is in the file. Only ever written, so it needs no tag: `format` says which one it is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Content {
-    /// Of a Parquet file.
-    Parquet {
-        /// Columns, statistics and first rows.
-        table: TableDescription,
-        /// Row groups and column chunks.
-        layout: ParquetLayout,
-    },
-    /// Of an Arrow file.
-    Arrow {
-        /// Columns, statistics and first rows.
-        table: TableDescription,
-        /// Batches and dictionaries.
-        layout: ArrowLayout,
-    },
-    /// Of text, of an Arrow stream, and of many files.
-    Table {
-        /// Columns, statistics and first rows.
-        table: TableDescription,
-        /// How many files the rows come from.
-        files: usize,
-    },
-    /// Of a safetensors file.
-    Safetensors {
-        /// In the order of the file.
-        tensors: Vec<TensorDescription>,
-        /// Whether every value was read for the statistics; otherwise there are none.
-        scanned: bool,
-    },
-    /// Of a page.
-    Html {
-        /// Its title; absent where its first 64 KiB name none.
-        title: Option<String>,
-    },
-}
-
-/// A file whose frame was read.
-enum Opened {
-    Table(Box<Source>),
-    Tensors(TensorsFile),
-    Page(File, u64),
-}
 
 /// Looks into the file at `path` and writes what is asked for; ends in a newline. See [`pipeline::inspect::Inspect`].
 ///
@@ -210,14 +106,14 @@ fn name(path: &Path, request: &Request) -> String {
 }
 
 fn overview(opened: Opened, name: &str, request: &Request, out: &mut dyn Write) -> Result<()> {
-    let description = describe(opened, name.to_owned(), request)?;
+    let description = description_of(opened, name.to_owned(), request)?;
     match output_style(request.format)? {
         Some(output_style) => Ok(out.write_all(table::render(&description, output_style).as_bytes())?),
         None => write_json(&description, out),
     }
 }
 
-fn describe(opened: Opened, name: String, request: &Request) -> Result<Description> {
+fn description_of(opened: Opened, name: String, request: &Request) -> Result<Description> {
     match opened {
         Opened::Table(source) => {
             let selection = Selection::new(request, &source, false)?;
@@ -238,90 +134,6 @@ fn describe(opened: Opened, name: String, request: &Request) -> Result<Descripti
         Opened::Tensors(file) => file.describe(name, request),
         Opened::Page(file, bytes) => html::describe(file, name, bytes),
     }
-}
-
-/// Where text is read; `None` for JSON.
-fn output_style(format: Style) -> Result<Option<OutputStyle>> {
-    match format {
-        Style::Table => Ok(Some(OutputStyle::terminal())),
-        Style::Md => Ok(Some(OutputStyle::Markdown)),
-        Style::Json => Ok(None),
-        Style::Csv | Style::Ndjson => Err(UsageError(format!("{format} holds rows and nothing else")).into()),
-    }
-}
-
-fn write_json(value: &impl Serialize, out: &mut dyn Write) -> Result<()> {
-    Ok(writeln!(out, "{}", escape::json(&serde_json::to_string_pretty(value)?))?)
-}
-
-fn open(path: &Path) -> Result<Opened> {
-    // Asked before it is opened: opening a named pipe would wait for a writer.
-    let kind = match std::fs::metadata(path) {
-        Ok(kind) if kind.is_dir() => return many(path),
-        Err(_) if path.to_string_lossy().contains(['*', '?', '[']) => return many(path),
-        kind => kind.context("cannot be opened")?,
-    };
-    ensure!(kind.is_file(), "is not a regular file");
-    let mut file = File::open(path).context("cannot be opened")?;
-    let bytes = file.metadata()?.len();
-    let mut start = Vec::new();
-    (&mut file).take(START as u64).read_to_end(&mut start)?;
-    file.rewind()?;
-    if let Some(scan) = Scan::of_file(path, &start) {
-        let table = match scan.format {
-            Format::Parquet => Table::Parquet(ParquetFile::open(file, bytes)?),
-            Format::Arrow => Table::Arrow(ArrowFile::open(file, bytes)?),
-            _ => Table::Query(Query::all(&scan)?.into()),
-        };
-        return Ok(Opened::Table(Source { table, scan }.into()));
-    }
-    Ok(match start.as_slice() {
-        start if safetensors::recognise(start) => Opened::Tensors(TensorsFile::open(file, bytes)?),
-        start if html::recognise(start) => Opened::Page(file, bytes),
-        start => return Err(unknown(start)),
-    })
-}
-
-/// The table in a folder, or in the files that a pattern names.
-fn many(place: &Path) -> Result<Opened> {
-    let scan = Scan::of_many(place)?;
-    Ok(Opened::Table(Source { table: Table::Query(Query::all(&scan)?.into()), scan }.into()))
-}
-
-/// What a query makes of a table.
-fn computed(opened: Opened, text: &str) -> Result<Opened> {
-    let Opened::Table(source) = opened else { return Err(UsageError("it holds no rows".into()).into()) };
-    let table = Table::Query(Query::sql(source.queried()?, text)?.into());
-    Ok(Opened::Table(Source { table, ..*source }.into()))
-}
-
-impl Opened {
-    fn format(&self) -> Format {
-        match self {
-            Self::Table(source) => source.scan.format,
-            Self::Tensors(_) => Format::Safetensors,
-            Self::Page(..) => Format::Html,
-        }
-    }
-}
-
-/// What to say about a file that begins with these bytes and is none of ours.
-fn unknown(start: &[u8]) -> Error {
-    const HELP: &str = "help: Parquet begins with `PAR1`, an Arrow file with `ARROW1`, safetensors with the length of its \
-                        header and `{`; text is a table where its name ends in .csv, .tsv or .ndjson";
-    if start.is_empty() {
-        return anyhow!("is empty (0 bytes), so it is neither Parquet nor Arrow nor safetensors\n{HELP}");
-    }
-    let start = &start[..start.len().min(START)];
-    let first = &start[..start.len().min(16)];
-    let hex: Vec<_> = first.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text: String = first.iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '.' }).collect();
-    let begins = format!("it begins with {} (`{text}`)", hex.join(" "));
-    Unsupported(match stranger(start) {
-        Some(found) => format!("is {}: {begins}\nhelp: {}", found.is, found.help),
-        None => format!("is of an unknown format: {begins}\n{HELP}"),
-    })
-    .into()
 }
 
 #[cfg(test)]
@@ -369,7 +181,7 @@ mod tests {
             text.contains("no-extension\\u{1b}[2J: safetensors") && text.ends_with("0 tensors, 0 values\n"),
             "{text}"
         );
-        let json = inspected(&path, &Request { format: Style::Json, ..Request::default() });
+        let json = inspected(&path, &Request { format: pipeline::inspect::Format::Json, ..Request::default() });
         assert!(!json.contains('\u{1b}'), "{json}");
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().collect();

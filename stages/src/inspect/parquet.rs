@@ -8,11 +8,11 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaData;
 
-use super::describe::TableDescription;
+use super::batches::Batches;
+use super::description::{Content, Description, Format};
 use super::escape::{self, CELL};
 use super::parquet_layout::{FooterStatistics, footer, layout};
-use super::source::Batches;
-use super::{Content, Description, Format};
+use super::table_description::TableDescription;
 use crate::artifact::{Unsupported, catch_panics, codec_not_read, damaged, open_parquet};
 
 /// Rows decoded at a time.

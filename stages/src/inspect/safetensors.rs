@@ -9,12 +9,11 @@ use pipeline::UsageError;
 use pipeline::inspect::Request;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde::Serialize;
 
+use super::description::{Content, Description, Format, TensorDescription, TextList};
 use super::escape::{self, CELL};
 use super::numeric_summary::{NumberAccumulator, NumberSummary};
 use super::value::CellValue;
-use super::{Content, Description, Format};
 use crate::artifact::{Unsupported, damaged};
 
 /// Longest header that the format allows, in bytes.
@@ -23,37 +22,6 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub(super) const CHUNK: usize = 1 << 16;
 /// Bytes up to which every value is read without being asked to.
 const SMALL: u64 = 256 << 20;
-
-/// One tensor.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TensorDescription {
-    /// Its name.
-    pub name: String,
-    /// Type of its elements, as the format calls it.
-    pub dtype: String,
-    /// Its dimensions; empty for a single number.
-    pub shape: Vec<usize>,
-    /// Number of elements.
-    pub count: u64,
-    /// Bytes in the file.
-    pub bytes: u64,
-    /// Whether every element is a finite number; absent when `statistics` is.
-    pub finite: Option<bool>,
-    /// What its elements look like; absent for complex numbers and floats of 8 bits and less, and for texts.
-    pub statistics: Option<NumberSummary>,
-    /// What it says, where its bytes are the JSON of a list of texts, as worlds and policies keep ids.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub texts: Option<TextList>,
-}
-
-/// A list of texts that a tensor of bytes holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TextList {
-    /// How many.
-    pub count: usize,
-    /// The first of them.
-    pub first: Vec<String>,
-}
 
 /// How many texts of a list are shown.
 const FIRST: usize = 5;

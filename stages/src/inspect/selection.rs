@@ -7,9 +7,9 @@ use pipeline::inspect::Request;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::describe::known;
 use super::query::Query;
 use super::source::{Source, Table};
+use super::text_output::known;
 use super::value::{CellValue, Length};
 
 /// Rows that are shown where nobody says how many.

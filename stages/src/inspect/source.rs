@@ -6,11 +6,11 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
-use arrow::error::ArrowError;
 use pipeline::UsageError;
 use pipeline::progress::{Bar, Progress};
 
 use super::arrow::ArrowFile;
+use super::batches::Batches;
 use super::parquet::ParquetFile;
 use super::query::{Query, Running, Scan};
 use crate::artifact::{catch_panics, damaged};
@@ -19,9 +19,6 @@ use crate::artifact::{catch_panics, damaged};
 const FEW_VALUES: u64 = 20_000_000;
 /// The same in bytes, for values that are long.
 const FEW_BYTES: u64 = 256 << 20;
-
-/// Batches of some columns of a file.
-pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
 /// A table in a file, or in many.
 pub(super) struct Source {

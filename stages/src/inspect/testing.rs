@@ -30,7 +30,7 @@ pub fn inspected(path: &Path, request: &Request) -> String {
 pub fn describe(path: &Path, head: usize) -> Result<Description> {
     let name = path.display().to_string();
     let request = Request { head: Some(head), ..Request::default() };
-    let describe = || super::describe(open(path)?, name.clone(), &request);
+    let describe = || super::description_of(open(path)?, name.clone(), &request);
     describe().with_context(|| escape::shown(&name, usize::MAX))
 }
 
@@ -65,5 +65,5 @@ pub fn without_pages(folder: &Path, compression: Compression) -> PathBuf {
 /// What is said about the batch as a Parquet file.
 pub fn described(batch: &RecordBatch, request: &Request) -> Description {
     let folder = tempfile::tempdir().unwrap();
-    super::describe(open(&parquet(folder.path(), batch)).unwrap(), "x".into(), request).unwrap()
+    super::description_of(open(&parquet(folder.path(), batch)).unwrap(), "x".into(), request).unwrap()
 }

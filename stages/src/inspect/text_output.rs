@@ -1,6 +1,9 @@
 //! What a person reads: lines and short tables, for a terminal or as Markdown.
 
+use anyhow::Result;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use pipeline::UsageError;
+use pipeline::inspect::Format as Style;
 
 use super::escape::markdown;
 
@@ -141,6 +144,30 @@ pub(super) fn grouped(value: u64) -> String {
     }
     out
 }
+
+/// Where text is read; `None` for JSON.
+pub(super) fn output_style(format: Style) -> Result<Option<OutputStyle>> {
+    match format {
+        Style::Table => Ok(Some(OutputStyle::terminal())),
+        Style::Md => Ok(Some(OutputStyle::Markdown)),
+        Style::Json => Ok(None),
+        Style::Csv | Style::Ndjson => Err(UsageError(format!("{format} holds rows and nothing else")).into()),
+    }
+}
+
+/// For an error about a column that is not there.
+pub(super) fn known(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "the file has no columns".into();
+    }
+    let shown: Vec<_> = names.iter().take(NAMES).map(|name| pipeline::escape::shown(name, 80)).collect();
+    let more = names.len().saturating_sub(NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("the columns are {}{more}", shown.join(", "))
+}
+
+/// Names that an error lists.
+const NAMES: usize = 30;
 
 #[cfg(test)]
 mod tests {

@@ -19,15 +19,17 @@ use safetensors::Dtype;
 use serde::Serialize;
 
 use super::arrow::ArrowFile;
-use super::escape::{self, CELL};
+use super::description::Format;
+use super::escape::{self, CELL, write_json};
+use super::opened::{Opened, open};
 use super::parquet::ParquetFile;
 use super::parquet_layout::footer_of;
 use super::safetensors::{CHUNK, TensorsFile};
 use super::source::Table;
 use super::statistics::ColumnAccumulator;
-use super::text_output::{TextOutput, counted};
+use super::table;
+use super::text_output::{TextOutput, counted, output_style};
 use super::value::CellValue;
-use super::{Format, Opened, open, output_style, table, write_json};
 use crate::artifact::{Unsupported, catch_panics};
 
 /// Faults that are listed; the rest is counted.
@@ -196,7 +198,7 @@ impl Verification {
         let mut rows = 0;
         let mut read = || -> Result<()> {
             let mut batches = file.batches_of(root, group)?;
-            let next = |batches: &mut super::source::Batches| catch_panics(|| batches.next().transpose());
+            let next = |batches: &mut super::batches::Batches| catch_panics(|| batches.next().transpose());
             while let Some(batch) = next(&mut batches).map_err(anyhow::Error::msg)? {
                 rows += batch.num_rows() as u64;
                 catch_panics(|| gauge.push(batch.column(0))).map_err(anyhow::Error::msg)?;

@@ -11,7 +11,7 @@ use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::batch_rounds::BatchState;
+use super::batch_state::BatchState;
 use super::{
     Answer, ChoiceRequest, CompletionRequest, Conversation, Embedder, FailedCall, Llm, ParsedChoice, cached_embeddings,
     key,

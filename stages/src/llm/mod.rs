@@ -11,6 +11,7 @@
 mod batch;
 mod batch_failures;
 mod batch_rounds;
+mod batch_state;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod embedder;

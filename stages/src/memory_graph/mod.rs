@@ -83,7 +83,7 @@ impl Stage for BuildMemoryGraph {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let Inputs { demonstrations, world, items } = &inputs;
         if let Some(items) = items {
-            items.check_world(world)?;
+            world.check_catalogue(items)?;
         }
         let (goals, items) = catalogue(world, items.as_ref());
         let horizon = world.rules.horizon;

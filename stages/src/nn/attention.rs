@@ -7,9 +7,6 @@ use candle_nn::Module;
 use super::kernels::{Activation, linear};
 use super::{Init, LayerNorm, Mlp, Params};
 
-/// Added to logits and attention scores that are masked: e^−1e9 is 0, and unlike −∞ it keeps gradients finite.
-pub const MASKED_LOGIT: f64 = -1e9;
-
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), with Attention = softmax(QKᵀ/√d + mask)·V in several heads (Vaswani et al.
 /// 2017, eq. 1; the norm before each part, as Xiong et al. 2020 recommend). Left out: dropout, which small networks on
 /// unlimited simulated data do not need.
@@ -66,6 +63,7 @@ impl AttentionBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::MASKED_LOGIT;
     use crate::nn::gradient_check::{assert_every_parameter_learns, assert_parameters_are_exact};
 
     fn block() -> (Params, AttentionBlock) {

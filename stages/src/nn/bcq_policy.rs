@@ -5,10 +5,10 @@ use candle_core::{D, Device, Tensor};
 
 use super::ActorCritic;
 use super::item_values::{ItemValues, StreamedValues};
-use super::kernels::{Paired, Pairing, counts_from, highest};
+use super::kernels::{Paired, Pairing, counts_from, highest, mask_logits};
 use super::policy_network::PolicyNetwork;
 use super::policy_output::{PolicyOutput, under};
-use super::state_batch::{StateBatch, mask_logits};
+use super::state_batch::StateBatch;
 use crate::artifact::TensorFile;
 
 /// Prefix of the behaviour network's parameters in a file, beside those of the value network.

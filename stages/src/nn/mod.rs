@@ -64,7 +64,7 @@ pub use action_advantages::ActionAdvantages;
 pub use action_log_prob::{ActionLogProb, action_log_prob};
 pub use actor_critic::ActorCritic;
 pub use adam_w::AdamW;
-pub use attention::{AttentionBlock, MASKED_LOGIT};
+pub use attention::AttentionBlock;
 pub use caser::Caser;
 pub use discriminator::Discriminator;
 pub use discriminator_settings::DiscriminatorSettings;
@@ -73,12 +73,13 @@ pub use embedding::{Embedding, check_ids};
 pub use encoder::{Average, Encoder, GruEncoder, Transformer};
 pub use gru::Gru;
 pub use init::{Init, rng};
+
 #[cfg(test)]
 pub(crate) use item_similarity::ItemSimilarity;
 pub use item_similarity::{TABLE_ITEMS, item_bandwidth};
 pub use item_tables::{add_items, item_tables};
 pub use item_values::{Expectation, ItemValues, StreamedValues, expected};
-pub use kernels::{LANES, embedding, exp, masked_mean, with_simd};
+pub use kernels::{LANES, MASKED_LOGIT, embedding, exp, masked_mean, with_simd};
 pub use layer_norm::LayerNorm;
 pub use mlp::Mlp;
 pub use optimizer::{Optimizer, OptimizerDefaults};

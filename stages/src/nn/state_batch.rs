@@ -5,8 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 
-use super::MASKED_LOGIT;
-use super::kernels::ItemInputs;
+use super::kernels::{ItemInputs, mask_logits};
 
 /// Scale of the similarity features: a unit of their weights is this many units of logit.
 pub(super) const FEATURE_SCALE: f32 = 100.0;
@@ -120,10 +119,4 @@ impl StateBatch {
             None => Ok(scores.clone()),
         }
     }
-}
-
-/// `scores [B, I]`, with [`MASKED_LOGIT`] added where `allowed [B, I]` is 0.
-pub fn mask_logits(scores: &Tensor, allowed: &Tensor) -> candle_core::Result<Tensor> {
-    // A finite number, and not −∞: gradients stay finite.
-    scores + ((allowed - 1.0)? * -MASKED_LOGIT)?
 }

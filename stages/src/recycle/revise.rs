@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use rand::RngExt;
 
+use super::difficulty;
 use super::gates::{Gain, gain, ifd_refusal};
 use super::played::Played;
 use super::prompts::RecordedPrompts;
-use super::{Asked, Gate, Grounded, Random, Recycle, Revise, difficulty};
+use super::settings::{Gate, Grounded, Random, Recycle, Revise};
 use crate::artifact::{Call, Repeats, Revision, Step, Trajectory, World};
-use crate::llm::Conversation;
+use crate::llm::{CachedLlm, Conversation, ConversationFactory};
 use crate::nn::rng;
 
 /// The purpose of what is drawn.
@@ -240,3 +241,6 @@ fn items(steps: &[Step]) -> Vec<u32> {
 fn edited(steps: &[Step], at: usize, item: u32) -> Vec<u32> {
     steps.iter().enumerate().map(|(place, step)| if place == at { item } else { step.item }).collect()
 }
+
+/// The cache of a model's answers and what makes conversations with it.
+pub(super) type Asked<'r, 'm> = (&'r CachedLlm<'m>, &'r ConversationFactory<'m>);

@@ -1,6 +1,6 @@
 //! What a careful reader would object to, looked for in the data and printed under the verdict.
 
-use super::row::{EpisodeStats, MISSING, Role, Row};
+use super::row::{EpisodeStats, Role, Row};
 use super::verdict::{Contenders, SEEDS};
 use super::{format, significance};
 use crate::artifact::{Comparisons, Estimates, Metrics, Rollouts};
@@ -68,9 +68,9 @@ fn gap(contenders: &Contenders) -> Option<String> {
 /// Rows that are told what a deployed policy would not know.
 fn privileged(rows: &[Row]) -> Option<String> {
     let told = |row: &&Row| row.privileged;
-    let learned = names(rows.iter().filter(told).filter(|row| row.role == Role::Learned));
+    let learned = names(rows.iter().filter(told).filter(|row| row.is_trained()));
     // What has learned nothing made no use of what it was told.
-    let others = |row: &&Row| !matches!(row.role, Role::Learned | Role::Untrained);
+    let others = |row: &&Row| !row.is_trained() && row.role != Role::Untrained;
     let controls = names(rows.iter().filter(told).filter(others));
     let learned = (!learned.is_empty()).then(|| {
         let was = if learned.len() == 1 { "was" } else { "were" };
@@ -111,12 +111,8 @@ fn not_after_correction(contenders: &Contenders, comparisons: &Comparisons) -> O
 }
 
 fn missing_baselines(rows: &[Row], metrics: Option<&Metrics>) -> Option<String> {
-    let not_made = metrics.iter().flat_map(|metrics| &metrics.0).filter(|metric| metric.metric == MISSING);
-    let mut named: Vec<String> = Vec::new();
-    for metric in not_made {
-        let why = if metric.remark.is_empty() { String::new() } else { format!(" ({})", metric.remark) };
-        named.push(format!("`{}`{why}", metric.policy));
-    }
+    let not_made = metrics.iter().flat_map(|metrics| &metrics.missing);
+    let mut named: Vec<String> = not_made.map(|row| format!("`{}` ({})", row.policy, row.why)).collect();
     let has = |name: &&&str| rows.iter().any(|row| row.role == Role::Baseline && row.name.starts_with(**name));
     let told = |name: &&&str| named.iter().any(|known| known.starts_with(&format!("`{name}")));
     let unnamed: Vec<String> =
@@ -228,7 +224,7 @@ fn order_by_convention(contenders: &Contenders) -> Option<String> {
 mod tests {
     use super::{Evidence, caveats};
     use crate::artifact::{
-        Comparison, Comparisons, Estimate as Weighed, Estimates, Metrics, Rollout, Rollouts, Termination,
+        Comparison, Comparisons, Estimate as Weighed, Estimates, Metrics, MissingRow, Rollout, Rollouts, Termination,
     };
     use crate::report::fixture;
     use crate::report::row::{Estimate, Row};
@@ -272,10 +268,9 @@ mod tests {
             ("popular", true, 80.0, 0.0),
             ("greedy oracle", true, 140.0, 0.0),
         ]);
-        let mut metric = fixture::metrics().0.remove(0);
-        (metric.policy, metric.metric) = ("behaviour cloning".to_owned(), "missing".to_owned());
-        metric.remark = "connect `demonstrations`".to_owned();
-        let metrics = Metrics(vec![metric]);
+        let why = "connect `demonstrations`".to_owned();
+        let missing = vec![MissingRow { policy: "behaviour cloning".to_owned(), why }];
+        let metrics = Metrics { rows: Vec::new(), missing };
         let said =
             caveats(&rows, &Contenders::of(&rows, None), Evidence { metrics: Some(&metrics), ..Evidence::default() });
         assert!(

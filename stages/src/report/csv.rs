@@ -4,8 +4,7 @@ use pipeline::csv_cell as cell;
 use pipeline::report::RunSummary;
 
 use super::evaluation_table::Table;
-use super::row::MISSING;
-use crate::artifact::{Estimates, Metric, RankingMetrics};
+use crate::artifact::{Estimates, Metric, RankingMetrics, RowRole};
 
 /// What the columns are called; the last four are of off-policy estimates only, as `seeds` and `episodes` are of the others.
 const HEADER: [&str; 17] = [
@@ -38,9 +37,9 @@ pub(super) fn csv(
 ) -> String {
     let mut text = HEADER.join(",") + "\n";
     for table in tables {
-        for Metric { policy, baseline, privileged, remark, metric, mean, low, high, seeds, episodes } in
-            table.metrics.0.iter().filter(|row| row.metric != MISSING)
+        for Metric { policy, role, privileged, remark, metric, mean, low, high, seeds, episodes } in &table.metrics.rows
         {
+            let baseline = *role == RowRole::Baseline;
             let [run, experiment] = [&table.ran.id, &table.ran.experiment].map(|name| cell(name));
             let [stage, policy, remark, metric] = [table.stage, policy, remark, metric].map(cell);
             text += &format!(

@@ -1,15 +1,14 @@
 //! A made-up evaluation with the figures of a real one, for the tests of this folder.
 
 use pipeline::Named;
+use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryStage};
 
 use super::Inputs;
 use super::row::{Row, rows as group};
-use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryStage};
-
 use crate::artifact::{
     Calibration, CalibrationBin, Comparison, Comparisons, Curves, Demonstrations, Estimate, Estimates, Items, Metric,
-    Metrics, ProfilePoint, Profiles, RankingMetric, RankingMetrics, RewardPair, RewardPairs, Rollout, Rollouts, Step,
-    Termination, Trajectory, WorldAgreement, WorldDifference, WorldDifferences, WorldPair, WorldVerdict,
+    Metrics, ProfilePoint, Profiles, RankingMetric, RankingMetrics, RewardPair, RewardPairs, Rollout, Rollouts,
+    RowRole, Step, Termination, Trajectory, WorldAgreement, WorldDifference, WorldDifferences, WorldPair, WorldVerdict,
 };
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
@@ -28,7 +27,7 @@ impl Noise {
 
 struct Player {
     name: &'static str,
-    baseline: bool,
+    role: RowRole,
     remark: &'static str,
     mean: f64,
     half: f64,
@@ -44,14 +43,14 @@ const PRIVILEGED: &str = "privileged: knows the distances of the evaluation worl
 
 #[rustfmt::skip]
 const PLAYERS: [Player; 8] = [
-    Player { name: "random", baseline: true, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
-    Player { name: "random quit-aware", baseline: true, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
-    Player { name: "popular quit-aware", baseline: true, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
-    Player { name: "greedy oracle", baseline: true, remark: "privileged: knows rewards and distances of the evaluation world; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
-    Player { name: "retriever top-1", baseline: true, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
-    Player { name: "teacher (LLM)", baseline: false, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
-    Player { name: "bc", baseline: false, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },
-    Player { name: "a2c", baseline: false, remark: "", mean: 135.0, half: 1.0, spread: 8.0, length: 29.9, coverage: 0.087, seeds: 5, users: 943 },
+    Player { name: "random", role: RowRole::Baseline, remark: "", mean: 24.1, half: 0.4, spread: 13.0, length: 7.8, coverage: 0.993, seeds: 5, users: 943 },
+    Player { name: "random quit-aware", role: RowRole::Baseline, remark: PRIVILEGED, mean: 94.0, half: 0.3, spread: 9.0, length: 30.0, coverage: 1.0, seeds: 5, users: 943 },
+    Player { name: "popular quit-aware", role: RowRole::Baseline, remark: PRIVILEGED, mean: 132.0, half: 0.0, spread: 9.5, length: 30.0, coverage: 0.018, seeds: 1, users: 943 },
+    Player { name: "greedy oracle", role: RowRole::Baseline, remark: "privileged: knows rewards and distances of the evaluation world; myopic, so not a proven upper bound", mean: 141.0, half: 0.0, spread: 6.5, length: 30.0, coverage: 0.214, seeds: 1, users: 943 },
+    Player { name: "retriever top-1", role: RowRole::Baseline, remark: "", mean: 125.0, half: 0.0, spread: 17.0, length: 28.9, coverage: 0.131, seeds: 1, users: 943 },
+    Player { name: "teacher (LLM)", role: RowRole::Teacher, remark: "SmolLM2-135M-Instruct; few users, because it is slow", mean: 118.0, half: 6.0, spread: 14.0, length: 28.1, coverage: 0.042, seeds: 1, users: 16 },
+    Player { name: "bc", role: RowRole::Policy, remark: "", mean: 128.0, half: 1.1, spread: 14.0, length: 29.4, coverage: 0.061, seeds: 1, users: 943 },
+    Player { name: "a2c", role: RowRole::Policy, remark: "", mean: 135.0, half: 1.0, spread: 8.0, length: 29.9, coverage: 0.087, seeds: 5, users: 943 },
 ];
 
 const TITLES: [&str; 20] = [
@@ -79,9 +78,14 @@ const TITLES: [&str; 20] = [
 
 /// Rows with a return and an interval of `mean ± half`; five seeds, and the length 30 for a picture.
 pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
-    let metric = |name: &str, baseline, metric: &str, mean, half| Metric {
+    let metric = |name: &str, baseline: bool, metric: &str, mean, half| Metric {
         policy: name.to_owned(),
-        baseline,
+        role: match baseline {
+            true => RowRole::Baseline,
+            false if name.starts_with("teacher") => RowRole::Teacher,
+            false if name.starts_with("plan of ") => RowRole::Plan,
+            false => RowRole::Policy,
+        },
         privileged: false,
         remark: String::new(),
         metric: metric.to_owned(),
@@ -99,7 +103,7 @@ pub(super) fn rows(table: &[(&str, bool, f64, f64)]) -> Vec<Row> {
             metric(name, baseline, "reward_per_step", mean / 30.0, 0.0),
         ]
     };
-    group(&Metrics(table.iter().flat_map(of).collect()), None)
+    group(&Metrics { rows: table.iter().flat_map(of).collect(), missing: Vec::new() }, None)
 }
 
 /// Everything a report can be given.
@@ -195,7 +199,7 @@ pub(super) fn metrics() -> Metrics {
         ];
         metrics.extend(measures.map(|(metric, mean, half)| Metric {
             policy: player.name.to_owned(),
-            baseline: player.baseline,
+            role: player.role,
             privileged: player.remark.starts_with("privileged"),
             remark: player.remark.to_owned(),
             metric: metric.to_owned(),
@@ -206,7 +210,7 @@ pub(super) fn metrics() -> Metrics {
             episodes: player.seeds * player.users,
         }));
     }
-    Metrics(metrics)
+    Metrics { rows: metrics, missing: Vec::new() }
 }
 
 fn rollouts() -> Rollouts {
@@ -301,7 +305,7 @@ fn demonstrations() -> Demonstrations {
 }
 
 fn comparisons() -> Comparisons {
-    let learned = PLAYERS.iter().filter(|player| !player.baseline);
+    let learned = PLAYERS.iter().filter(|player| player.role != RowRole::Baseline);
     let pairs = learned.flat_map(|a| PLAYERS.iter().filter(move |b| b.name != a.name).map(move |b| (a, b)));
     let compare = |(a, b): (&Player, &Player)| {
         let (difference, half) = (a.mean - b.mean, a.half + b.half + 0.5);

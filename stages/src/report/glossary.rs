@@ -3,7 +3,6 @@
 //! Where a term is first used on the page, it is linked to what stands here; see [`link`](super::link).
 
 use super::row::{Role, Row};
-use crate::artifact::WITHOUT_REPEATS;
 
 /// A word of the page with its meaning.
 #[derive(Debug, PartialEq)]
@@ -152,7 +151,7 @@ pub(super) fn meaning(row: &Row) -> Option<&'static str> {
         (Role::Untrained, _) => {
             "A policy with its initial parameters. The difference between a trained policy and this row was learned."
         }
-        (Role::Learned, name) if name.ends_with(WITHOUT_REPEATS) => {
+        (Role::WithoutRepeats, _) => {
             "The policies of the row above, evaluated without repeating an item within an episode: as `recommend \
              --exclude-history` serves them."
         }

@@ -22,6 +22,7 @@ mod markdown;
 mod metric_labels;
 mod off_policy;
 mod page;
+mod ports;
 mod provenance_checks;
 mod ranking;
 mod render;
@@ -35,18 +36,15 @@ mod verdict;
 mod while_learning;
 mod worth;
 
-pub use render::render;
-pub use worth::ReportWorth;
-
 use anyhow::{Result, ensure};
-use pipeline::{Context, Many, Stage, ports};
+use pipeline::{Context, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{
-    Calibration, Comparisons, Curves, Demonstrations, Estimates, Items, Metrics, Page, Profiles, RankingMetrics,
-    RewardPairs, Rollouts, WorldAgreement, WorldDifferences,
-};
+use crate::artifact::{Metrics, Page};
+use ports::{Inputs, Outputs};
+pub use render::render;
+pub use worth::ReportWorth;
 
 /// Renders metrics, episodes and learning curves as one self-contained HTML page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -57,46 +55,6 @@ pub struct Report {
     /// The row with which the verdict compares the learned policies; when absent, the first baseline whose name starts with
     /// `popular`.
     pub baseline: Option<String>,
-}
-
-ports! {
-    /// The data of the page; each optional input adds a section.
-    pub struct Inputs {
-        /// The table; without it the page is of the ranking alone.
-        metrics: Option<Metrics>,
-        /// Evaluated episodes, for the distribution of returns.
-        rollouts: Option<Rollouts>,
-        /// Comparisons of pairs of rows on the same users, for the significant differences.
-        comparisons: Option<Comparisons>,
-        /// Performance profiles.
-        profiles: Option<Profiles>,
-        /// Off-policy estimates.
-        estimates: Option<Estimates>,
-        /// How high systems rank the held-out interactions of the log, from `evaluate.ranking`.
-        ranking: Option<RankingMetrics>,
-        /// How far several evaluation worlds agree, from `evaluate.agreement`; without it the page rests on one.
-        agreement: Option<WorldAgreement>,
-        /// The differences in these worlds, of the same stage.
-        world_differences: Option<WorldDifferences>,
-        /// Predictions of world models against held-out ratings.
-        calibration: Many<Calibration>,
-        /// Learned rewards with the rewards of the world.
-        rewards: Many<RewardPairs>,
-        /// Learning curves of any stages.
-        curves: Many<Curves>,
-        /// Episodes of language models, for examples; needs `items`.
-        demonstrations: Many<Demonstrations>,
-        /// Titles for the examples.
-        items: Option<Items>,
-    }
-}
-
-ports! {
-    /// The page.
-    pub struct Outputs {
-        /// HTML with its style and pictures inside.
-        page: Page,
-    }
 }
 
 impl Stage for Report {
@@ -123,7 +81,7 @@ impl Stage for Report {
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         ensure!(
-            inputs.metrics.as_ref().is_none_or(|metrics| !metrics.0.is_empty()),
+            inputs.metrics.as_ref().is_none_or(|metrics| !metrics.rows.is_empty()),
             "input `metrics` holds no row, so there is nothing to report\nhelp: connect the metrics of an evaluate stage"
         );
         ensure!(

@@ -5,14 +5,14 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use pipeline::escape::is_unsafe;
 
-use super::caveats::Evidence;
+use super::caveats::{self, Evidence};
 use super::chart::{NARROW, WIDE, calibration, curves, profile, rewards, ridge, scatter, whisker};
 use super::link::{self, Linker};
-use super::row::Row;
+use super::ports::Inputs;
+use super::row::{self, Row};
 use super::verdict::{Comparison, Contenders};
 use super::{
-    Inputs, agreement, caveats, episode, format, glossary, metric_labels, off_policy, ranking, row, significance,
-    teachers, while_learning,
+    agreement, episode, format, glossary, metric_labels, off_policy, ranking, significance, teachers, while_learning,
 };
 use crate::artifact::{Demonstrations, Page, Profiles, Termination, TitledStep};
 

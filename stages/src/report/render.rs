@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::evaluation_table::{Table, all_of, tables_of};
 use super::{compare, cost, csv, latency, markdown, provenance_checks, run_info, teachers};
-use crate::artifact::{Estimates, Metric, Page, RankingMetric, RankingMetrics};
+use crate::artifact::{Estimates, Metric, Page, RankingMetric, RankingMetrics, RowRole};
 
 /// Renders runs in the form that is asked for.
 ///
@@ -90,13 +90,14 @@ fn object(runs: &[RunSummary], tables: &[Table]) -> Result<Value> {
     };
     let metric = |m: &Metric| {
         json!({
-            "policy": m.policy, "control": m.baseline, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
+            "policy": m.policy, "role": m.role.name(), "control": m.role == RowRole::Baseline, "privileged": m.privileged, "remark": m.remark, "metric": m.metric,
             "mean": m.mean, "low": m.low, "high": m.high, "seeds": m.seeds, "episodes": m.episodes,
         })
     };
     let table = |table: &Table| {
         json!({
-            "stage": table.stage, "evaluation_world": table.evaluation_world, "rows": table.metrics.0.iter().map(metric).collect::<Vec<_>>(),
+            "stage": table.stage, "evaluation_world": table.evaluation_world, "rows": table.metrics.rows.iter().map(metric).collect::<Vec<_>>(),
+            "missing": table.metrics.missing,
             "differences": table.differences(), "cautions": table.caveats(),
         })
     };
@@ -149,7 +150,7 @@ mod tests {
     fn hostile(folder: &Path) -> RunSummary {
         let evil = "<script>|`x`@all";
         let mut metrics = fixture::metrics();
-        for metric in &mut metrics.0 {
+        for metric in &mut metrics.rows {
             metric.policy = format!("=cmd {evil}{}", metric.policy);
             metric.remark = format!("{evil}\n{}", metric.remark);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::artifact::{Metrics, Rollouts, Termination, WITHOUT_REPEATS};
+use crate::artifact::{Metrics, Rollouts, RowRole, Termination};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum Role {
     Untrained,
     /// A trained policy.
     Learned,
+    /// The policies of another row, served without what an episode showed already.
+    WithoutRepeats,
 }
 
 impl Role {
@@ -27,7 +29,7 @@ impl Role {
             Self::Teacher => "teacher",
             Self::Plan => "plan",
             Self::Untrained => "untrained",
-            Self::Learned => "learned",
+            Self::Learned | Self::WithoutRepeats => "learned",
         }
     }
 }
@@ -98,9 +100,13 @@ impl Row {
             .filter(|(_, share)| *share > 0.0)
             .collect()
     }
-    /// Whether it is a policy that no other row shows. One that shows nothing twice is another's, served otherwise.
+    /// Whether it is a trained policy that no other row shows.
     pub fn is_learned(&self) -> bool {
-        self.role == Role::Learned && !self.name.ends_with(WITHOUT_REPEATS)
+        self.role == Role::Learned
+    }
+    /// Whether it is a trained policy, served in one way or the other.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.role, Role::Learned | Role::WithoutRepeats)
     }
     /// The measure that the page is about.
     pub fn returns(&self) -> Option<Estimate> {
@@ -114,19 +120,17 @@ pub(super) fn horizon(rows: &[Row]) -> Option<f64> {
     rows.iter().filter(cut).filter_map(|row| Some(row.get("length")?.mean)).reduce(f64::max)
 }
 
-/// Not a measure: such a line names a baseline that the evaluation could not make, and its remark says why.
-pub(super) const MISSING: &str = "missing";
-
 /// The rows in the order of the table.
 pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for metric in metrics.0.iter().filter(|metric| metric.metric != MISSING) {
+    for metric in &metrics.rows {
         let at = rows.iter().position(|row| row.name == metric.policy).unwrap_or_else(|| {
-            let role = match metric.baseline {
-                _ if metric.policy.starts_with("teacher") => Role::Teacher,
-                true => Role::Baseline,
-                false if metric.policy.starts_with("plan of ") => Role::Plan,
-                false => Role::Learned,
+            let role = match metric.role {
+                RowRole::Policy => Role::Learned,
+                RowRole::PolicyWithoutRepeats => Role::WithoutRepeats,
+                RowRole::Teacher => Role::Teacher,
+                RowRole::Baseline => Role::Baseline,
+                RowRole::Plan => Role::Plan,
             };
             let (name, remark) = (metric.policy.clone(), metric.remark.clone());
             let (measures, stats) = (BTreeMap::new(), EpisodeStats::default());
@@ -144,7 +148,7 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
     }
     // A share below 1 is of a row with some that were trained.
     let never_trained = |row: &&mut Row| row.get("untrained").is_some_and(|share| share.mean >= 1.0);
-    for row in rows.iter_mut().filter(|row| row.role == Role::Learned).filter(never_trained) {
+    for row in rows.iter_mut().filter(|row| row.is_trained()).filter(never_trained) {
         row.role = Role::Untrained;
     }
     let episodes = || rollouts.iter().flat_map(|rollouts| &rollouts.0);
@@ -167,25 +171,25 @@ pub(super) fn rows(metrics: &Metrics, rollouts: Option<&Rollouts>) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::{Role, rows};
-    use crate::artifact::{Metric, Metrics};
+    use crate::artifact::{Metric, Metrics, RowRole};
 
-    fn metric(policy: &str, baseline: bool, metric: &str, mean: f64) -> Metric {
+    fn metric(policy: &str, role: RowRole, metric: &str, mean: f64) -> Metric {
         let (policy, metric, remark) = (policy.to_owned(), metric.to_owned(), String::new());
         let privileged = false;
-        Metric { policy, baseline, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
+        Metric { policy, role, privileged, remark, metric, mean, low: mean, high: mean, seeds: 1, episodes: 9 }
     }
 
     #[test]
     fn rows_keep_their_order_and_drop_what_is_not_finite() {
-        let metrics = Metrics(vec![
-            metric("random", true, "return_inclusive", 24.1),
-            metric("a2c", false, "return_inclusive", f64::NAN),
-            metric("teacher (LLM)", true, "return_inclusive", 118.0),
-            metric("plan of world", false, "return_inclusive", 131.0),
-            metric("random", true, "length", 8.0),
-            metric("behaviour cloning", true, "missing", 0.0),
-        ]);
-        let rows = rows(&metrics, None);
+        let lines = vec![
+            metric("random", RowRole::Baseline, "return_inclusive", 24.1),
+            metric("a2c", RowRole::Policy, "return_inclusive", f64::NAN),
+            metric("any name", RowRole::Teacher, "return_inclusive", 118.0),
+            metric("plan of world", RowRole::Plan, "return_inclusive", 131.0),
+            metric("random", RowRole::Baseline, "length", 8.0),
+            metric("teacher's pet", RowRole::Policy, "return_inclusive", 7.0),
+        ];
+        let rows = rows(&Metrics { rows: lines, missing: Vec::new() }, None);
         let seen: Vec<_> =
             rows.iter().map(|row| (row.name.as_str(), row.role, row.returns().map(|r| r.mean))).collect();
         assert_eq!(
@@ -193,8 +197,9 @@ mod tests {
             [
                 ("random", Role::Baseline, Some(24.1)),
                 ("a2c", Role::Learned, None),
-                ("teacher (LLM)", Role::Teacher, Some(118.0)),
+                ("any name", Role::Teacher, Some(118.0)),
                 ("plan of world", Role::Plan, Some(131.0)),
+                ("teacher's pet", Role::Learned, Some(7.0)),
             ]
         );
         assert_eq!(rows[0].get("length").map(|length| length.mean), Some(8.0));

@@ -231,8 +231,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics");
         let mut metrics = fixture::metrics();
-        metrics.0.retain(|metric| metric.policy.starts_with("teacher"));
-        metrics.0.iter_mut().for_each(|metric| metric.policy = "teacher <b>".to_owned());
+        metrics.rows.retain(|metric| metric.policy.starts_with("teacher"));
+        metrics.rows.iter_mut().for_each(|metric| metric.policy = "teacher <b>".to_owned());
         metrics.write(&path).unwrap();
         let file = &mut ran.stages[2].files[0];
         (file.kind, file.object) = (Metrics::KIND.to_owned(), path.clone());

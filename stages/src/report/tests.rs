@@ -5,14 +5,14 @@ use std::path::Path;
 use pipeline::{Context, Stage};
 
 use super::{Inputs, Report, fixture};
-use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts, Termination, WITHOUT_REPEATS};
+use crate::artifact::{Curves, Demonstrations, Metric, Metrics, Page, Rollouts, RowRole, Termination};
 
 fn page(report: &Report, inputs: Inputs) -> String {
     report.run(inputs, &Context::detached(Path::new("unused"))).expect("the page renders").page.0
 }
 
 fn metrics(inputs: &mut Inputs) -> &mut Vec<Metric> {
-    &mut inputs.metrics.as_mut().expect("the fixture has metrics").0
+    &mut inputs.metrics.as_mut().expect("the fixture has metrics").rows
 }
 
 /// The page without its links, for sentences that a link stands in.
@@ -152,8 +152,9 @@ fn a_policy_that_is_served_otherwise_is_no_other_policy() {
     // The same policy without repeats, though it returns more, is not the best of three.
     let own = |metric: &&Metric| metric.policy == "a2c" && metric.metric == "return_inclusive";
     let found = metrics(&mut inputs).iter().find(own).expect("it is there").clone();
-    let policy = format!("a2c{WITHOUT_REPEATS}");
-    metrics(&mut inputs).push(Metric { policy, mean: 199.0, low: 198.0, high: 200.0, seeds: 1, ..found });
+    let policy = "a2c without repeats".to_owned();
+    let role = RowRole::PolicyWithoutRepeats;
+    metrics(&mut inputs).push(Metric { policy, role, mean: 199.0, low: 198.0, high: 200.0, seeds: 1, ..found });
     let page = unlinked(&page(&Report::default(), inputs));
     assert!(page.contains("The best of 2 learned policies, a2c, returns 135.0"), "{page}");
     assert!(page.contains("a2c without repeats") && page.contains("as `recommend --exclude-history` serves"));

@@ -4,6 +4,7 @@
 //! once more), k-cores and samples (stages of their own, `filter.kcore` and `filter.sample`).
 
 mod held_out;
+mod ports;
 mod predefined;
 mod ties;
 
@@ -12,7 +13,7 @@ use pipeline::{Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::Interactions;
+pub use ports::{Inputs, Outputs};
 use ties::TiedCuts;
 pub use ties::Ties;
 
@@ -63,26 +64,6 @@ pub enum By {
 impl Default for Split {
     fn default() -> Self {
         Self { by: By::Time, test_fraction: 0.2, seed: 0, ties: Ties::FileOrder }
-    }
-}
-
-pipeline::ports! {
-    /// The log to split.
-    pub struct Inputs {
-        /// The whole log.
-        interactions: Interactions,
-        /// The test part for `by: predefined`; of the same users and items.
-        test: Option<Interactions>,
-    }
-}
-
-pipeline::ports! {
-    /// The two parts; together they are the log.
-    pub struct Outputs {
-        /// The training part, by user, then time.
-        train: Interactions,
-        /// The held-out part, by user, then time.
-        test: Interactions,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use pipeline::Context;
 
-use super::Outputs;
+use super::ports::Outputs;
 use super::ties::Ties;
 use crate::artifact::Interactions;
 

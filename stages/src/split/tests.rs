@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::artifact::Interactions;
 
 /// Of item i the i-th row.
 fn log() -> Interactions {

@@ -20,7 +20,7 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Interactions, Metric, Metrics, PolicyFile, World};
+use crate::artifact::{Interactions, Metric, Metrics, PolicyFile, RowRole, World};
 use crate::env::{PolicyAgent, play};
 use crate::nn::rng;
 
@@ -187,7 +187,7 @@ fn label(trial: &Named<PolicyFile>) -> String {
 fn metrics(trials: &[Named<PolicyFile>], returns: &[Score], chosen: usize, users: usize) -> Metrics {
     let row = |(place, (trial, score)): (usize, (&Named<PolicyFile>, &Score))| Metric {
         policy: label(trial),
-        baseline: false,
+        role: RowRole::Policy,
         privileged: false,
         remark: if place == chosen { "chosen".to_owned() } else { String::new() },
         metric: "return_inclusive".to_owned(),
@@ -197,7 +197,7 @@ fn metrics(trials: &[Named<PolicyFile>], returns: &[Score], chosen: usize, users
         seeds: 1,
         episodes: users as u32,
     };
-    Metrics(trials.iter().zip(returns).enumerate().map(row).collect())
+    Metrics { rows: trials.iter().zip(returns).enumerate().map(row).collect(), missing: Vec::new() }
 }
 
 #[cfg(test)]
@@ -245,11 +245,11 @@ mod tests {
     #[test]
     fn the_trial_with_the_highest_return_is_chosen_and_says_among_how_many() {
         let outputs = run(&Tune::default(), inputs(8)).unwrap();
-        let best = outputs.metrics.0.iter().map(|row| row.mean).fold(f64::MIN, f64::max);
-        let place = outputs.metrics.0.iter().position(|row| row.mean == best).unwrap();
-        let chosen: Vec<usize> = (0..8).filter(|&k| outputs.metrics.0[k].remark == "chosen").collect();
+        let best = outputs.metrics.rows.iter().map(|row| row.mean).fold(f64::MIN, f64::max);
+        let place = outputs.metrics.rows.iter().position(|row| row.mean == best).unwrap();
+        let chosen: Vec<usize> = (0..8).filter(|&k| outputs.metrics.rows[k].remark == "chosen").collect();
         assert_eq!(chosen, [place]);
-        assert!(outputs.metrics.0.iter().any(|row| row.mean < best), "{:?}", outputs.metrics);
+        assert!(outputs.metrics.rows.iter().any(|row| row.mean < best), "{:?}", outputs.metrics);
         assert_eq!(outputs.policy.0.arrays, trial(place as u64).value.0.arrays);
         let origin = outputs.policy.origin().unwrap();
         assert_eq!((origin.tuned_over, origin.learned_in_before), (Some(8), vec![world().rewards_digest()]));
@@ -269,14 +269,14 @@ mod tests {
     fn a_budget_draws_trials_and_users_are_those_of_the_log() {
         let of = |seed| {
             let stage = Tune { n_trials: Some(3), seed };
-            run(&stage, inputs(8)).unwrap().metrics.0.iter().map(|row| row.policy.clone()).collect::<Vec<_>>()
+            run(&stage, inputs(8)).unwrap().metrics.rows.iter().map(|row| row.policy.clone()).collect::<Vec<_>>()
         };
         assert!(of(0).len() == 3 && of(0) == of(0) && (1..9).any(|seed| of(seed) != of(0)));
         let error = run(&Tune { n_trials: Some(9), seed: 0 }, inputs(8)).err().unwrap().to_string();
         assert!(error.starts_with("a budget of 9 trials, but 8 are connected\nhelp: lower `n_trials`"), "{error}");
         let log = Interactions { user: vec![4, 1, 4], item: vec![0; 3], rating: vec![1.0; 3], timestamp: vec![0; 3] };
         let some = run(&Tune::default(), Inputs { eval_users: Some(log), ..inputs(2) }).unwrap();
-        assert!(some.metrics.0.iter().all(|row| row.episodes == 2));
+        assert!(some.metrics.rows.iter().all(|row| row.episodes == 2));
         assert_eq!(Tune { n_trials: Some(0), seed: 0 }.check().unwrap_err().0, "n_trials");
         assert!(run(&Tune::default(), inputs(0)).err().unwrap().to_string().contains("nothing to choose"));
     }

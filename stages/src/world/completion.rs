@@ -12,7 +12,7 @@ use pipeline::memory_need::zeros;
 use rayon::prelude::*;
 
 use super::dense_field::{DenseField, Fixed};
-use super::fit::RatingModel;
+use super::rating_model::RatingModel;
 use crate::artifact::{Array, Factored, Factors, Interactions, Rewards};
 
 /// Pairs of a user and an item that a model is asked for at a time.

@@ -8,101 +8,21 @@
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
-use candle_nn::Module;
 use pipeline::{Context, MemoryNeed, Requirement, Sizes, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::deepfm_factors::factors;
+use super::deepfm_model::Model;
+use super::deepfm_settings::DeepFm;
 use super::dense_field::{DenseField, item_vectors};
-use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
 use super::fields::Fields;
-use super::fit::{Fit, Predicted, RatingModel};
+use super::fit_settings::Fit;
 use super::lookups::{PenaltyWeights, TableUses, Uses};
-use super::side_features::{Declarations, Undeclared, sum};
-use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm, heteroscedastic};
-use crate::artifact::{Array, Factors};
-use crate::features::Features;
-use crate::nn::{Init, Mlp, Optimizer, OptimizerDefaults, Params, Schedule, embedding};
-
-/// `world.deepfm`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DeepFm {
-    /// Width of a field's embedding; 8 as in EasyRL4Rec.
-    pub embedding: usize,
-    /// Widths of the network's hidden layers.
-    pub hidden: Vec<usize>,
-    /// Features of users or items with more distinct values than this are ignored (a zip code describes few others), and the run notes
-    /// them. It is for a table of which `features` declares no column.
-    pub max_cardinality: usize,
-    /// The columns of items and of users that are fields, and what each is read as. Without any of a table, its columns of at most
-    /// `max_cardinality` values are categorical, and a catalogue's year (by decade) and genres are fields. With some, exactly these are.
-    #[serde(skip_serializing_if = "Features::is_default")]
-    pub features: Features,
-    /// Number of models, each fitted with its own seed. The world holds their mean, which suppresses errors of single models on
-    /// rarely rated items, and their standard deviation. 5 as in EasyRL4Rec.
-    pub ensemble_size: u64,
-    /// Whether each model also predicts the variance of each rating: the loss is then err²·e^{−s} + s with s = ln σ² (EasyRL4Rec's
-    /// optional head), which weights ratings by their predicted precision. Off by default.
-    pub predict_variance: bool,
-    /// Passes over the log.
-    pub n_epochs: u64,
-    /// Ratings per gradient step.
-    pub batch_size: usize,
-    /// AdamW and its learning rate, which changes from epoch to epoch.
-    pub optimizer: Optimizer<DeepFm>,
-    /// Which rows of the table of users, items and features a step changes: `auto` is `lazy` beyond 50,000 users and items. The network
-    /// is always stepped as a whole.
-    #[serde(skip_serializing_if = "EmbeddingUpdates::is_auto")]
-    pub embedding_updates: EmbeddingUpdates,
-    /// λ of λ·|θ|² beside the sum of squared errors; a rating counts against it once.
-    pub l2: f64,
-    /// Seed of the initial weights and of the order of batches; each member takes the next one.
-    pub seed: u64,
-    /// Whether each rating is paired with an item that the user did not rate, drawn anew each epoch and fitted to 0, as in
-    /// EasyRL4Rec: unrated items then count as bad. Off by default.
-    pub sample_negatives: bool,
-    /// Inverse propensity weighting; only with the input `propensities`.
-    pub ips: Ips,
-    /// Whether the world stores a reward for each user and item, or holds the factors of its models and their networks.
-    #[serde(skip_serializing_if = "WorldForm::is_auto")]
-    pub form: WorldForm,
-    /// How simulated users behave in the completed world.
-    pub simulator: UserSimulator,
-}
-
-impl OptimizerDefaults for DeepFm {
-    const LEARNING_RATE: f64 = 0.01;
-    const WEIGHT_DECAY: f64 = 0.0;
-    const MAX_GRAD_NORM: Option<f64> = None;
-    const SCHEDULE: Schedule = Schedule::Constant;
-}
-
-impl Default for DeepFm {
-    fn default() -> Self {
-        // Chosen on a held-out split of MovieLens-100K.
-        Self {
-            embedding: 8,
-            hidden: vec![64, 64],
-            max_cardinality: 100,
-            features: Features::default(),
-            ensemble_size: 5,
-            predict_variance: false,
-            n_epochs: 8,
-            batch_size: 1024,
-            optimizer: Optimizer::default(),
-            embedding_updates: EmbeddingUpdates::Auto,
-            l2: 8.0,
-            seed: 0,
-            sample_negatives: false,
-            ips: Ips::default(),
-            form: WorldForm::Auto,
-            simulator: UserSimulator::default(),
-        }
-    }
-}
+use super::rating_model::{Predicted, RatingModel};
+use super::side_features::{Declarations, Undeclared};
+use super::{Inputs, Outputs};
+use crate::artifact::Factors;
+use crate::nn::{Params, embedding};
 
 impl Stage for DeepFm {
     const KIND: &'static str = "world.deepfm";
@@ -170,105 +90,6 @@ impl DeepFm {
     }
 }
 
-pub(super) struct Model {
-    pub fields: Fields,
-    pub mean: f64,
-    /// `[rows, 1 + K]`: each row's linear weight, then its embedding.
-    pub table: Tensor,
-    /// `[G, 1 + K]`, where genres are not declared.
-    pub genre_table: Option<Tensor>,
-    /// To 1 + K numbers, as a row of the table.
-    pub vectors: Option<DenseField>,
-    pub network: Mlp,
-    embedding: usize,
-}
-
-impl Model {
-    pub fn new(
-        params: &mut Params,
-        config: &DeepFm,
-        fields: &Fields,
-        vectors: Option<&Array>,
-        mean: f64,
-        seed: u64,
-    ) -> Result<Self> {
-        let fields = fields.on(params.device())?;
-        let mut init = Init::new(seed);
-        let width = config.embedding;
-        let count = fields.count() + vectors.iter().count();
-        let mut widths = vec![count * width];
-        widths.extend(&config.hidden);
-        widths.push(if config.predict_variance { 2 } else { 1 });
-        Ok(Self {
-            mean,
-            table: params.add("table", &init.normal(&[fields.rows, 1 + width], 0.05)?)?,
-            genre_table: fields
-                .genres
-                .as_ref()
-                .map(|genres| genre_table(params, genres, 1 + width, &mut init))
-                .transpose()?,
-            network: Mlp::new(params, "network", &widths, 1.0, &mut init)?,
-            vectors: vectors
-                .map(|vectors| DenseField::new(params, "item_vectors", vectors, 1 + width, &mut init))
-                .transpose()?,
-            embedding: width,
-            fields,
-        })
-    }
-
-    /// Which rows of the table the pairs use, `[B·S]`.
-    fn ids(&self, user: &Tensor, item: &Tensor) -> Result<Tensor> {
-        let of = [self.fields.user.ids_of(user)?, self.fields.item.ids_of(item)?];
-        Ok(Tensor::cat(&of, 1)?.flatten_all()?)
-    }
-
-    /// What the model says of B pairs: from their rows of the table, `[B·S, 1 + K]`, the weights of these, `[B, S]`, where they are not 1,
-    /// and what the items' vectors give, `[B, 1 + K]`.
-    fn ratings(
-        &self,
-        rows: &Tensor,
-        weights: Option<&Tensor>,
-        item: &Tensor,
-        vectors: Option<Tensor>,
-    ) -> Result<Predicted> {
-        let (batch, width) = (item.dim(0)?, 1 + self.embedding);
-        let rows = rows.reshape((batch, rows.elem_count() / (batch * width), width))?;
-        let mut fields = vec![self.fields.grouped(rows, weights)?];
-        if let Some((genres, table)) = self.fields.genres.as_ref().zip(self.genre_table.as_ref()) {
-            fields.push(genres.index_select(item, 0)?.matmul(table)?.unsqueeze(1)?);
-        }
-        if let Some(vectors) = vectors {
-            fields.push(vectors.unsqueeze(1)?);
-        }
-        self.outputs(&Tensor::cat(&fields, 1)?)
-    }
-
-    /// The same from the linear weight and embedding of every field, `[B, F, 1 + K]`.
-    fn outputs(&self, rows: &Tensor) -> Result<Predicted> {
-        let linear = rows.narrow(2, 0, 1)?.sum((1, 2))?;
-        let vectors = rows.narrow(2, 1, self.embedding)?.contiguous()?;
-        // Σ_{f<g} ⟨v_f, v_g⟩ = ½ (|Σ v|² − Σ |v|²), Guo et al. 2017, eq. 2 after Rendle 2010, lemma 3.1.
-        let pairs = ((vectors.sum(1)?.sqr()?.sum(1)? - vectors.sqr()?.sum((1, 2))?)? * 0.5)?;
-        let outputs = self.network.forward(&vectors.flatten_from(1)?)?;
-        let rating = (((linear + pairs)? + outputs.narrow(1, 0, 1)?.squeeze(1)?)? + self.mean)?;
-        let stated = outputs.dim(1)? == 2;
-        let log_variance =
-            stated.then(|| heteroscedastic::bounded(&outputs.narrow(1, 1, 1)?.squeeze(1)?)).transpose()?;
-        Ok(Predicted { rating, log_variance })
-    }
-
-    /// |θ|² of what all pairs use; `None` where that is nothing.
-    fn shared_size(&self) -> Result<Option<Tensor>> {
-        let genres = self.genre_table.as_ref().map(|table| table.sqr()?.sum_all()).transpose()?;
-        let vectors = self.vectors.as_ref().map(DenseField::size).transpose()?;
-        Ok(sum(genres, vectors)?)
-    }
-}
-
-fn genre_table(params: &mut Params, genres: &Tensor, width: usize, init: &mut Init) -> Result<Tensor> {
-    params.add("genre_table", &init.normal(&[genres.dim(1)?, width], 0.05)?)
-}
-
 impl RatingModel for Model {
     fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted> {
         let rows = self.table.index_select(&self.ids(user, item)?, 0)?;
@@ -322,6 +143,11 @@ impl RatingModel for Model {
 
 #[cfg(test)]
 mod tests {
+    use crate::artifact::Array;
+    use crate::world::UserSimulator;
+    use crate::world::WorldForm;
+    use crate::world::heteroscedastic;
+    use candle_core::Module;
     use std::collections::BTreeMap;
 
     use candle_core::Device;
@@ -330,8 +156,8 @@ mod tests {
     use crate::artifact::{Interactions, Items, Users};
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::world::fit::Ratings;
     use crate::world::lookups::assert_lookups_are_predictions;
+    use crate::world::rated_log::Ratings;
     use crate::world::{small_log, weighted};
 
     #[test]

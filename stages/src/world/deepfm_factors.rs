@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 
-use super::deepfm::Model;
+use super::deepfm_model::Model;
 use super::fields::Slots;
 use crate::artifact::{Array, Factors, PairNetwork};
 

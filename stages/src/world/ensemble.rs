@@ -10,10 +10,12 @@ use pipeline::{Context, MemoryNeed, Sizes};
 use rayon::prelude::*;
 
 use super::completion::{Answers, Completed, Fitted, OnDevice, factored, stored};
-use super::fit::{Fit, RatingModel, Ratings};
 use super::fit_metrics::CalibrationStats;
+use super::fit_settings::Fit;
 use super::ips::Ips;
 use super::prior_mean::{AroundPrior, PriorMean};
+use super::rated_log::Ratings;
+use super::rating_model::RatingModel;
 use super::world_memory::{of_fit, with_distances, with_stored};
 use super::{Inputs, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Calibration, Curves, Interactions, Rewards};

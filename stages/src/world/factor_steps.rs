@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
-use super::lazy_fit::Batches;
 use super::lookups::{Uses, inverse};
-use super::shuffled_log::{Batch, Sample};
+use super::rated_log::Sample;
+use super::row_batches::Batches;
+use super::shuffled_log::Batch;
 use crate::artifact::Array;
 use crate::nn::row_table::{ROWS, RowTable, dot, gradient_norm};
 use crate::nn::{AdamW, Params, with_simd};

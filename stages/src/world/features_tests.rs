@@ -7,11 +7,11 @@ use pipeline::{Context, Stage};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::deepfm;
 use super::deepfm_factors::factors;
+use super::deepfm_model::Model;
 use super::fields::Fields;
-use super::fit::{RatingModel, Ratings};
 use super::lookups::assert_lookups_are_predictions;
+use super::rated_log::Ratings;
 use super::side_features::{Declarations, Undeclared};
 use super::{DeepFm, EmbeddingUpdates, Inputs, MatrixFactorisation, Outputs, TwoTower, UserSimulator, WorldForm, mf};
 use crate::artifact::{Factored, Interactions, ItemVectors, Items, Rewards, Users};
@@ -19,6 +19,7 @@ use crate::features::{FeatureKind, Features};
 use crate::nn::gradient_check::{assert_every_parameter_learns, assert_parameters_are_exact};
 use crate::nn::training::assert_resumes_exactly;
 use crate::nn::{Params, rng};
+use crate::world::rating_model::RatingModel;
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
@@ -80,7 +81,7 @@ fn a_rating_with_each_kind_by_hand_from_pairs_lookups_and_factors() {
     assert_eq!(fields.rows, 2 + 1 + 4 + 2 + 2 + 2);
     let mut params = Params::default();
     let config = DeepFm { embedding: 3, hidden: vec![4], ..DeepFm::default() };
-    let model = deepfm::Model::new(&mut params, &config, &fields, None, 3.0, 1).unwrap();
+    let model = Model::new(&mut params, &config, &fields, None, 3.0, 1).unwrap();
     let table = model.table.to_vec2::<f32>().unwrap();
     let row = |weights: &[(usize, f32)]| -> Vec<f32> {
         (0..4).map(|k| weights.iter().map(|(row, weight)| weight * table[*row][k]).sum()).collect()
@@ -130,7 +131,7 @@ fn gradients_of_each_kind_are_those_of_finite_differences() {
     let (user, item) = (ids(&[0, 1, 0, 1]), ids(&[0, 1, 2, 3]));
     let mut params = Params::in_f64();
     let config = DeepFm { embedding: 2, hidden: vec![2], ..DeepFm::default() };
-    let model = deepfm::Model::new(&mut params, &config, &fields, None, 3.0, 1).unwrap();
+    let model = Model::new(&mut params, &config, &fields, None, 3.0, 1).unwrap();
     let loss = || model.predict(&user, &item).unwrap().rating.sqr()?.sum_all();
     assert_every_parameter_learns(&params, loss);
     assert_parameters_are_exact(&params, loss);

@@ -9,92 +9,13 @@ use pipeline::progress::Bar;
 use rand::seq::SliceRandom;
 
 use super::dense_field::DenseField;
-use super::embedding_updates::EmbeddingUpdates;
-use super::factor_steps::Intercepts;
+use super::fit_settings::Fit;
 use super::heteroscedastic;
 use super::lazy_fit::LazyFit;
-use super::lookups::{PenaltyWeights, TableUses, Uses};
-use super::shuffled_log::Sample;
-use crate::artifact::{Curves, Factors, Interactions};
-use crate::nn::{AdamW, Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
-use crate::ratings::NegativeSampler;
-
-/// What a model says of some pairs of users and items.
-pub(super) struct Predicted {
-    /// The ratings, `[B]`.
-    pub rating: Tensor,
-    /// ln σ² of each, `[B]`, where the model states how far it may be off.
-    pub log_variance: Option<Tensor>,
-}
-
-/// A family of rating models: `user [B], item [B]` of u32 in, differentiable values out.
-pub(super) trait RatingModel: Send + Sync {
-    /// The ratings of these pairs.
-    fn predict(&self, user: &Tensor, item: &Tensor) -> Result<Predicted>;
-    /// The same ratings as products of vectors of users and items, with what a network adds where there is one.
-    /// `None` of a model that has none.
-    fn factors(&self) -> Result<Option<Factors>> {
-        Ok(None)
-    }
-    /// The squared size of everything that stands for a user or an item, a scalar: what `l2` shrinks.
-    fn size(&self) -> Result<Tensor>;
-    /// How often an epoch uses each row of the tables from which pairs look rows up.
-    fn table_uses(&self, uses: &Uses) -> Result<TableUses>;
-    /// [`RatingModel::predict`] by lookups whose gradients are of the looked-up rows alone, and Σ over the pairs of |θ|²/n of what they
-    /// use, a scalar: over an epoch this is [`RatingModel::size`].
-    fn look_up(&self, user: &Tensor, item: &Tensor, weights: &PenaltyWeights) -> Result<(Predicted, Tensor)>;
-    /// The field of the items' vectors, which may be fixed while nothing learns.
-    fn dense_field(&self) -> Option<&DenseField> {
-        None
-    }
-    /// What is added to b_u + b_i + p_u·q_i, where a rating is no more than that: b and (p, q) are then the parameters `user_bias`,
-    /// `item_bias`, `user` and `item`, and a fused kernel fits them.
-    fn intercepts(&self) -> Option<Intercepts> {
-        None
-    }
-}
-
-/// How a rating model is fitted; each family has fields and defaults of its own for it.
-pub(super) struct Fit {
-    /// What the training is called among the checkpoints.
-    pub name: String,
-    /// Passes over the log.
-    pub n_epochs: u64,
-    /// Ratings per gradient step.
-    pub batch_size: usize,
-    /// Which rows of its tables a step changes.
-    pub embedding_updates: EmbeddingUpdates,
-    /// AdamW and its learning rate.
-    pub optimizer: Optimizer<()>,
-    /// λ of λ·|θ|² beside the sum of squared errors: a rating counts against it once, so that what few have rated stays near
-    /// the mean. (A penalty for each rating would leave an item with one rating of 5 on top of every list.) With negatives the
-    /// errors are averaged over twice as many rows while N stays that of the ratings, so that the same λ shrinks twice as much.
-    pub l2: f64,
-    /// Seed of the order of batches.
-    pub seed: u64,
-}
-
-/// What a rating model is fitted on.
-pub(super) struct Ratings<'a> {
-    /// The ratings.
-    pub log: &'a Interactions,
-    /// How many users and items there are.
-    pub shape: [usize; 2],
-    /// How much each counts, on average 1; all alike without.
-    pub weights: Option<&'a [f64]>,
-    /// Where an item that the user did not rate is fitted to 0 beside each rating.
-    pub negatives: Option<&'a NegativeSampler>,
-    /// Ratings that are only scored.
-    pub holdout: Option<&'a Interactions>,
-}
-
-impl Ratings<'_> {
-    /// One of them, as a step reads it.
-    pub(super) fn sample(&self, row: usize) -> Sample {
-        let weight = self.weights.map_or(1.0, |weights| weights[row] as f32);
-        Sample { user: self.log.user[row], item: self.log.item[row], rating: self.log.rating[row], weight }
-    }
-}
+use super::rated_log::Ratings;
+use super::rating_model::{RatingModel, losses};
+use crate::artifact::{Curves, Interactions};
+use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};
 
 impl Fit {
     /// What no type can say.
@@ -225,18 +146,6 @@ fn loss(
     let mean_square = f64::from(squared.narrow(0, 0, rows.len())?.mean_all()?.to_scalar::<f32>()?);
     let weight = weight.map(tensor).transpose()?;
     Ok((losses(&squared, predicted.log_variance.as_ref(), weight.as_ref())?.mean_all()?, mean_square))
-}
-
-/// The loss of each rating, weighted, `[B]` each.
-pub(super) fn losses(squared: &Tensor, log_variance: Option<&Tensor>, weight: Option<&Tensor>) -> Result<Tensor> {
-    let losses = match log_variance {
-        Some(log_variance) => heteroscedastic::loss(squared, log_variance)?,
-        None => squared.clone(),
-    };
-    Ok(match weight {
-        Some(weight) => (losses * weight)?,
-        None => losses,
-    })
 }
 
 /// The root mean squared error of a log, and its mean negative log-likelihood where the model states its variance.

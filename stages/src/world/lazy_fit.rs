@@ -8,9 +8,12 @@ use candle_core::Tensor;
 use pipeline::progress::Bar;
 
 use super::factor_steps::FactorSteps;
-use super::fit::{Fit, RatingModel, Ratings, losses};
+use super::fit_settings::Fit;
 use super::lookups::{PenaltyWeights, Uses, clear_unused_rows};
-use super::shuffled_log::{Batch, Sample, ShuffledLog};
+use super::rated_log::{Ratings, Sample};
+use super::rating_model::{RatingModel, losses};
+use super::row_batches::Batches;
+use super::shuffled_log::{Batch, ShuffledLog};
 use crate::nn::{AdamW, Params};
 
 /// A fit by lazy steps.
@@ -63,37 +66,6 @@ impl<'m> LazyFit<'m> {
             Steps::Factors(steps) => steps.epoch(&batches, (params, adam)),
         };
         squares.with_context(|| format!("epoch {epoch}"))
-    }
-}
-
-/// The batches of an epoch.
-pub(super) struct Batches<'a> {
-    samples: Vec<&'a [Sample]>,
-    ratings: &'a Ratings<'a>,
-    path: [u64; 2],
-    bar: &'a Bar,
-}
-
-impl Batches<'_> {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// Whether the ratings have weights.
-    pub fn weighted(&self) -> bool {
-        self.ratings.weights.is_some()
-    }
-
-    /// Makes `batch` the one of that number.
-    pub fn fill(&self, number: usize, batch: &mut Batch) {
-        let [seed, epoch] = self.path;
-        batch.fill(self.samples[number], self.ratings, [seed, epoch, number as u64]);
-    }
-
-    /// Tells that the step of that number is done.
-    pub fn stepped(&self, number: usize) {
-        self.bar.inc(self.samples[number].len() as u64);
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 
-use super::fit::Ratings;
+use super::rated_log::Ratings;
 use crate::nn::Params;
 
 /// How often an epoch uses each user and each item; what negatives add is an expectation.
@@ -98,7 +98,7 @@ pub(super) fn inverse(uses: f64) -> f32 {
 #[track_caller]
 pub(super) fn assert_lookups_are_predictions(
     params: &Params,
-    model: &dyn super::fit::RatingModel,
+    model: &dyn super::rating_model::RatingModel,
     ratings: &Ratings<'_>,
 ) {
     let uses = Uses::of(ratings);

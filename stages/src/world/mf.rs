@@ -15,8 +15,9 @@ use super::dense_field::{DenseField, item_vectors};
 use super::embedding_updates::EmbeddingUpdates;
 use super::ensemble::Ensemble;
 use super::factor_steps::Intercepts;
-use super::fit::{Fit, Predicted, RatingModel};
+use super::fit_settings::Fit;
 use super::lookups::{PenaltyWeights, TableUses, Uses};
+use super::rating_model::{Predicted, RatingModel};
 use super::side_features::{Declarations, FeatureTable, Undeclared, sum};
 use super::{Inputs, Ips, Outputs, UserSimulator, WorldForm};
 use crate::artifact::{Array, Factors};
@@ -331,8 +332,8 @@ mod tests {
     use crate::artifact::Propensities;
     use crate::nn::gradient_check::assert_every_parameter_learns;
     use crate::nn::training::assert_resumes_exactly;
-    use crate::world::fit::Ratings;
     use crate::world::lookups::assert_lookups_are_predictions;
+    use crate::world::rated_log::Ratings;
     use crate::world::{small_log, weighted};
 
     #[test]

@@ -10,6 +10,8 @@ mod completion;
 mod cuda_tests;
 mod deepfm;
 mod deepfm_factors;
+mod deepfm_model;
+mod deepfm_settings;
 mod dense_field;
 mod distance;
 mod embedding_updates;
@@ -24,6 +26,7 @@ mod features_tests;
 mod fields;
 mod fit;
 mod fit_metrics;
+mod fit_settings;
 mod form;
 mod gram;
 mod heteroscedastic;
@@ -40,8 +43,11 @@ mod pessimistic;
 mod positives;
 mod prior_mean;
 mod propensities;
+mod rated_log;
+mod rating_model;
 mod reference_averages;
 mod reference_users;
+mod row_batches;
 mod shuffled_log;
 mod side_features;
 mod softmax_steps;
@@ -49,12 +55,16 @@ mod text_distance;
 mod threshold;
 mod towers;
 mod two_tower;
+mod two_tower_settings;
 mod user_similarity;
 mod user_simulator;
 mod world_memory;
 
+use anyhow::{Context as _, Result, bail};
+
+use crate::artifact::{Calibration, Curves, Interactions, ItemScores, ItemVectors, Items, Propensities, Users, World};
 pub use bias::Bias;
-pub use deepfm::DeepFm;
+pub use deepfm_settings::DeepFm;
 pub use distance::{DistanceBy, DistanceForm, QuitSimilarity};
 pub use embedding_updates::EmbeddingUpdates;
 pub use form::WorldForm;
@@ -65,12 +75,8 @@ pub use mf::MatrixFactorisation;
 pub use pessimistic::Pessimistic;
 pub use propensities::EstimatePropensities;
 pub use reference_users::ReferenceUsers;
-pub use two_tower::TwoTower;
+pub use two_tower_settings::TwoTower;
 pub use user_simulator::UserSimulator;
-
-use anyhow::{Context as _, Result, bail};
-
-use crate::artifact::{Calibration, Curves, Interactions, ItemScores, ItemVectors, Items, Propensities, Users, World};
 
 pipeline::ports! {
     /// What a world model is fitted on.

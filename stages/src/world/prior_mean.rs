@@ -10,8 +10,8 @@ use pipeline::Context;
 
 use super::Inputs;
 use super::factor_steps::Intercepts;
-use super::fit::{Predicted, RatingModel};
 use super::lookups::{PenaltyWeights, TableUses, Uses};
+use super::rating_model::{Predicted, RatingModel};
 use crate::artifact::Factors;
 use crate::ratings::{Design, Fitted, HoldOut, Knowledge, Learner, Validation, WeightedLog};
 

@@ -4,23 +4,13 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::fit::Ratings;
+use super::rated_log::{Ratings, Sample};
 use crate::nn::rng;
 
 /// Ratings of a bucket, about: what a core's cache holds.
 const BUCKET: usize = 1 << 15;
 /// The most buckets: so many streams of writes run side by side.
 const MOST_BUCKETS: usize = 1 << 10;
-
-/// One rating as a step reads it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Sample {
-    pub user: u32,
-    pub item: u32,
-    pub rating: f32,
-    /// How much it counts; 1 without weights.
-    pub weight: f32,
-}
 
 /// The ratings of a log in the order of one epoch.
 #[derive(Default)]

@@ -18,11 +18,11 @@ use pipeline::Context;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use super::fit::Ratings;
 use super::lookups::{PenaltyWeights, TableUses, clear_unused_rows};
-use super::shuffled_log::{Sample, ShuffledLog};
+use super::rated_log::{Ratings, Sample};
+use super::shuffled_log::ShuffledLog;
 use super::towers::Towers;
-use super::two_tower::TwoTower;
+use super::two_tower_settings::TwoTower;
 use crate::artifact::{Curves, Interactions};
 use crate::nn::loss::{HeadInputs, output_layer};
 use crate::nn::{AdamW, Params, TrainingCheckpoints, TrainingState, rng};

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::dense_field::DenseField;
 use super::side_features::{Declarations, FeatureTable, sum};
-use super::two_tower::TwoTower;
+use super::two_tower_settings::TwoTower;
 use crate::artifact::Array;
 use crate::nn::loss::gathered_log_softmax;
 use crate::nn::{Init, Params, embedding};

@@ -188,7 +188,7 @@ impl Stage for EvaluateReturns {
         }
         log.check_within("interactions", users, items.len())?;
         for world in &inputs.worlds {
-            items.check_world(&world.value)?;
+            world.value.check_catalogue(items)?;
         }
         let counts = inputs.evaluation_log.as_ref().map(|log| counts(log, items.len())).transpose()?;
         let mut offered = self.offered(&inputs, counts.as_deref())?;

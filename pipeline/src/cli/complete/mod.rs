@@ -13,7 +13,7 @@ mod typed;
 use clap::{Arg, ArgAction, CommandFactory as _};
 
 use super::args::Cli;
-use super::print;
+use super::output::print;
 use super::session::Session;
 use crate::Exit;
 use crate::exit::Failure;

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::format;
+use super::super::output::{print, print_json};
 use super::super::session::Session;
-use super::super::{format, print, print_json};
 use crate::Exit;
 use crate::diff::{self, Change, Difference, Field, First, MetricChange};
 use crate::exit::Failure;

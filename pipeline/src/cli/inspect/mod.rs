@@ -17,9 +17,9 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use super::args::{Diff, Inspect};
+use super::output::{numbered, print};
 use super::progress_ui::progress_ui;
 use super::session::Session;
-use super::{numbered, print};
 use crate::exit::Failure;
 use crate::inspect::{Format, RelatedFile, Request, Show, Verdict};
 use crate::progress::{Progress, Sink};

@@ -1,7 +1,7 @@
 //! Whose output is meant by `stage.port` where no experiment is named: that of the newest run which has it. A run that failed
 //! before it, or left it out, hides nothing.
 
-use super::super::talk;
+use super::super::output::talk;
 use crate::event::{RunStatus, Status};
 use crate::record::{self, RunFolder, RunRecord};
 use crate::store::Store;

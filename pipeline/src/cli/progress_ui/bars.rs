@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::{format, talk};
+use super::super::format;
+use super::super::output::talk;
 use super::pace::Pace;
 use crate::escape::shown;
 

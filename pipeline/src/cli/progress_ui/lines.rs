@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::{format, talk};
+use super::super::format;
+use super::super::output::talk;
 use super::pace::Pace;
 
 /// The shortest time between two lines of a bar, and the time for which a stage says nothing at first: short work needs no

@@ -11,12 +11,12 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-pub(super) use json::Json;
-
-use super::{format, talk};
+use super::format;
+use super::output::talk;
 use crate::event::{Event, Status};
 use crate::progress::Sink;
 use bars::Bars;
+pub(super) use json::Json;
 use lines::Lines;
 use pace::Pace;
 use unit_times::UnitTimes;

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::super::inspect::{Target, find, related};
-use super::{Pages, html};
+use super::html;
+use super::pages::Pages;
 use crate::inspect::{Format, Request, Show};
 use crate::reason::short;
 use crate::serve::{PageReply, PageRequest};

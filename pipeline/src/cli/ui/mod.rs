@@ -18,6 +18,7 @@
 mod file_page;
 mod graph_svg;
 mod html;
+mod pages;
 mod run_page;
 mod runs_page;
 
@@ -32,12 +33,12 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args;
+use super::output::{print, talk, write};
 use super::session::Session;
-use super::{print, talk, write};
 use crate::exit::Failure;
 use crate::serve::{PageReply, PageRequest, serve_pages};
-use crate::store::Store;
-use crate::{Catalog, Exit, UsageError, escape};
+use crate::{Exit, UsageError, escape};
+use pages::Pages;
 
 pub(super) fn ui(session: &Session, args: &args::Ui) -> Result<Exit, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -46,7 +47,7 @@ pub(super) fn ui(session: &Session, args: &args::Ui) -> Result<Exit, Failure> {
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).context("listen to signals")?;
         signal_hook::flag::register(signal, stop.clone()).context("listen to signals")?;
     }
-    let pages = Pages { store: session.store(), catalog: session.catalog, token: token()? };
+    let pages = Guarded { pages: Pages { store: session.store(), catalog: session.catalog }, token: token()? };
     let token = pages.token.clone();
     let as_json = session.global.json;
     let ready = |address: SocketAddr| {
@@ -70,14 +71,13 @@ fn token() -> anyhow::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Everything that pages are made of.
-struct Pages {
-    store: Store,
-    catalog: &'static Catalog,
+/// Answers the requests that know the token.
+struct Guarded {
+    pages: Pages,
     token: String,
 }
 
-impl Pages {
+impl Guarded {
     fn answer(&self, request: &PageRequest) -> PageReply {
         if !request.host.as_deref().is_some_and(is_this_machine) {
             return html::refusal(
@@ -102,13 +102,13 @@ impl Pages {
     fn page(&self, request: &PageRequest) -> anyhow::Result<PageReply> {
         let parts: Vec<&str> = request.path.split('/').skip(1).collect();
         match parts[..] {
-            [""] => runs_page::runs(self, request),
-            ["compare"] => runs_page::compare(self, request),
-            ["run", run] => run_page::run(self, run),
-            ["run", run, "experiment"] => run_page::experiment(self, run),
-            ["run", run, "log", stage] => run_page::log(self, run, stage),
-            ["run", run, "page", stage, port] => run_page::page(self, run, stage, port),
-            ["file", digest] => file_page::file(self, digest, request),
+            [""] => runs_page::runs(&self.pages, request),
+            ["compare"] => runs_page::compare(&self.pages, request),
+            ["run", run] => run_page::run(&self.pages, run),
+            ["run", run, "experiment"] => run_page::experiment(&self.pages, run),
+            ["run", run, "log", stage] => run_page::log(&self.pages, run, stage),
+            ["run", run, "page", stage, port] => run_page::page(&self.pages, run, stage, port),
+            ["file", digest] => file_page::file(&self.pages, digest, request),
             _ => Ok(html::refusal(404, "there is no such page", "the first page lists the runs")),
         }
     }
@@ -134,8 +134,9 @@ fn is_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn pages(dir: &std::path::Path) -> Pages {
-        Pages { store: Store::new(dir), catalog: &crate::spec::toy::CATALOG, token: "t0k3n".into() }
+    fn pages(dir: &std::path::Path) -> Guarded {
+        let pages = Pages { store: crate::store::Store::new(dir), catalog: &crate::spec::toy::CATALOG };
+        Guarded { pages, token: "t0k3n".into() }
     }
 
     fn get(path: &str, host: &str, cookie: &str) -> PageRequest {

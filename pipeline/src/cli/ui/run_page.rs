@@ -7,7 +7,8 @@ use anyhow::{Context as _, anyhow};
 
 use super::super::format;
 use super::super::runs::State;
-use super::{Pages, graph_svg, html};
+use super::pages::Pages;
+use super::{graph_svg, html};
 use crate::UsageError;
 use crate::reason::short;
 use crate::record::{self, RunFolder, RunRecord};

@@ -4,12 +4,12 @@ use anyhow::bail;
 
 use super::super::format;
 use super::super::runs::State;
-use super::{Pages, html};
-use crate::UsageError;
+use super::html;
+use super::pages::Pages;
 use crate::event::Status;
-use crate::record;
 use crate::report::{ReportFormat, Request, RunSummary};
 use crate::serve::{PageReply, PageRequest};
+use crate::{UsageError, record};
 
 /// Runs on the first page; an address with `all=1` has all.
 const NEWEST: usize = 200;

@@ -26,6 +26,7 @@ use rayon::prelude::*;
 use super::{Episode, EpisodeAgent, GreedyOracle, play};
 use crate::artifact::World;
 use pairs::CompatiblePairs;
+use search::ROUNDING;
 use sets::ItemScores;
 
 /// Items up to which a plan is made of all of them.
@@ -34,9 +35,6 @@ const LARGEST: usize = 16_384;
 /// Items that a plan is made of in larger catalogues: the user's best, and those of the greedy oracle, which finds others where the best are
 /// alike. The bound takes all others for items that pay what the best of them pays, as often as wanted and beside whatever.
 const BEST: usize = 1024;
-
-/// Rounding of sums of rewards that are equal but for their order.
-const ROUNDING: f64 = 1e-9;
 
 /// The best that is known for one user.
 #[derive(Clone, Debug, PartialEq)]

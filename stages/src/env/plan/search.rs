@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::ROUNDING;
 use super::pairs::{Bits, CompatiblePairs, has};
 use super::sets::{ItemScores, Set};
 use crate::artifact::{QuitRules, Repeats, World};
@@ -132,3 +131,6 @@ impl Beam<'_> {
         (recent, shown)
     }
 }
+
+/// Rounding of sums of rewards that are equal but for their order.
+pub(super) const ROUNDING: f64 = 1e-9;

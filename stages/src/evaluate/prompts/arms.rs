@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use pipeline::Context;
 
-use super::{EvaluatePrompts, ITEM_ONLY};
+use super::settings::EvaluatePrompts;
+use super::summary::ITEM_ONLY;
 use crate::artifact::{Call, Hints, PromptSummary};
 use crate::prompting::{ExampleSelector, HistoryOrder, LogRow, Select, Strategy, Teller, Window, WindowQuestions};
 use crate::ratings::spearman;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::super::bootstrap::{Bootstrap, Resampling};
-use super::{ADDED_TO_PLAIN, ITEM_ONLY};
 use crate::artifact::{PromptEstimate, PromptResult, PromptSummary, PromptTable};
 use crate::prompting::HistoryOrder;
 
@@ -122,6 +121,12 @@ fn estimate(
         sessions: count as u32,
     })
 }
+
+/// The prompt that tells nothing of the user.
+pub(super) const ITEM_ONLY: &str = "item_only";
+
+/// What the names of prompts with examples or a hint contain.
+pub(super) const ADDED_TO_PLAIN: &str = " + ";
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use pipeline::Context;
 
-use super::EvaluateRanking;
+use super::settings::EvaluateRanking;
 use crate::artifact::Interactions;
 
 /// The evaluated users with what is relevant for each.

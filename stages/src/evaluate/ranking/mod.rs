@@ -10,20 +10,20 @@
 
 mod held_out;
 mod measures;
+mod ports;
+mod settings;
 mod summary;
 mod systems;
 #[cfg(test)]
 mod tests;
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::{Artifact as _, Context, Many, MemoryNeed, NoLeakage, Sizes, Stage};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use pipeline::{Artifact as _, Context, MemoryNeed, NoLeakage, Sizes, Stage};
 
-use crate::artifact::{
-    Candidates, Interactions, Items, PolicyFile, RankingHit, RankingHits, RankingMetrics, Users, World,
-};
+use crate::artifact::{Interactions, RankingHits};
 use held_out::HeldOut;
+use ports::{RankingInputs, RankingOutputs};
+pub use settings::EvaluateRanking;
 use summary::Ranked;
 use systems::{System, Task, systems};
 
@@ -31,64 +31,6 @@ use systems::{System, Task, systems};
 const MOST: usize = 1_000_000;
 /// Bytes of what is kept of a user in a ranking until the file is written: ids, names of system and seed, and some ranks.
 const OF_HIT: u64 = 160;
-
-/// `evaluate.ranking`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvaluateRanking {
-    /// The cut-offs k of the metrics, each from 1: only the first k items of a ranking count. 10 and 20 by default.
-    pub top_k: Vec<usize>,
-    /// Whether the items that a user has in `train` are left out of the user's rankings, and of what is relevant. On by default; off
-    /// where users take items again.
-    pub exclude_train: bool,
-    /// A held-out interaction is relevant from this rating on; all are when absent.
-    pub min_rating: Option<f64>,
-    /// Number of the user's last interactions in `train` that a policy is told as the steps before, with their ratings as rewards; at
-    /// most as many as its episodes have steps before the last one. 0 by default: a policy ranks as at the beginning of an episode,
-    /// which is where a user of a simulator comes in.
-    pub history_length: usize,
-    /// Random rankings of each user, from 1; 5 by default.
-    pub n_repeats: usize,
-    /// Seed of the random rankings.
-    pub seed: u64,
-}
-
-impl Default for EvaluateRanking {
-    fn default() -> Self {
-        Self { top_k: vec![10, 20], exclude_train: true, min_rating: None, history_length: 0, n_repeats: 5, seed: 0 }
-    }
-}
-
-pipeline::ports! {
-    /// The parts of the log, and what ranks.
-    pub struct RankingInputs {
-        /// The training log: what is popular, and what rankings leave out.
-        train: Interactions,
-        /// The held-out log, whose items are to be ranked first. Nothing may have learned from it.
-        test: Interactions,
-        /// The catalogue.
-        items: Items,
-        /// The users.
-        users: Users,
-        /// Policies; those of one name are the training seeds of one row.
-        policies: Many<PolicyFile>,
-        /// Retrievers, such as `retrieve` by co-occurrence (item-kNN) or by factors: baselines of the table. Their `top_k` must leave
-        /// enough items beside those of `train`.
-        candidates: Many<Candidates>,
-        /// Worlds, which rank by expected reward; those of one name are the seeds of one row.
-        worlds: Many<World>,
-    }
-}
-
-pipeline::ports! {
-    /// The table and what it is made from.
-    pub struct RankingOutputs {
-        /// One row a system, metric and cut-off.
-        metrics: RankingMetrics,
-        /// One row a system, seed and user.
-        hits: RankingHits,
-    }
-}
 
 impl Stage for EvaluateRanking {
     const KIND: &'static str = "evaluate.ranking";
@@ -194,20 +136,4 @@ fn warn_if_short(system: &System, ranked: &Ranked, cx: &Context) {
             ));
         }
     }
-}
-
-/// Of each user the hits of one cell.
-fn hits(system: &System, cell: &str, held: &HeldOut, lists: &[Vec<u32>]) -> Vec<RankingHit> {
-    let of = |(place, list): (usize, &Vec<u32>)| {
-        let relevant = &held.relevant[place];
-        let ranks = (1..).zip(list).filter(|(_, item)| relevant.binary_search(item).is_ok());
-        RankingHit {
-            system: system.name.clone(),
-            cell: cell.to_owned(),
-            user: held.users[place],
-            relevant: relevant.len() as u32,
-            ranks: ranks.map(|(rank, _)| rank).collect(),
-        }
-    };
-    lists.iter().enumerate().map(of).collect()
 }

@@ -5,7 +5,6 @@ use pipeline::Context;
 use super::super::bootstrap::{Interval, ScoreMatrix};
 use super::super::crossed_mean::CrossedMean;
 use super::held_out::HeldOut;
-use super::hits;
 use super::measures::MEASURES;
 use super::systems::System;
 use crate::artifact::{RankingHit, RankingMetric, RankingMetrics};
@@ -149,4 +148,20 @@ pub(super) fn note(metrics: &RankingMetrics, cx: &Context) {
         }
         cx.note(&row.system, line);
     }
+}
+
+/// Of each user the hits of one cell.
+pub(super) fn hits(system: &System, cell: &str, held: &HeldOut, lists: &[Vec<u32>]) -> Vec<RankingHit> {
+    let of = |(place, list): (usize, &Vec<u32>)| {
+        let relevant = &held.relevant[place];
+        let ranks = (1..).zip(list).filter(|(_, item)| relevant.binary_search(item).is_ok());
+        RankingHit {
+            system: system.name.clone(),
+            cell: cell.to_owned(),
+            user: held.users[place],
+            relevant: relevant.len() as u32,
+            ranks: ranks.map(|(rank, _)| rank).collect(),
+        }
+    };
+    lists.iter().enumerate().map(of).collect()
 }

@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use super::super::leakage::policy_label;
 use super::held_out::HeldOut;
-use super::{EvaluateRanking, RankingInputs};
+use super::ports::RankingInputs;
+use super::settings::EvaluateRanking;
 use crate::artifact::{Candidates, Interactions, PolicyFile, World};
 use crate::env::{Observation, states};
 use crate::nn::{PolicyNetwork, policy_io, rng, top_items};

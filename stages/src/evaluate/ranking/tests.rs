@@ -4,11 +4,10 @@ use pipeline::Named;
 use serde::Deserialize;
 
 use super::*;
-use crate::artifact::RankingMetric;
+use crate::artifact::{Candidates, Items, PolicyFile, RankingMetric, Users};
 use crate::env::cluster_world;
-use crate::nn::ActorCritic;
-use crate::nn::Encoder;
 use crate::nn::actor_critic::ActorCriticConfig;
+use crate::nn::{ActorCritic, Encoder};
 
 fn log(rows: &[(u32, u32)]) -> Interactions {
     Interactions {

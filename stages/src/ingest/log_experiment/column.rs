@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::decimal::behind_comma;
+use super::super::plain_number::behind_comma;
 use super::column_times::ColumnTimes;
 
 /// The share of values that makes a column one of numbers or of times.

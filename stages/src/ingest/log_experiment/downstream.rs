@@ -1,7 +1,11 @@
 //! The pipeline behind a log, with settings that fit its size.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use super::feedback::{Amounts, Feedback};
 use super::yaml_text::{self, count};
+use crate::artifact::Interactions;
 
 /// Beyond so many pairs of a user and an item a world holds factors, and `world.deepfm` has none.
 const DENSE_PAIRS: u64 = 100_000_000;
@@ -357,6 +361,22 @@ OFFERS
 CALIBRATION      curves: policy.curves
     with: { title: TITLE } # ← the title of the page
 ";
+
+pub(super) fn title_of(path: &Path) -> String {
+    let name = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or(&name).to_owned()
+}
+
+/// Whether a log has times, and whether many rows of a user share one.
+pub(super) fn times(log: &Interactions) -> (bool, bool) {
+    let has_times = log.timestamp.iter().any(|time| *time != log.timestamp[0]);
+    let distinct: HashSet<(u32, i64)> = log.user.iter().copied().zip(log.timestamp.iter().copied()).collect();
+    (has_times, (log.len() - distinct.len()) as f64 > TIED * log.len() as f64)
+}
+
+/// The share of rows of a user at one time from which on their order is drawn.
+const TIED: f64 = 0.2;
 
 #[cfg(test)]
 mod tests {

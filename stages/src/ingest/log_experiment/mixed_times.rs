@@ -2,7 +2,7 @@
 //! be taken for one without times, and one in two units would lose the rows of one of them.
 
 use super::column::Column;
-use super::roles::{ITEM, TIME, USER, fit_of_value, is_called};
+use super::role_names::{ITEM, TIME, USER, fit_of_value, is_called};
 
 /// The first column that holds times for the most part, and too many others beside them; none where another column holds times. Of a column
 /// that the user names (`said`), only dates whose form is open count: rows of other forms are left out then.

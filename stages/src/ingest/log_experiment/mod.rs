@@ -15,6 +15,7 @@ mod mixed_times;
 mod odd_logs_tests;
 mod published;
 mod published_experiment;
+mod role_names;
 mod roles;
 mod sampled_table;
 mod side_columns;
@@ -26,7 +27,6 @@ mod text_form;
 mod unread;
 mod yaml_text;
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -40,9 +40,9 @@ use super::decimal::Decimal;
 use super::table::{ReadTable, Table};
 use super::time_form::TimeForm;
 use super::time_unit::unit_warning;
-use crate::artifact::{Interactions, date_of};
+use crate::artifact::date_of;
 use column::Column;
-use downstream::{Downstream, Sizes};
+use downstream::{Downstream, Sizes, times, title_of};
 use feedback::{Called, Feedback};
 use files::{check_files, encoding_help};
 use findings::Findings;
@@ -50,16 +50,14 @@ use log_text::{LogText, unused};
 use mixed_times::{mixed, refusal};
 use published::{check_folder, published};
 use published_experiment::published_experiment;
-use roles::{RATING, Roles, fit_of_value, is_amount, roles};
+use role_names::{RATING, fit_of_value, is_amount};
+use roles::{Roles, roles};
 use sampled_table::{Form, SampledTable};
 use table_settings::{column_names, columns_of, log_columns, quotes_of};
 use yaml_text::{scalar, share};
 
 /// The share of rows that are refused from which on the settings are taken for wrong.
 const TOO_MANY: f64 = 0.5;
-/// The share of rows of a user at one time from which on their order is drawn.
-const TIED: f64 = 0.2;
-
 /// Looks into the files and writes the experiment.
 ///
 /// # Errors
@@ -217,19 +215,6 @@ fn part(cx: &Context, name: &str) -> Result<Context> {
     let part = cx.part(name);
     std::fs::create_dir_all(part.scratch()).context("cannot make a folder for temporary files")?;
     Ok(part)
-}
-
-fn title_of(path: &Path) -> String {
-    let name = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.split('.').next().unwrap_or(&name).to_owned()
-}
-
-/// Whether a log has times, and whether many rows of a user share one.
-fn times(log: &Interactions) -> (bool, bool) {
-    let has_times = log.timestamp.iter().any(|time| *time != log.timestamp[0]);
-    let distinct: HashSet<(u32, i64)> = log.user.iter().copied().zip(log.timestamp.iter().copied()).collect();
-    (has_times, (log.len() - distinct.len()) as f64 > TIED * log.len() as f64)
 }
 
 /// What is said of times that are implausible in the unit of the column and plausible in another one.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::atomic::{AtomicFile, AtomicHeader, with_extension};
 use super::super::bad_rows::OnBadRow;
 use super::super::{Coat, KuaiRec, MovieLens, NoInputs, Recbole, Steam};
-use super::roles::{AMOUNT, RATING, fit_of_value, normalised};
+use super::role_names::{AMOUNT, RATING, fit_of_value, normalised};
 use super::side_features::{Likely, RESERVED, likely_sequence, of_columns};
 use super::yaml_text::flow;
 use crate::artifact::{Interactions, Items, TextFile, Users};

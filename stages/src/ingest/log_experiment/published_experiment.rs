@@ -7,14 +7,13 @@ use pipeline::Context;
 use pipeline::log_experiment::{LogExperiment, LogFiles};
 use serde_json::Value;
 
-use super::downstream::{Downstream, Sizes};
+use super::downstream::{Downstream, Sizes, times, title_of};
 use super::feedback::{Called, Feedback};
 use super::findings::Findings;
 use super::published::Published;
-use super::roles::is_amount;
+use super::role_names::is_amount;
 use super::side_features;
 use super::yaml_text::{flow, path_from, scalar};
-use super::{times, title_of};
 
 /// Reads the dataset, and writes the experiment.
 ///

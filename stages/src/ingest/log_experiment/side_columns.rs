@@ -8,7 +8,7 @@ use pipeline::{AssetName, Context};
 
 use super::super::table::{GenreColumn, ItemColumns, UserColumns};
 use super::column::Column;
-use super::roles::normalised;
+use super::role_names::normalised;
 use super::sampled_table::{Form, SampledTable};
 use super::table_settings::{columns_of, file_name, separator_of};
 

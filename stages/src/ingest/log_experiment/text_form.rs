@@ -6,7 +6,7 @@ use super::super::delimited::fields;
 use super::super::header::looks_like_header;
 use super::super::side_table::SEPARATORS;
 use super::column::is_missing;
-use super::roles::{KNOWN_NAMES, normalised};
+use super::role_names::{KNOWN_NAMES, normalised};
 
 /// The share of rows with the usual number of fields from which on a separator is believed.
 const CONSISTENT: f64 = 0.9;

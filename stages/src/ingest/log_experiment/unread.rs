@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::column::Column;
-use super::roles::{AMOUNT, RATING, fit_of_value};
+use super::role_names::{AMOUNT, RATING, fit_of_value};
 
 /// What is wrong with a column, and what to do about it.
 type Reason = fn(&Column) -> (String, String);

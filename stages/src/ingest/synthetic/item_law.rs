@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::alias::Alias;
-use super::{OF_ITEMS, Synthetic, normal};
+use super::settings::{OF_ITEMS, Synthetic, normal};
 use crate::nn::rng;
 
 /// What is added to a rank, so that the first items do not take everything.

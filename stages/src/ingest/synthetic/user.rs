@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
 use super::item_law::ItemLaw;
-use super::{OF_USERS, Synthetic, normal};
+use super::settings::{OF_USERS, Synthetic, normal};
 use crate::artifact::Interactions;
 use crate::nn::rng;
 

@@ -20,7 +20,6 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use super::fault::{Fault, Written};
-use super::{TABLE, is_pattern};
 use crate::artifact::parse_date_time;
 
 /// Tests that may be joined: each takes its share of the stack of every thread that works on them.
@@ -355,4 +354,12 @@ fn literally(text: &str) -> String {
 fn parsed(text: &str) -> Expr {
     let parser = Parser::new(&GenericDialect {}).try_with_sql(text);
     parser.and_then(|mut parser| parser.parse_expr()).expect("an expression of ours can be read")
+}
+
+/// The table that a query is about.
+pub(super) const TABLE: &str = "self";
+
+/// Whether polars takes a name for a pattern of names.
+pub(super) fn is_pattern(name: &str) -> bool {
+    name == "*" || (name.starts_with('^') && name.ends_with('$'))
 }

@@ -7,7 +7,7 @@ use polars::prelude::{PolarsError, Schema};
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span};
 
-use super::super::describe::known;
+use super::super::text_output::known;
 
 /// What is wrong with a query, and where; a place is empty where nobody knows it.
 #[derive(Clone, Debug)]

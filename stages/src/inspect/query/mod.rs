@@ -19,7 +19,7 @@ mod text_tests;
 
 use std::sync::Arc;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{FieldRef, Schema as ArrowSchema, SchemaRef};
@@ -27,17 +27,14 @@ use pipeline::UsageError;
 use polars::prelude::{DataType, Expr, IdxSize, LazyFrame, Schema, len};
 use polars::sql::SQLContext;
 
-use super::escape;
 use crate::artifact::damaged;
+use dialect::{TABLE, is_pattern};
 use fault::Written;
 use parts::Parts;
-use running::{Failure, asked, batches};
-
 pub(super) use running::Running;
+use running::{Failure, asked, batches, damage, unread};
 pub(super) use scan::Scan;
 
-/// The table that a query is about.
-const TABLE: &str = "self";
 /// The column that holds the row of the file; no file has it.
 const NUMBER: &str = "\u{1}row";
 
@@ -204,34 +201,4 @@ fn understood(
         Failure::Asked(error) => written.error(&written.refused(&error)),
         read => unread(read),
     })
-}
-
-/// Whether polars takes a name for a pattern of names.
-fn is_pattern(name: &str) -> bool {
-    name == "*" || (name.starts_with('^') && name.ends_with('$'))
-}
-
-fn unread(failure: Failure) -> Error {
-    match failure {
-        Failure::Asked(error) => {
-            let text = fault::root(&error).to_string();
-            let text = text.lines().next().unwrap_or_default();
-            let help = match text.ends_with(integers::BEYOND) || text.starts_with("overflow") {
-                true => "compute with `CAST(… AS DECIMAL(38, 0))` or `CAST(… AS DOUBLE)`",
-                false => "leave the column out, or write it in another type",
-            };
-            UsageError(format!("cannot be computed: {}\nhelp: {help}", escape::shown(text, 300))).into()
-        }
-        Failure::Read(text) => damage("it cannot be read", &text),
-    }
-}
-
-/// What polars says of a file that it cannot read. Of text it names the value: no program wrote that by itself.
-fn damage(place: &str, text: &str) -> Error {
-    if !text.starts_with("could not parse") {
-        return damaged(place, text);
-    }
-    let line = escape::shown(text.lines().next().unwrap_or_default(), 200);
-    let help = "correct the value; the types of columns are those of the first 10,000 rows";
-    anyhow!("{place}: {line}\nhelp: {help}")
 }

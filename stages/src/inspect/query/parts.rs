@@ -10,8 +10,9 @@ use arrow::ipc::reader::StreamReader;
 use pipeline::UsageError;
 
 use super::super::arrow::ArrowFile;
+use super::super::description::Format;
+use super::super::escape;
 use super::super::parquet::ParquetFile;
-use super::super::{Format, escape};
 use crate::artifact::{catch_panics, damaged};
 
 /// The files of a table.

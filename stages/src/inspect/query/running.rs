@@ -8,16 +8,20 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Builder;
 
+use anyhow::{Error, anyhow};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
+use pipeline::UsageError;
 use polars::prelude::{
     CompatLevel, DataFrame, Engine, IpcStreamWriter, LazyFrame, PlanCallback, PolarsError, SerWriter as _,
 };
 
-use super::fault::root;
+use super::super::escape;
+use super::fault::{self, root};
+use super::integers;
 use super::parts::Parts;
-use crate::artifact::catch_panics;
+use crate::artifact::{catch_panics, damaged};
 
 /// Rows of a batch, at most.
 const ROWS: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
@@ -103,4 +107,29 @@ pub(super) fn batches(mut frame: DataFrame) -> Result<(arrow::datatypes::SchemaR
         let schema = decoder.schema().ok_or("a batch without a schema")?;
         Ok::<_, String>((schema, batches))
     })
+}
+
+pub(super) fn unread(failure: Failure) -> Error {
+    match failure {
+        Failure::Asked(error) => {
+            let text = fault::root(&error).to_string();
+            let text = text.lines().next().unwrap_or_default();
+            let help = match text.ends_with(integers::BEYOND) || text.starts_with("overflow") {
+                true => "compute with `CAST(… AS DECIMAL(38, 0))` or `CAST(… AS DOUBLE)`",
+                false => "leave the column out, or write it in another type",
+            };
+            UsageError(format!("cannot be computed: {}\nhelp: {help}", escape::shown(text, 300))).into()
+        }
+        Failure::Read(text) => damage("it cannot be read", &text),
+    }
+}
+
+/// What polars says of a file that it cannot read. Of text it names the value: no program wrote that by itself.
+pub(super) fn damage(place: &str, text: &str) -> Error {
+    if !text.starts_with("could not parse") {
+        return damaged(place, text);
+    }
+    let line = escape::shown(text.lines().next().unwrap_or_default(), 200);
+    let help = "correct the value; the types of columns are those of the first 10,000 rows";
+    anyhow!("{place}: {line}\nhelp: {help}")
 }

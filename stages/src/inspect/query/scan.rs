@@ -14,14 +14,14 @@ use polars::prelude::{
     ParquetOptions, PlRefPath, PolarsError, ScanSources, SerReader as _, UnifiedScanArgs,
 };
 
+use super::super::arrow::MAGIC;
+use super::super::description::Format;
 use super::super::escape;
-use super::super::{Format, MAGIC, PARQUET_MAGIC};
 use super::json_schema;
 use super::parts::Parts;
-use super::running::asked;
+use super::running::{asked, unread};
 use super::separated::Separated;
-use super::unread;
-use crate::artifact::START;
+use crate::artifact::{PARQUET_MAGIC, START};
 
 /// First bytes of an Arrow stream: the mark of a message that goes on.
 const STREAM: &[u8] = b"\xff\xff\xff\xff";

@@ -49,7 +49,7 @@ pub(super) fn films() -> RecordBatch {
 /// The rows of a file that a filter leaves.
 pub(super) fn left(path: &Path, filter: &str) -> Vec<u64> {
     let request = Request { filter: Some(filter.into()), head: Some(100), ..Request::default() };
-    match super::super::describe(open(path).unwrap(), "x".into(), &request)
+    match super::super::description_of(open(path).unwrap(), "x".into(), &request)
         .unwrap_or_else(|e| panic!("{filter}: {e:#}"))
         .content
     {

@@ -1,7 +1,7 @@
 //! An estimate of the cost of a rating before it runs.
 
-use super::RateBy;
 use super::questions::Questions;
+use super::rate_by::RateBy;
 use crate::artifact::Items;
 use crate::llm::item_names::item_texts;
 use crate::llm::{LlmConfig, Workload};

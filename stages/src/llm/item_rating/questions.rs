@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use minijinja::{Environment, Value, context};
 
-use super::{Contrast, Grade, Likelihood, RateBy};
+use super::rate_by::{Contrast, Grade, Likelihood, RateBy};
 use crate::llm::item_names::ItemText;
 use crate::llm::{ChoiceRequest, CompletionRequest, template};
 

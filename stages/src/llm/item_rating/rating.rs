@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use pipeline::Context;
 
-use super::RateBy;
 use super::questions::{Question, Questions, contrast_score};
+use super::rate_by::RateBy;
 use crate::artifact::{Call, ItemScores, Items};
 use crate::llm::item_names::{ItemText, item_texts};
 use crate::llm::{AwaitsBatch, CachedLlm, Conversation, Llm, ask_each, parse_integer};

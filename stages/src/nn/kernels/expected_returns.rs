@@ -5,18 +5,11 @@
 use candle_core::{DType, Device, Error, Result, Tensor};
 use rayon::prelude::*;
 
+use super::arguments::Atoms;
 use super::gathered_log_softmax::row_max;
+use super::mask::MASKED_LOGIT;
 use super::matmul::{Matrix, matmul};
 use super::{Float, LANES, PART, reference, with_simd, with_slices};
-use crate::nn::MASKED_LOGIT;
-
-/// K atoms, constants.
-pub struct Atoms {
-    /// `[K]`, factors of the tilt.
-    pub places: Tensor,
-    /// `[K]`, returns.
-    pub values: Tensor,
-}
 
 /// Σ_k v_k·softmax_k(h·W_{ik} + b_{ik} + p_k·t_i), with v and p the atoms' values and places: `hidden [B, H]`, `weight [I, K·H]`, `bias
 /// [I, K]`, `tilt [B, I]` → `[B, I]`. The result is a constant.

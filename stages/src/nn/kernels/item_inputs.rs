@@ -5,8 +5,8 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::mask::MASKED_LOGIT;
 use super::{Float, PART, contiguous, with_slices};
-use crate::nn::MASKED_LOGIT;
 
 /// Items of a block of the catalogue: of a list, and of the streamed output layer.
 pub const ITEM_BLOCK: usize = 1024;
@@ -277,7 +277,7 @@ pub(super) mod tests {
             |seed: u64, shape: &[usize]| Init::new(seed).normal(shape, 1.0).unwrap().to_dtype(DType::F64).unwrap();
         let composed = |[scores, weights]: [&Tensor; 2]| {
             let added = features.matmul(&weights.unsqueeze(1)?)?.reshape(scores.shape())?;
-            crate::nn::state_batch::mask_logits(&(scores + added)?, &mask)
+            crate::nn::kernels::mask_logits(&(scores + added)?, &mask)
         };
         assert_same_gradients(
             &[normal(1, &[3, 2100]), normal(2, &[2])],

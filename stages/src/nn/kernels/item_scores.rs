@@ -8,10 +8,10 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use super::item_inputs::{ITEM_BLOCK, ItemInputs};
+use super::mask::MASKED_LOGIT;
 use super::score_tiles::{Head, ItemScores, MASKED_BELOW, Sums, blocks, each, each_tile, items_of, sum_of_shown};
 use super::streamed_head::check;
 use super::{exp, row_max, with_simd, with_slices};
-use crate::nn::MASKED_LOGIT;
 
 /// The scores of an output layer, as [`streamed_head`](super::streamed_head()) computes them.
 pub struct FrozenHead {
@@ -389,7 +389,7 @@ mod tests {
             let counts = counts_from(&*behaviour, &least).unwrap();
             let likely = Paired::new([values.clone(), behaviour.clone()], Pairing::Likely(least)).unwrap();
             let allowed = crate::nn::bcq_policy::likely_actions(&logits, threshold).unwrap();
-            let wanted = crate::nn::state_batch::mask_logits(&dense, &allowed).unwrap();
+            let wanted = crate::nn::kernels::mask_logits(&dense, &allowed).unwrap();
             let best = wanted.argmax(1).unwrap().to_vec1::<u32>().unwrap();
             assert_eq!(item_choice(&likely, None).unwrap(), best);
             close(counts.iter().map(|&count| count as f32), allowed.sum(1).unwrap().to_vec1::<f32>().unwrap());

@@ -8,18 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::arguments::Activation;
 use super::matmul::{Matrix, both, matmul, matmul_with};
 use super::param_grads::route_grad;
 use super::{Float, PART, contiguous, reference, with_simd, with_slices};
-
-/// The activation of a layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// The identity.
-    None,
-    /// tanh.
-    Tanh,
-}
 
 /// φ(x·Wᵀ + b): `x […, I]`, `weight [O, I]`, `bias [O]` → `[…, O]`. The gradient of `x` is computed only where it is needed.
 ///

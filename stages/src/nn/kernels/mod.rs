@@ -9,6 +9,7 @@
 //! On a GPU each function uses its [`reference`] implementation. Second derivatives are not implemented.
 
 mod adam;
+mod arguments;
 mod embedding;
 mod expected_returns;
 mod float;
@@ -18,6 +19,7 @@ mod item_inputs;
 mod item_scores;
 mod layer_norm;
 mod linear;
+mod mask;
 mod masked_mean;
 mod matmul;
 mod output_layer;
@@ -31,8 +33,9 @@ mod streamed_head;
 
 pub use crate::artifact::math::exp;
 pub use adam::{Moments, Rates, Step, along as adam_along, sum_of_squares};
+pub use arguments::{ActionScores, Activation, Atoms, HeadInputs};
 pub use embedding::{embedding, gather_two};
-pub use expected_returns::{Atoms, expected_returns};
+pub use expected_returns::expected_returns;
 pub use float::{Float, contiguous, with_slices};
 pub use gathered_log_softmax::{GatheredLogSoftmax, gathered_log_softmax, row_max};
 pub use gru::gru;
@@ -42,9 +45,10 @@ pub use item_scores::{
     shown_means,
 };
 pub use layer_norm::layer_norm;
-pub use linear::{Activation, chain, linear};
+pub use linear::{chain, linear};
+pub use mask::{MASKED_LOGIT, mask_logits};
 pub use masked_mean::masked_mean;
-pub use output_layer::{ActionScores, HeadInputs, output_layer, softmax_sums};
+pub use output_layer::{output_layer, softmax_sums};
 pub use param_grads::{Gradient, collect_param_grads};
 pub use score_tiles::ItemScores;
 pub use simd::{LANES, PART, with_simd};

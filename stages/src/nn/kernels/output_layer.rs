@@ -8,32 +8,13 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::arguments::{ActionScores, HeadInputs};
 use super::gathered_log_softmax::row_max;
 use super::linear::add_rows;
+use super::mask::MASKED_LOGIT;
 use super::matmul::{Matrix, both, matmul, matmul_with};
 use super::param_grads::route_grad;
-use super::reference;
-use super::{Float, LANES, PART, contiguous, with_simd, with_slices};
-use crate::nn::MASKED_LOGIT;
-
-/// Scores of the actions in B states.
-pub struct ActionScores {
-    /// Logits of the actions, `[B]`.
-    pub logit: Tensor,
-    /// log π of the actions, `[B]`.
-    pub log_prob: Tensor,
-    /// −Σ π log π, `[B]`, nats.
-    pub entropy: Tensor,
-}
-
-/// Further inputs of the scores, constants.
-#[derive(Clone, Copy, Default)]
-pub struct HeadInputs<'t> {
-    /// `[B·A, E]`: E features of each item in each state, whose weights are the last E of `rest`.
-    pub features: Option<&'t Tensor>,
-    /// `[B, A]`: 1 where an item may be chosen, else 0.
-    pub action_mask: Option<&'t Tensor>,
-}
+use super::{Float, LANES, PART, contiguous, reference, with_simd, with_slices};
 
 /// scores = x·Wᵀ + b + features·c, with [`MASKED_LOGIT`] added where masked: `x [B, K]`, `weight [A, K]`, `rest [A + E]` of b and c, and
 /// the actions `items [B]`.

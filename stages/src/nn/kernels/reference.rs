@@ -3,8 +3,8 @@
 use candle_core::{D, Result, Tensor, Var};
 use candle_nn::ops::sigmoid;
 
+use super::mask::mask_logits;
 use super::{ActionScores, Activation, Atoms, HeadInputs, Rates};
-use crate::nn::state_batch::mask_logits;
 
 /// See [`linear`](super::linear); `x [B, I]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {

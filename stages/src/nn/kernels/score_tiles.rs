@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::gathered_log_softmax::{row_max, row_sum};
 use super::item_inputs::{ITEM_BLOCK, ItemInputs};
+use super::mask::MASKED_LOGIT;
 use super::matmul::{Matrix, matmul_into};
 use super::output_layer::softmax_sums;
 use super::{Float, LANES, with_simd};
-use crate::nn::MASKED_LOGIT;
 
 /// States of a tile of scores, which stays in a core's cache.
 pub(super) const TILE_ROWS: usize = 64;

@@ -376,7 +376,7 @@ mod tests {
             }
         }
         let of_items = Tensor::new(of_items, x.device())?.to_dtype(DType::F64)?;
-        let masked = crate::nn::state_batch::mask_logits(&scores, &action_mask)?;
+        let masked = crate::nn::kernels::mask_logits(&scores, &action_mask)?;
         let expected = (candle_nn::ops::softmax(&masked, 1)? * of_items)?.sum(1)?;
         Tensor::stack(&[logit, log_prob, entropy, mean, squares, expected], 0)
     }

@@ -90,7 +90,9 @@ impl Canvas {
                     r#"<path d="M{x:.1} {up:.1}L{right:.1} {y:.1}L{x:.1} {down:.1}L{left:.1} {y:.1}Z"/>"#
                 ));
             }
-            Role::Learned => self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 5.5 * size)),
+            Role::Learned | Role::WithoutRepeats => {
+                self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}"/>"#, 5.5 * size))
+            }
         }
         self.push(format_args!("</g>"));
     }

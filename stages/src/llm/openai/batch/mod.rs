@@ -19,6 +19,7 @@ mod cancel;
 mod config;
 #[cfg(test)]
 mod fault_tests;
+mod in_flight;
 mod intake;
 mod lines;
 mod progress;
@@ -35,8 +36,9 @@ use pipeline::{Submitted, Unreachable};
 use super::super::{BatchExchange, BatchRound, TakeOutcome};
 use super::OpenaiLlm;
 use super::budget::OpenBatch;
-use api::{Batch, BatchApi};
+use api::BatchApi;
 pub use config::BatchConfig;
+use in_flight::InFlight;
 use progress::{Progress, words};
 
 /// The help line of a batch that cannot be taken in.
@@ -45,9 +47,6 @@ const GIVE_UP: &str = "\nhelp: check that `base_url` and the key are those that 
 
 /// So many looks in a row may find the server away.
 const MAX_SILENT: u32 = 10;
-
-/// A batch in flight: as it stands in the ledger, and as the server describes it.
-type InFlight = (OpenBatch, Batch);
 
 /// What a look at all batches found.
 #[derive(Default)]

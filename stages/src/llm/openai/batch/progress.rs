@@ -3,7 +3,7 @@
 use pipeline::Context;
 use pipeline::progress::Bar;
 
-use super::InFlight;
+use super::in_flight::InFlight;
 
 /// A bar of the requests in flight.
 pub(super) struct Progress<'a> {

@@ -13,9 +13,10 @@ use pipeline::checkpointing::ValueStore;
 use super::super::super::{BatchRequest, BatchRound};
 use super::super::OpenaiLlm;
 use super::super::budget::{OpenBatch, Reserved, TokenCount};
+use super::GIVE_UP;
 use super::api::Batch;
+use super::in_flight::InFlight;
 use super::request::SubmittedRequest;
-use super::{GIVE_UP, InFlight};
 
 /// The most bytes of a file: OpenAI accepts 200 MB.
 const MAX_FILE_BYTES: usize = 190 << 20;

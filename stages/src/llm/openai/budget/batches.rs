@@ -4,31 +4,10 @@
 //! tells which. A batch counts at its highest cost until it is taken in.
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
 
-use super::{Budget, Limits, Line, Spending, TokenCount};
-
-/// The reservation of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) struct BatchReserved {
-    /// Our name of it, which the server keeps as metadata.
-    pub submission: String,
-    /// The server.
-    pub server: String,
-    pub requests: u64,
-    pub tokens: TokenCount,
-    pub nano_usd: Option<u64>,
-}
-
-/// A batch that is not taken in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct OpenBatch {
-    /// The position of its reservation.
-    pub of: u64,
-    pub reserved: BatchReserved,
-    /// The server's id; none where the program ended before it was recorded.
-    pub id: Option<String>,
-}
+use super::open_batch::{BatchReserved, OpenBatch};
+use super::spending::{Spending, TokenCount};
+use super::{Budget, Line};
 
 /// What a budget leaves of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,23 +80,6 @@ impl Budget {
     }
 }
 
-impl Limits {
-    pub(super) fn batch_cost(&self, tokens: TokenCount) -> Option<u64> {
-        self.batch_prices.or(self.prices).map(|prices| prices.nano_usd(tokens))
-    }
-}
-
-impl std::ops::Add for TokenCount {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            prompt: self.prompt.saturating_add(other.prompt),
-            completion: self.completion.saturating_add(other.completion),
-        }
-    }
-}
-
 impl OpenBatch {
     /// Its highest cost in US dollars.
     pub fn usd(&self) -> f64 {
@@ -127,6 +89,7 @@ impl OpenBatch {
 
 #[cfg(test)]
 mod tests {
+    use crate::llm::openai::budget::Limits;
     use std::path::Path;
 
     use super::super::Prices;
