@@ -8,7 +8,7 @@ fn a_policy_may_be_called_anything_but_as_another_row() {
         inputs.policies[1].name = name.into();
         run(&quick(), inputs)
     };
-    for taken in ["greedy oracle", "teacher"] {
+    for taken in ["greedy oracle", "teacher (LLM)"] {
         let error = format!("{:#}", with(taken).err().unwrap());
         assert!(error.starts_with(&format!("a policy cannot be called `{taken}`")), "{error}");
     }
