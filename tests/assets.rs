@@ -6,13 +6,14 @@
 use std::fs;
 
 use crate::project::{Ended, Project, repository, text};
+use crate::skipped::skipped;
 
 /// Whether a run got its assets; where there is no network, its complaint is shown and the test is skipped.
 #[track_caller]
 pub fn fetched(run: &Ended) -> bool {
     let absent = run.code == 1 && run.stderr.contains("no source gives it");
-    if absent && std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() {
-        println!("skipped: {}", run.stderr);
+    if absent {
+        skipped("NETWORK", &run.stderr);
         return false;
     }
     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);

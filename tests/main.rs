@@ -47,6 +47,7 @@ mod serve;
 mod serve_log;
 mod server;
 mod service;
+mod skipped;
 mod smoke;
 mod snapshots;
 mod source;

@@ -1,6 +1,7 @@
 //! What the program says when something is wrong: the place, the cause, the next step.
 
 use crate::project::Project;
+use crate::skipped::skipped;
 
 const TYPOS: &str = "\
 name: typos
@@ -51,7 +52,7 @@ fn every_typo_of_a_file_is_shown_with_its_place_and_what_was_meant() {
 #[test]
 fn a_card_is_refused_with_what_to_do_by_a_program_that_was_not_built_for_one() {
     if cfg!(feature = "cuda") {
-        eprintln!("skipped: this program was built for NVIDIA GPUs");
+        skipped("A_BUILD_WITHOUT_GPU", "this program was built for NVIDIA GPUs");
         return;
     }
     let project = Project::smoke();

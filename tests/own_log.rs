@@ -1,10 +1,11 @@
 //! From a log of one's own to a report: what `init --log` writes runs as it is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::assets::fetched;
 use crate::project::{Ended, Project, repository, text};
+use crate::skipped::{data, folder_with};
 
 /// Less training than what is written, so that the test is short: the two lines that anybody may change.
 const SHORT: [&str; 4] =
@@ -186,12 +187,6 @@ fn roads(ended: &Ended, project: &Project, rows: [&str; 3]) {
     }
 }
 
-/// The first folder of `APPRENTICE_DATA` that holds a file.
-fn data(file: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
-    std::env::split_paths(&folders).find(|folder| folder.join(file).is_file())
-}
-
 /// Writes an experiment for a real log, and reads the log with it.
 fn read(folder: &Path, log: &str, items: Option<&str>, rows: &str) {
     let project = Project::new();
@@ -205,10 +200,7 @@ fn read(folder: &Path, log: &str, items: Option<&str>, rows: &str) {
 
 #[test]
 fn real_logs_are_known_for_what_they_are() {
-    let Some(folder) = data("amazon_book/interactions.csv") else {
-        println!("skipped: no folder of APPRENTICE_DATA holds amazon_book/interactions.csv");
-        return;
-    };
+    let Some(folder) = data("amazon_book/interactions.csv") else { return };
     read(
         &folder,
         "amazon_book/interactions.csv",
@@ -228,10 +220,7 @@ fn real_logs_are_known_for_what_they_are() {
 /// The same on MovieLens, Amazon-Book and Steam's minutes.
 #[test]
 fn three_real_logs_go_from_file_to_report() {
-    let Some(folder) = data("amazon_book/interactions.csv") else {
-        println!("skipped: no folder of APPRENTICE_DATA holds amazon_book/interactions.csv");
-        return;
-    };
+    let Some(folder) = data("amazon_book/interactions.csv") else { return };
     let Some(movielens) = movielens() else { return };
     let path = |file: &str| folder.join(file).to_str().unwrap().to_owned();
     let files = [
@@ -248,7 +237,7 @@ fn three_real_logs_go_from_file_to_report() {
 
 /// The folder of MovieLens-100K, as a run of the quickstart finds or fetches it.
 fn movielens() -> Option<String> {
-    if let Some(folder) = data("ml-100k/ml-100k.inter") {
+    if let Some(folder) = folder_with("ml-100k/ml-100k.inter") {
         return Some(folder.join("ml-100k").to_str().unwrap().to_owned());
     }
     let project = Project::new().shared_cache();

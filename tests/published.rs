@@ -3,16 +3,12 @@
 use std::fs;
 
 use crate::project::{Project, repository};
+use crate::skipped::data;
 
 /// Coat's reference policies on the true matrix, EasyRL4Rec's protocol, all 290 users, inclusive returns.
 #[test]
 fn the_controls_of_coat_return_what_is_published() {
-    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
-    let holds = |folder: &std::path::PathBuf| folder.join("coat/coat_pseudoGT_ratingM.ascii").is_file();
-    let Some(data) = std::env::split_paths(&folders).find(holds) else {
-        println!("skipped: no folder of APPRENTICE_DATA holds coat/coat_pseudoGT_ratingM.ascii");
-        return;
-    };
+    let Some(data) = data("coat/coat_pseudoGT_ratingM.ascii") else { return };
     let config = fs::read_to_string(repository().join("configs/coat/controls.yaml")).unwrap();
     let project = Project::new().config(&config);
     project.ok(&["run", "x.yaml", "--data", data.to_str().unwrap()]).says(&["6960 chosen and 4640 random ratings"]);
@@ -44,12 +40,7 @@ fn the_controls_of_coat_return_what_is_published() {
 /// lines of Python).
 #[test]
 fn every_line_of_the_steam_episodes_is_accounted_for() {
-    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
-    let holds = |folder: &std::path::PathBuf| folder.join("billp_steam/datamaps.json").is_file();
-    let Some(data) = std::env::split_paths(&folders).find(holds) else {
-        println!("skipped: no folder of APPRENTICE_DATA holds billp_steam/datamaps.json");
-        return;
-    };
+    let Some(data) = data("billp_steam/datamaps.json") else { return };
     let project = Project::new().config(
         "\
 name: steam
@@ -83,12 +74,7 @@ stages:
 /// a few lines of Python).
 #[test]
 fn equal_numbers_of_the_amazon_episodes_are_the_same_people_or_are_found_out() {
-    let folders = std::env::var_os("APPRENTICE_DATA").unwrap_or_default();
-    let holds = |folder: &std::path::PathBuf| folder.join("amazon_book/interactions_dedup.csv").is_file();
-    let Some(data) = std::env::split_paths(&folders).find(holds) else {
-        println!("skipped: no folder of APPRENTICE_DATA holds amazon_book/interactions_dedup.csv");
-        return;
-    };
+    let Some(data) = data("amazon_book/interactions_dedup.csv") else { return };
     let project = Project::new().config(
         "\
 name: amazon

