@@ -13,7 +13,7 @@ use super::{DistancesFrom, Ids, Repeats, World};
 pub type Network = TensorFile;
 
 /// safetensors: the parameters of a policy π(a|s), with the encoder's and head's shape and its [`Origin`] in the metadata; where its
-/// scores are not the network's own logits, also how they are made (`served`, see `nn/policy_io.rs`) and the parameters of what
+/// scores are not the network's own logits, also how they are made (`served`, see `nn/policy/policy_io.rs`) and the parameters of what
 /// makes them; and the [`Ids`] of the users and items that it answers for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyFile(pub Network);

@@ -6,19 +6,21 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use pipeline::{Context, Interrupted, Stage};
 
-use super::actor_critic::ActorCriticConfig;
 use super::kernels::{
     ActionScores, Activation, HeadInputs, chain, embedding, gru, layer_norm, linear, masked_mean, output_layer,
 };
-use super::loss::{gathered_log_softmax, huber, softplus};
-use super::sampled_softmax::Proposal;
 use super::{
-    ActionLogProb, ActorCritic, AdamW, Average, Caser, Encoder, GruEncoder, Init, Params, SasRec, Transformer,
-    action_log_prob, device, rng, spectral,
+    ActionLogProb, ActorCritic, AdamW, Average, Caser, Encoder, GruEncoder, Init, Params, SasRec, Transformer, device,
+    rng,
 };
 use crate::artifact::Array;
-use crate::nn::categorical::Categorical;
-use crate::nn::support::Support;
+use crate::nn::layers::spectral;
+use crate::nn::optim::loss::{gathered_log_softmax, huber, softplus};
+use crate::nn::policy::action_log_prob::action_log_prob;
+use crate::nn::policy::actor_critic::ActorCriticConfig;
+use crate::nn::policy::categorical::Categorical;
+use crate::nn::policy::sampled_softmax::Proposal;
+use crate::nn::policy::support::Support;
 
 /// Numbers by name.
 pub type Numbers = BTreeMap<String, Vec<f32>>;

@@ -1,4 +1,4 @@
-//! The similarity of all items to the recent ones as operations: exp(−(δ²/σ²)⁴), see `nn/item_similarity.rs`.
+//! The similarity of all items to the recent ones as operations: exp(−(δ²/σ²)⁴), see `nn/encoders/item_similarity.rs`.
 //!
 //! δ² = |a|² + |b|² − 2·a·b in the metric of the users' vectors. The difference of large numbers is taken in 64 bits. A graph holds
 //! vectors and no table of pairs, so that a large catalogue has no large file.

@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
     fn it_is_what_the_reference_gives_and_its_gradient_is_exact() {

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     fn both(logits: &Tensor, items: &Tensor) -> Result<Tensor> {
         let GatheredLogSoftmax { logit, log_sum_exp } = gathered_log_softmax(logits, items)?;

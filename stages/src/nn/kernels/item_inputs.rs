@@ -228,7 +228,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::assert_same_gradients;
+    use crate::nn::optim::gradient_check::assert_same_gradients;
 
     /// Three states over 2,100 items: repeated recent items at the ends of blocks, masks with and without, and none at all.
     pub fn inputs() -> ItemInputs {

@@ -388,7 +388,7 @@ mod tests {
                 highest(&*behaviour).unwrap().into_iter().map(|high| high + threshold.ln() as f32).collect();
             let counts = counts_from(&*behaviour, &least).unwrap();
             let likely = Paired::new([values.clone(), behaviour.clone()], Pairing::Likely(least)).unwrap();
-            let allowed = crate::nn::bcq_policy::likely_actions(&logits, threshold).unwrap();
+            let allowed = crate::nn::policy::bcq_policy::likely_actions(&logits, threshold).unwrap();
             let wanted = crate::nn::kernels::mask_logits(&dense, &allowed).unwrap();
             let best = wanted.argmax(1).unwrap().to_vec1::<u32>().unwrap();
             assert_eq!(item_choice(&likely, None).unwrap(), best);

@@ -277,7 +277,7 @@ const COLUMNS: usize = 128;
 mod tests {
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     fn values(seed: u64, shape: &[usize]) -> Tensor {
         Init::new(seed).normal(shape, 0.7).unwrap().to_dtype(DType::F64).unwrap()

@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     /// Of the first state all rows, of the second one, of the third none.
     fn mask() -> Tensor {

@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     const ITEMS: [u32; 4] = [36, 0, 7, 7];
 

@@ -54,7 +54,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     #[test]
     fn it_is_what_the_reference_gives_and_its_gradient_is_exact() {

@@ -334,7 +334,7 @@ mod tests {
     use super::super::{ActionScores, FrozenHead, HeadInputs, output_layer};
     use super::*;
     use crate::nn::Init;
-    use crate::nn::gradient_check::{assert_finite_differences, assert_same_gradients};
+    use crate::nn::optim::gradient_check::{assert_finite_differences, assert_same_gradients};
 
     const ITEMS: [u32; 3] = [1023, 2098, 1024];
 
