@@ -87,7 +87,7 @@ fn a_mark_takes_no_episode_from_a_recording() {
     let config = json!({
         "asset": "x", "files": "recorded", "format": "lines", "titles": "titles.json", "on_bad_row": "drop"
     });
-    let alone = super::transcript_ports::Inputs { items: None, users: None, interactions: None };
+    let alone = crate::ingest::transcripts::ports::Inputs { items: None, users: None, interactions: None };
     let read = serde_json::from_value::<Transcripts>(config).unwrap().run(alone, &cx).unwrap();
     assert_eq!((read.users.id, read.interactions.rating), (vec!["u".to_owned()], vec![4.0]));
 }

@@ -3,90 +3,32 @@
 //! Logs are read in shards, line by line and in parallel; side tables are read whole. An invalid row is reported with file, line,
 //! column and value, and is refused or dropped as the experiment sets, never silently.
 
-mod amazon;
-mod atomic;
-mod bad_rows;
-mod billp_maps;
-mod bitpack;
-mod casts;
-mod coat;
-mod date_forms;
-mod decimal;
-mod decompress;
-mod delimited;
+pub mod datasets;
 #[cfg(test)]
 mod file_variant_tests;
-mod genres;
-mod header;
-mod imported_ids;
-mod impressions;
-#[cfg(test)]
-mod impressions_tests;
-mod integers;
-mod item_scores;
-mod item_table;
-mod json_array;
-mod kuairec;
-mod line_log;
 mod log_experiment;
-mod log_matching;
-mod movielens;
-mod parquet_log;
-#[cfg(test)]
-mod parquet_log_tests;
-mod parquet_parts;
-mod parquet_value;
-mod plain_number;
-mod python_literal;
-mod ratings_only;
-mod recbole;
-mod record;
-mod row_counts;
-mod row_ends;
-mod sampled_lines;
-mod sampled_times;
-mod shard;
-mod side_table;
-mod steam;
-mod synthetic;
-mod table;
-#[cfg(test)]
-mod table_tests;
-mod time_form;
-mod time_unit;
-mod title_matching;
-mod told_history;
-pub mod toy;
-pub mod toy_bandit;
-mod transcript;
-mod transcript_choices;
-mod transcript_json;
-mod transcript_ports;
-mod transcript_react;
-mod transcript_to_log;
+mod readers;
 mod transcripts;
-#[cfg(test)]
-mod transcripts_tests;
-mod user_item_tables;
 
+pub use datasets::{toy, toy_bandit};
 use pipeline::Context;
 
 use crate::artifact::{Interactions, Items, Users};
-pub use amazon::Amazon;
-pub use bad_rows::OnBadRow;
-pub use coat::Coat;
-pub use decimal::Decimal;
-pub use impressions::{Feedback, Impressions};
-pub use item_scores::ItemScoreTable;
-pub use kuairec::KuaiRec;
+pub use datasets::amazon::Amazon;
+pub use datasets::coat::Coat;
+pub use datasets::impressions::{Feedback, Impressions};
+pub use datasets::item_scores::ItemScoreTable;
+pub use datasets::kuairec::KuaiRec;
+pub use datasets::movielens::MovieLens;
+pub use datasets::recbole::Recbole;
+pub use datasets::steam::Steam;
+pub use datasets::synthetic::Synthetic;
+pub use datasets::table::Table;
 pub use log_experiment::log_experiment;
-pub use movielens::MovieLens;
-pub use recbole::Recbole;
-pub use side_table::Quotes;
-pub use steam::Steam;
-pub use synthetic::Synthetic;
-pub use table::Table;
-pub use transcripts::Transcripts;
+pub use readers::bad_rows::OnBadRow;
+pub use readers::decimal::Decimal;
+pub use readers::side_table::Quotes;
+pub use transcripts::import::Transcripts;
 
 pipeline::ports! {
     /// A reader has no inputs; it reads files.

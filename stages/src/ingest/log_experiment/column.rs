@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::plain_number::behind_comma;
 use super::column_times::ColumnTimes;
+use crate::ingest::readers::plain_number::behind_comma;
 
 /// The share of values that makes a column one of numbers or of times.
 const MOST: f64 = 0.95;

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::super::date_forms::{date_forms, is_read};
-use super::super::time_form::TimeForm;
-use super::super::time_unit::{UNITS, Unit};
 use crate::artifact::parse_date_time;
+use crate::ingest::readers::date_forms::{date_forms, is_read};
+use crate::ingest::readers::time_form::TimeForm;
+use crate::ingest::readers::time_unit::{UNITS, Unit};
 
 /// The sampled values of a column as times.
 #[derive(Clone, Debug)]

@@ -6,10 +6,6 @@ use std::path::PathBuf;
 use pipeline::log_experiment::LogFiles;
 use serde_json::{Value, json};
 
-use super::super::bad_rows::OnBadRow;
-use super::super::decimal::Decimal;
-use super::super::side_table::Quotes;
-use super::super::table::Table;
 use super::column::Column;
 use super::feedback::{Amounts, Doubt, Feedback};
 use super::files::encoding_help;
@@ -19,6 +15,10 @@ use super::sampled_table::SampledTable;
 use super::side_features;
 use super::table_settings::columns_of;
 use super::yaml_text::{counted, path_from, scalar};
+use crate::ingest::datasets::table::Table;
+use crate::ingest::readers::bad_rows::OnBadRow;
+use crate::ingest::readers::decimal::Decimal;
+use crate::ingest::readers::side_table::Quotes;
 
 /// What is written of a log that `ingest.table` reads.
 pub(super) struct LogText<'a> {

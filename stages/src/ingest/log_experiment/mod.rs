@@ -35,12 +35,12 @@ use pipeline::progress::Progress;
 use pipeline::{AssetName, Context};
 use serde_json::json;
 
-use super::bad_rows::OnBadRow;
-use super::decimal::Decimal;
-use super::table::{ReadTable, Table};
-use super::time_form::TimeForm;
-use super::time_unit::unit_warning;
 use crate::artifact::date_of;
+use crate::ingest::datasets::table::{ReadTable, Table};
+use crate::ingest::readers::bad_rows::OnBadRow;
+use crate::ingest::readers::decimal::Decimal;
+use crate::ingest::readers::time_form::TimeForm;
+use crate::ingest::readers::time_unit::unit_warning;
 use column::Column;
 use downstream::{Downstream, Sizes, times, title_of};
 use feedback::{Called, Feedback};

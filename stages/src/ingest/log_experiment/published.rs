@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::{Context, Stage};
 use serde_json::{Value, json};
 
-use super::super::atomic::{AtomicFile, AtomicHeader, with_extension};
-use super::super::bad_rows::OnBadRow;
 use super::super::{Coat, KuaiRec, MovieLens, NoInputs, Recbole, Steam};
 use super::role_names::{AMOUNT, RATING, fit_of_value, normalised};
 use super::side_features::{Likely, RESERVED, likely_sequence, of_columns};
 use super::yaml_text::flow;
 use crate::artifact::{Interactions, Items, TextFile, Users};
+use crate::ingest::datasets::atomic::{AtomicFile, AtomicHeader, with_extension};
+use crate::ingest::readers::bad_rows::OnBadRow;
 
 /// A dataset, and how it is read.
 pub(super) struct Published {

@@ -7,16 +7,16 @@ use anyhow::{Result, bail, ensure};
 use pipeline::Context;
 use serde_json::Value;
 
-use super::super::decompress::decompressed;
-use super::super::json_array::as_lines;
-use super::super::parquet_parts::parts;
-use super::super::parquet_value::value;
-use super::super::record::record;
-use super::super::row_ends::check_ends;
-use super::super::sampled_lines::sampled_lines;
-use super::super::side_table::FileFormat;
 use super::text_form::{TextForm, is_header, text_rows};
 use crate::artifact::TextFile;
+use crate::ingest::readers::decompress::decompressed;
+use crate::ingest::readers::json_array::as_lines;
+use crate::ingest::readers::parquet_parts::parts;
+use crate::ingest::readers::parquet_value::value;
+use crate::ingest::readers::record::record;
+use crate::ingest::readers::row_ends::check_ends;
+use crate::ingest::readers::sampled_lines::sampled_lines;
+use crate::ingest::readers::side_table::FileFormat;
 
 /// Rows of a sample, at most.
 const ROWS: usize = 20_000;

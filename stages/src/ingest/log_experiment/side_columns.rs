@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use pipeline::{AssetName, Context};
 
-use super::super::table::{GenreColumn, ItemColumns, UserColumns};
 use super::column::Column;
 use super::role_names::normalised;
 use super::sampled_table::{Form, SampledTable};
 use super::table_settings::{columns_of, file_name, separator_of};
+use crate::ingest::datasets::table::{GenreColumn, ItemColumns, UserColumns};
 
 const TITLE: &[&str] = &[
     "title",

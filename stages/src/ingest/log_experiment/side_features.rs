@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::table::{ItemColumns, UserColumns};
 use super::sampled_table::SampledTable;
 use super::yaml_text::{counted, scalar};
 use crate::features::{FeatureKind, likely_kind};
+use crate::ingest::datasets::table::{ItemColumns, UserColumns};
 
 /// Names of columns that every catalogue has.
 pub(super) const RESERVED: [&str; 4] = ["id", "title", "year", "genres"];

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::super::decimal::Decimal;
-use super::super::side_table::Quotes;
-use super::super::table::{LogColumns, TimeColumn};
 use super::column::Column;
 use super::roles::{Choice, Roles};
 use super::sampled_table::{Form, SampledTable};
+use crate::ingest::datasets::table::{LogColumns, TimeColumn};
+use crate::ingest::readers::decimal::Decimal;
+use crate::ingest::readers::side_table::Quotes;
 
 /// The columns of a sampled table.
 pub(super) fn columns_of(table: &SampledTable) -> Vec<Column> {

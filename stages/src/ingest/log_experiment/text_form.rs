@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::delimited::fields;
-use super::super::header::looks_like_header;
-use super::super::side_table::SEPARATORS;
 use super::column::is_missing;
 use super::role_names::{KNOWN_NAMES, normalised};
+use crate::ingest::readers::delimited::fields;
+use crate::ingest::readers::header::looks_like_header;
+use crate::ingest::readers::side_table::SEPARATORS;
 
 /// The share of rows with the usual number of fields from which on a separator is believed.
 const CONSISTENT: f64 = 0.9;

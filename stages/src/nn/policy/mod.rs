@@ -18,6 +18,6 @@ pub mod policy_io;
 pub(in crate::nn) mod policy_network;
 pub mod policy_output;
 pub mod sampled_softmax;
+pub(in crate::nn) mod state_features;
 pub mod support;
 pub(in crate::nn) mod top_items;
-pub(in crate::nn) mod state_features;
