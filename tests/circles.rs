@@ -321,6 +321,31 @@ fn no_files_import_each_other_in_a_circle() {
     }
 }
 
+/// The folders of a stage whose files are sorted into rooms.
+const SORTED: [&str; 3] = ["stages/src/ingest/", "stages/src/nn/", "stages/src/report/"];
+
+#[test]
+fn no_rooms_use_each_other_in_a_circle() {
+    let all = sources("stages/src", &["rs"]);
+    let modules = modules(&all, "stages/src");
+    for folder in SORTED {
+        let room = |file: &str| Some(file.strip_prefix(folder)?.split_once('/')?.0.to_owned());
+        let mut rooms: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        for (from, to) in edges(&modules).iter().flat_map(|(from, to)| to.keys().map(move |to| (*from, *to))) {
+            if let (Some(one), Some(other)) = (room(from), room(to))
+                && one != other
+            {
+                rooms.entry(one).or_default().entry(other).or_default().insert(format!("{from} -> {to}"));
+            }
+        }
+        assert!(!rooms.is_empty(), "{folder} has no rooms that use each other");
+        let borrowed: Edges =
+            rooms.iter().map(|(from, to)| (&**from, to.iter().map(|(to, by)| (&**to, by.clone())).collect())).collect();
+        let found = circles(&borrowed);
+        assert!(found.is_empty(), "rooms of {folder} use each other in a circle: {}", found.join("\n"));
+    }
+}
+
 #[test]
 fn a_circle_is_found_through_re_exports_and_macros_and_not_in_tests() {
     let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };

@@ -14,10 +14,9 @@ pub mod policy;
 #[cfg(test)]
 pub mod cuda_tests;
 
-pub use discriminator::Discriminator;
 pub use discriminator::discriminator_settings::DiscriminatorSettings;
 pub use discriminator::discriminator_trainer::{DiscriminatorMetrics, DiscriminatorTrainer};
-pub use discriminator::{adversarial, importance_weights};
+pub use discriminator::{Discriminator, adversarial, importance_weights};
 pub use encoders::caser::Caser;
 pub use encoders::encoder::{Average, Encoder, GruEncoder, Transformer};
 pub use encoders::{state_batch, subspace};
@@ -27,6 +26,9 @@ pub use layers::gru::Gru;
 pub use layers::init::{Init, rng};
 pub use layers::{params, spectral};
 pub use optim::adam_w::AdamW;
+
+#[cfg(test)]
+pub use optim::gradient_check;
 pub use optim::{loss, row_table, schedule, training};
 pub use policy::action_advantages::ActionAdvantages;
 pub use policy::action_log_prob::{ActionLogProb, action_log_prob};

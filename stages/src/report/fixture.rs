@@ -4,12 +4,12 @@ use pipeline::Named;
 use pipeline::report::{RunSummary, RunSummaryAsset, RunSummaryInput, RunSummaryStage};
 
 use super::Inputs;
-use super::row::{Row, rows as group};
 use crate::artifact::{
     Calibration, CalibrationBin, Comparison, Comparisons, Curves, Demonstrations, Estimate, Estimates, Items, Metric,
     Metrics, ProfilePoint, Profiles, RankingMetric, RankingMetrics, RewardPair, RewardPairs, Rollout, Rollouts,
     RowRole, Step, Termination, Trajectory, WorldAgreement, WorldDifference, WorldDifferences, WorldPair, WorldVerdict,
 };
+use crate::report::table::row::{Row, rows as group};
 
 /// Numbers in 0..1 that look drawn (a linear congruential generator: no generator of the program is needed here).
 struct Noise(u64);

@@ -4,37 +4,14 @@
 //! script, and its verdict is computed from the numbers that the table prints. Time and cost belong to the record
 //! of a run.
 
-mod agreement;
-mod caveats;
-mod chart;
-mod compare;
-mod cost;
-mod csv;
-mod episode;
-mod evaluation_table;
+mod findings;
 #[cfg(test)]
 mod fixture;
-mod format;
-mod glossary;
-mod latency;
-mod link;
-mod markdown;
-mod metric_labels;
-mod off_policy;
-mod page;
 mod ports;
-mod provenance_checks;
-mod ranking;
 mod render;
-mod row;
-mod run_info;
-mod significance;
-mod teachers;
+mod table;
 #[cfg(test)]
 mod tests;
-mod verdict;
-mod while_learning;
-mod worth;
 
 use anyhow::{Result, ensure};
 use pipeline::{Context, Stage};
@@ -43,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Metrics, Page};
 use ports::{Inputs, Outputs};
-pub use render::render;
-pub use worth::ReportWorth;
+pub use render::forms::render;
+pub use render::worth::ReportWorth;
 
 /// Renders metrics, episodes and learning curves as one self-contained HTML page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -88,7 +65,7 @@ impl Stage for Report {
             inputs.metrics.is_some() || inputs.ranking.is_some(),
             "neither `metrics` nor `ranking` is connected, so there is nothing to report\nhelp: connect the metrics of an evaluate stage"
         );
-        let of_metrics = |metrics: &Metrics| row::rows(metrics, inputs.rollouts.as_ref());
+        let of_metrics = |metrics: &Metrics| table::row::rows(metrics, inputs.rollouts.as_ref());
         let rows = inputs.metrics.as_ref().map(of_metrics).unwrap_or_default();
         if let Some(name) = &self.baseline {
             ensure!(
@@ -99,15 +76,20 @@ impl Stage for Report {
             ensure!(
                 rows.iter().any(|row| row.name == *name),
                 "`baseline` names no row of the metrics: `{name}`\nhelp: the rows are {}",
-                format::list(&names)
+                table::format::list(&names)
             );
         }
-        let contenders = verdict::Contenders::of(&rows, self.baseline.as_deref()).with(inputs.comparisons.as_ref());
+        let contenders =
+            findings::verdict::Contenders::of(&rows, self.baseline.as_deref()).with(inputs.comparisons.as_ref());
         let of_worlds = inputs.agreement.as_ref();
-        let of_worlds = of_worlds.map(|worlds| agreement::sentences(worlds, inputs.world_differences.as_ref()));
+        let of_worlds =
+            of_worlds.map(|worlds| findings::agreement::sentences(worlds, inputs.world_differences.as_ref()));
         // One note: a second one of the same name would replace it.
-        cx.note("verdict", [page::sentences(&contenders, &inputs), of_worlds.unwrap_or_default()].concat().join(" "));
+        cx.note(
+            "verdict",
+            [render::page::sentences(&contenders, &inputs), of_worlds.unwrap_or_default()].concat().join(" "),
+        );
         let title = self.title.as_deref().unwrap_or("Learned policies and baselines");
-        Ok(Outputs { page: Page(page::render(title, &rows, &contenders, &inputs)?) })
+        Ok(Outputs { page: Page(render::page::render(title, &rows, &contenders, &inputs)?) })
     }
 }

@@ -14,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Interactions, Items, LoggedPropensities, Users, check_asset_path};
+use crate::ingest::datasets::parquet_log::{IdColumn, NumberColumn, Place, TimeColumn};
 use crate::ingest::readers::bad_rows::{Fault, OnBadRow};
 use crate::ingest::readers::casts;
-use crate::ingest::readers::parquet_log::{IdColumn, NumberColumn, Place, TimeColumn};
 use crate::ingest::readers::parquet_parts::for_each_batch;
 use crate::ingest::readers::record::{number, text};
 use crate::ingest::readers::sampled_times::sampled_times;

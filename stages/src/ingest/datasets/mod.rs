@@ -11,6 +11,7 @@ pub(in crate::ingest) mod impressions_tests;
 pub(in crate::ingest) mod item_scores;
 pub(in crate::ingest) mod kuairec;
 pub(in crate::ingest) mod movielens;
+pub(in crate::ingest) mod parquet_log;
 #[cfg(test)]
 pub(in crate::ingest) mod parquet_log_tests;
 pub(in crate::ingest) mod recbole;

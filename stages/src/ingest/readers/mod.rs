@@ -15,7 +15,6 @@ pub(in crate::ingest) mod integers;
 pub(in crate::ingest) mod item_table;
 pub(in crate::ingest) mod json_array;
 pub(in crate::ingest) mod line_log;
-pub(in crate::ingest) mod parquet_log;
 pub(in crate::ingest) mod parquet_parts;
 pub(in crate::ingest) mod parquet_value;
 pub(in crate::ingest) mod plain_number;
