@@ -18,8 +18,10 @@
 //! [`matmul`]), or for few tokens into its registers ([`few_tokens`]). Sessions on several threads share passes ([`batching`]), and
 //! threads without a pass share the products of the others ([`crew`]).
 //!
-//! Not here: training, GPUs.
+//! What a model learns beside its weights, and how: [`tuning`]. Not here: GPUs.
 
+mod adaptation;
+mod adapter;
 mod attention;
 mod batching;
 mod byte_level;
@@ -28,15 +30,19 @@ mod crew;
 mod decoder;
 mod few_tokens;
 pub(super) mod hidden_states;
+mod layer;
 #[cfg(test)]
 pub(super) mod llama_cpp_tests;
 mod logits;
+mod low_rank;
 pub(super) mod matmul;
 mod metadata;
 mod model_config;
 mod named_tokens;
 mod ops;
 pub(super) mod packed;
+mod pieces;
+mod projection;
 mod quant_formats;
 mod scale_form;
 mod scales;
@@ -44,15 +50,22 @@ mod sentence_piece;
 mod session;
 mod tokenizer;
 pub mod toy;
+mod transposed_product;
+pub mod tuning;
 mod vocabulary;
 #[cfg(test)]
 mod vocabulary_tests;
 
+use std::fs::File;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+pub use adaptation::Adaptation;
+pub use low_rank::{LayerMaps, LowRank};
+pub use projection::Projection;
 pub use session::{Score, Session};
+pub use tuning::Sequence;
 
 use batching::BatchScheduler;
 use byte_level::PreTokenizer;
@@ -97,6 +110,19 @@ impl Gguf {
         let threads = rayon::current_num_threads();
         let decoder = Decoder::load(&mut header, config, threads)?;
         Ok(Self { name, tokenizer, chat, decoder, scheduler: BatchScheduler::new(threads) })
+    }
+
+    /// BLAKE3 of a model's file in hex.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(path: &Path) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        // Not mapped: beside the weights the pages of the whole file would count as memory of this process.
+        let file = File::open(path);
+        file.and_then(|file| hasher.update_reader(file).map(drop))
+            .with_context(|| format!("read {}", path.display()))?;
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// The model's name from its metadata; the path when it has none.

@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::metadata::Header;
 use super::ops::RopePairs;
+use super::projection::Projection;
 use super::supported;
 
 /// Sizes and constants of one model, from the metadata.
@@ -112,6 +113,18 @@ impl ModelConfig {
              model such as SmolLM2, or an HTTP provider"
         );
         Ok(config)
+    }
+
+    /// Outputs and inputs of a map of a layer.
+    pub(super) fn shape(&self, projection: Projection) -> [usize; 2] {
+        let (queries, keys) = (self.heads * self.head, self.kv_heads * self.head);
+        match projection {
+            Projection::Queries => [queries, self.width],
+            Projection::Keys | Projection::Values => [keys, self.width],
+            Projection::AttentionOut => [self.width, queries],
+            Projection::Gate | Projection::Up => [self.hidden, self.width],
+            Projection::Down => [self.width, self.hidden],
+        }
     }
 
     /// For tests that need only some fields.
