@@ -1,6 +1,7 @@
 //! The program as its users meet it: the real binary on small projects.
 
 mod add_items;
+mod align;
 mod assets;
 #[path = "../stages/src/llm/openai/batch_server.rs"]
 mod batch_server;

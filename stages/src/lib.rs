@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod add_items;
+pub mod align;
 pub mod artifact;
 pub mod demonstrate;
 pub mod embed;
@@ -39,6 +40,9 @@ use artifact::{Curves, Metrics};
 /// Every kind of stage, alphabetical: the one place where a new one is entered.
 pub static CATALOG: Catalog = Catalog {
     stages: &[
+        StageKind::of::<align::AlignDpo>(),
+        StageKind::of::<align::AlignSft>(),
+        StageKind::of::<align::AlignVirtualTokens>(),
         StageKind::of::<demonstrate::Demonstrate>(),
         StageKind::of::<demonstrate::FromLog>(),
         StageKind::of::<demonstrate::PermuteItems>(),

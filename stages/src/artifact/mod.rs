@@ -3,6 +3,7 @@
 //! Tables are Parquet, episodes are Arrow IPC files, matrices and networks are safetensors. Every file carries its kind and
 //! format number, and no file holds a date, a host or a measured time.
 
+mod adapter;
 mod array_hash;
 mod arrow_blocks;
 mod asset_path;
@@ -75,6 +76,7 @@ mod world_agreement;
 mod world_differences;
 mod worth;
 
+pub use adapter::{Adapter, AdapterOrigin};
 pub(crate) use arrow_blocks::check as check_arrow_blocks;
 pub(crate) use asset_path::check_asset_path;
 pub use calibration::{Calibration, CalibrationBin};

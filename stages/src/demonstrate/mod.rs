@@ -46,7 +46,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use pipeline::checkpointing::ValueStore;
 use pipeline::{AssetName, Context, Requirement, Stage};
 
-use crate::artifact::{Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World};
+use crate::artifact::{
+    Adapter, Array, Calls, Candidates, Demonstrations, Interactions, Items, LlmUsage, Memories, World,
+};
 use crate::features;
 use crate::ground::Grounder;
 use crate::llm::{self, AwaitsBatch, CachedLlm, Llm, Rating, RecordedCall, usage_by_user};
@@ -85,6 +87,8 @@ pipeline::ports! {
         /// The world in which `actor: { search: {} }` imagines turns: its rewards and quit rules. The demonstrations know what it
         /// knows, so it must not be the world that evaluates them.
         model: Option<World>,
+        /// What an embedded model learned beside its weights; none when not connected.
+        adapter: Option<Adapter>,
     }
 }
 
@@ -112,7 +116,7 @@ impl Stage for Demonstrate {
     const VERSION: u32 = 7;
     const ABOUT: &'static str = "let a language model recommend items to simulated users, and record its episodes";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
-    const ADDED_PORTS: &'static [&'static str] = &["model"];
+    const ADDED_PORTS: &'static [&'static str] = &["model", "adapter"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -174,7 +178,7 @@ impl Stage for Demonstrate {
             ),
         };
         let model = Requirement { setting, port: "model", connected: searches, why: why.to_owned(), help };
-        idle.into_iter().chain([self.llm.requires_calls(), model]).collect()
+        idle.into_iter().chain(self.llm.requirements()).chain([model]).collect()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -182,7 +186,7 @@ impl Stage for Demonstrate {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()), inputs.adapter.as_ref())?;
         self.demonstrate(&*llm, &inputs, cx)
     }
 }

@@ -34,7 +34,7 @@ fn by_toy(stage: &Demonstrate, inputs: &Inputs, threads: usize) -> Outputs {
     toy::write_toy(&model).unwrap();
     let mut cx = Context::detached(folder.path());
     cx.add_asset("toy", &model);
-    let llm = stage.llm.open(&cx, vec![]).unwrap();
+    let llm = stage.llm.open(&cx, vec![], None).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| stage.demonstrate(&*llm, inputs, &cx)).unwrap()
 }
@@ -257,5 +257,5 @@ fn the_port_and_the_setting_go_together() {
     let error = searching(json!({})).check_inputs(&other).unwrap_err().to_string();
     assert!(error.starts_with("the world at `model` has 5 users and 3 items"), "{error}");
     // Results from before the port was added stay.
-    assert_eq!(Demonstrate::ADDED_PORTS, ["model"]);
+    assert_eq!(Demonstrate::ADDED_PORTS, ["model", "adapter"]);
 }

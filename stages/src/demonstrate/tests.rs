@@ -44,7 +44,7 @@ pub(super) fn inputs() -> Inputs {
         scores: vec![vec![0.0; ITEMS]; USERS],
         filter_quit_items: false,
     };
-    Inputs { world, items, train, candidates, memories: None, calls: None, model: None }
+    Inputs { world, items, train, candidates, memories: None, calls: None, model: None, adapter: None }
 }
 
 pub(super) fn stage() -> Demonstrate {
@@ -131,7 +131,7 @@ fn played_by(stage: &Demonstrate, folder: &Path, threads: usize, stop: i64) -> R
     toy::write_toy(&model)?;
     let mut cx = Context::detached(folder);
     cx.add_asset("toy", &model);
-    let llm = stage.llm.open(&cx, vec![])?;
+    let llm = stage.llm.open(&cx, vec![], None)?;
     let llm = Breaking { inner: &*llm, left: AtomicI64::new(stop) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let outputs = pool.install(|| stage.demonstrate(&llm, &inputs(), &cx))?;

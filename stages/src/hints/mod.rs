@@ -26,7 +26,7 @@ use pipeline::{AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Call, Calls, Hint, HintVerdict, Hints, Interactions, Items, LlmUsage};
+use crate::artifact::{Adapter, Call, Calls, Hint, HintVerdict, Hints, Interactions, Items, LlmUsage};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall, Workload, usage_by_user};
 use crate::prompting::{Prompt, Sampler, Teller, histories, last_of_log};
 use leak::TitleLeaks;
@@ -85,6 +85,8 @@ pipeline::ports! {
         items: Items,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// What an embedded model learned beside its weights; none when not connected.
+        adapter: Option<Adapter>,
     }
 }
 
@@ -106,6 +108,7 @@ impl Stage for MakeHints {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "make short instructions for a language model, from the log or from its own mistakes";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["adapter"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -138,14 +141,14 @@ impl Stage for MakeHints {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        let idle = || Requirement {
+        let idle = |port| Requirement {
             setting: "kind",
-            port: "calls",
+            port,
             connected: false,
             why: "a template asks no model".to_owned(),
-            help: "leave the input out, or set `kind: reflective` and `llm: { replay: {} }`",
+            help: "leave the input out, or set `kind: reflective` and `llm`",
         };
-        vec![self.llm.as_ref().map_or_else(idle, LlmConfig::requires_calls)]
+        self.llm.as_ref().map_or_else(|| ["calls", "adapter"].map(idle).into(), LlmConfig::requirements)
     }
 
     fn estimate(&self, _: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -169,7 +172,7 @@ impl Stage for MakeHints {
         match &self.llm {
             None => self.fill_templates(&inputs, cx),
             Some(config) => {
-                let llm = config.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
+                let llm = config.open(cx, RecordedCall::all_of(inputs.calls.as_ref()), inputs.adapter.as_ref())?;
                 self.reflect(&*llm, &inputs, cx)
             }
         }

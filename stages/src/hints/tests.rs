@@ -86,7 +86,7 @@ fn inputs() -> Inputs {
             train.timestamp.push(time as i64);
         }
     }
-    Inputs { train, items, calls: None }
+    Inputs { train, items, calls: None, adapter: None }
 }
 
 fn reflective(count: usize) -> MakeHints {

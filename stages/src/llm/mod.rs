@@ -42,6 +42,7 @@ use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Adapter;
 pub use answer::{Answer, FailedCall, TokenUsage};
 pub(crate) use batch::{AwaitsBatch, ask_each};
 pub use batch::{BatchExchange, BatchOutcome, BatchRequest, BatchRound, TakeOutcome};
@@ -146,8 +147,7 @@ impl LlmConfig {
     }
 
     /// When the port `calls` of a stage must be connected.
-    #[must_use]
-    pub fn requires_calls(&self) -> Requirement {
+    fn requires_calls(&self) -> Requirement {
         let (why, help) = match self.replays() {
             true => ("it answers from recorded calls", "connect the `calls` of an earlier stage"),
             false => (
@@ -158,20 +158,33 @@ impl LlmConfig {
         Requirement { setting: "llm", port: "calls", connected: self.replays(), why: why.into(), help }
     }
 
+    /// What the ports `calls` and `adapter` of a stage need.
+    #[must_use]
+    pub fn requirements(&self) -> Vec<Requirement> {
+        let tuned = (!matches!(self, Self::Gguf(_))).then(|| Requirement {
+            setting: "llm",
+            port: "adapter",
+            connected: false,
+            why: "an adapter tunes a model inside this process".into(),
+            help: "leave the input out, or set `llm: { gguf: … }`",
+        });
+        [self.requires_calls()].into_iter().chain(tuned).collect()
+    }
+
     /// Whether it replays recorded calls.
     #[must_use]
     pub fn replays(&self) -> bool {
         matches!(self, Self::Replay(_))
     }
 
-    /// Opens the model; `recorded` are the calls of a replay.
+    /// Opens the model; `recorded` are the calls of a replay, `adapter` what an embedded model learned beside its weights.
     ///
     /// # Errors
     /// When its file or its ledger cannot be read, or the recorded calls cannot be replayed. A server is contacted at the first
     /// request only.
-    pub fn open(&self, cx: &Context, recorded: Vec<RecordedCall>) -> Result<Box<dyn Llm>> {
+    pub fn open(&self, cx: &Context, recorded: Vec<RecordedCall>, adapter: Option<&Adapter>) -> Result<Box<dyn Llm>> {
         match self {
-            Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?)?)),
+            Self::Gguf(config) => Ok(Box::new(config.open(cx.asset(&config.asset)?, adapter)?)),
             Self::Openai(config) => Ok(Box::new(config.open(cx.spent(), cx.cancel())?)),
             Self::Replay(config) => Ok(Box::new(config.open(recorded)?)),
         }

@@ -8,7 +8,6 @@
 //! The prompt of a choice is plain text that the title continues, which resembles the training data most and needs fewest
 //! tokens. The prompt of a completion has the form of the file's chat template, if it has one.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gguf::{Gguf, Session};
 use super::{Answer, ChoiceRequest, CompletionRequest, Conversation, ConversationFactory, Llm, ParsedChoice};
+use crate::artifact::Adapter;
 
 /// Raised when an equal request to an equal file should give another raw answer.
 const FORM: u32 = 2;
@@ -51,15 +51,14 @@ impl GgufConfig {
     /// Reads the file.
     ///
     /// # Errors
-    /// As [`Gguf::load`].
-    pub(super) fn open(&self, path: &Path) -> Result<OptionScorer> {
-        let model = Gguf::load(path)?;
-        let mut hasher = blake3::Hasher::new();
-        // Not mapped: beside the weights the pages of the whole file would count as memory of this process.
-        let file = File::open(path);
-        file.and_then(|file| hasher.update_reader(file).map(drop))
-            .with_context(|| format!("read {}", path.display()))?;
-        Ok(OptionScorer { model, digest: hasher.finalize().to_hex().to_string(), score: self.score })
+    /// As [`Gguf::load`] and [`Gguf::adapt`].
+    pub(super) fn open(&self, path: &Path, adapter: Option<&Adapter>) -> Result<OptionScorer> {
+        let mut model = Gguf::load(path)?;
+        let digest = Gguf::digest(path)?;
+        if let Some(adapter) = adapter {
+            model.adapt(adapter, &digest)?;
+        }
+        Ok(OptionScorer { model, digest, adapter: adapter.map(Adapter::digest), score: self.score })
     }
 }
 
@@ -67,6 +66,8 @@ impl GgufConfig {
 pub(super) struct OptionScorer {
     model: Gguf,
     digest: String,
+    /// Of what the model learned beside its weights.
+    adapter: Option<String>,
     score: Score,
 }
 
@@ -100,7 +101,8 @@ struct RawCompletion {
 impl Llm for OptionScorer {
     fn identity(&self) -> String {
         let name = serde_json::Value::from(self.model.name());
-        format!(r#"{{"provider":"gguf","form":{FORM},"name":{name},"blake3":"{}"}}"#, self.digest)
+        let adapter = self.adapter.as_ref().map(|digest| format!(r#","adapter":"{digest}""#)).unwrap_or_default();
+        format!(r#"{{"provider":"gguf","form":{FORM},"name":{name},"blake3":"{}"{adapter}}}"#, self.digest)
     }
 
     fn max_concurrency(&self) -> Option<usize> {
@@ -258,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("toy.gguf");
         toy::write_toy(&path).unwrap();
-        GgufConfig { asset: AssetName("toy".into()), score }.open(&path).unwrap()
+        GgufConfig { asset: AssetName("toy".into()), score }.open(&path, None).unwrap()
     }
 
     #[test]

@@ -285,7 +285,7 @@ mod tests {
         let mut cx = pipeline::Context::detached(folder.path());
         cx.add_asset("toy", &folder.path().join("toy.gguf"));
         let config = LlmConfig::Gguf(GgufConfig { asset: pipeline::AssetName("toy".into()), score: Score::Pmi });
-        let recorder = RecordingLlm { inner: config.open(&cx, vec![]).unwrap(), calls: Mutex::default() };
+        let recorder = RecordingLlm { inner: config.open(&cx, vec![], None).unwrap(), calls: Mutex::default() };
         conforms(&recorder);
         let calls = recorder.calls.into_inner().unwrap();
         let replayed = ReplayConfig::default().open(calls.clone()).unwrap();

@@ -16,7 +16,7 @@ use pipeline::{Artifact as _, AssetName, Context, Requirement, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Array, Calls, ItemScores, ItemVectors, Items};
+use crate::artifact::{Adapter, Array, Calls, ItemScores, ItemVectors, Items};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, RateBy, Rated, Rating, RecordedCall};
 
 /// `rate`.
@@ -53,6 +53,8 @@ pipeline::ports! {
         items: Items,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// What an embedded model learned beside its weights; none when not connected.
+        adapter: Option<Adapter>,
     }
 }
 
@@ -75,6 +77,7 @@ impl Stage for Rate {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "let a language model rate each item once, for no user in particular";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["adapter"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -94,7 +97,7 @@ impl Stage for Rate {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        vec![self.llm.requires_calls()]
+        self.llm.requirements()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -103,7 +106,7 @@ impl Stage for Rate {
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
-        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()), inputs.adapter.as_ref())?;
         self.rate(&*llm, &inputs.items, cx)
     }
 }

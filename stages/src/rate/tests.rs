@@ -206,7 +206,8 @@ fn the_embedded_model_gives_equal_bytes_on_any_thread_count() {
         let mut cx = Context::detached(scratch.path());
         cx.add_asset("toy", &model);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let inputs = Inputs { items: items(&["over", "the inner", "thin", "<|im_end|>", ""]), calls: None };
+        let inputs =
+            Inputs { items: items(&["over", "the inner", "thin", "<|im_end|>", ""]), calls: None, adapter: None };
         let stage: Rate = serde_json::from_value(json!({ "llm": { "gguf": { "asset": "toy" } } })).unwrap();
         let outputs = pool.install(|| stage.run(inputs, &cx)).unwrap();
         let file = scratch.path().join("scores");
@@ -220,7 +221,8 @@ fn the_embedded_model_gives_equal_bytes_on_any_thread_count() {
 
     // What was recorded answers again without the model.
     let replay: Rate = serde_json::from_value(json!({ "llm": { "replay": {} } })).unwrap();
-    let inputs = Inputs { items: items(&["over", "the inner", "thin", "<|im_end|>", ""]), calls: Some(calls) };
+    let inputs =
+        Inputs { items: items(&["over", "the inner", "thin", "<|im_end|>", ""]), calls: Some(calls), adapter: None };
     let scratch = tempfile::tempdir().unwrap();
     assert_eq!(replay.run(inputs, &Context::detached(scratch.path())).unwrap().item_scores, scores);
 }
@@ -236,8 +238,8 @@ fn the_likelihood_of_a_title_is_that_of_its_tokens_after_the_prompt() {
     let stage = json!({ "llm": { "gguf": { "asset": "toy" } }, "item_noun": "thing", "by": likelihood });
     let stage: Rate = serde_json::from_value(stage).unwrap();
     let titles = ["over", "the inner", "over the inner"];
-    let found = stage.run(Inputs { items: items(&titles), calls: None }, &cx).unwrap().item_scores;
-    let llm = stage.llm.open(&cx, vec![]).unwrap();
+    let found = stage.run(Inputs { items: items(&titles), calls: None, adapter: None }, &cx).unwrap().item_scores;
+    let llm = stage.llm.open(&cx, vec![], None).unwrap();
     let wanted = titles.map(|title| {
         let (completion_prefix, options) = ("One thing:".to_owned(), vec![title.to_owned()]);
         let request = ChoiceRequest { context: vec![], completion_prefix, options };

@@ -35,7 +35,7 @@ use pipeline::checkpointing::ValueStore;
 use pipeline::{AssetName, Context, Many, Requirement, Stage};
 use rayon::prelude::*;
 
-use crate::artifact::{Call, Calls, Demonstrations, Origin, Revisions, Trajectory, World};
+use crate::artifact::{Adapter, Call, Calls, Demonstrations, Origin, Revisions, Trajectory, World};
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, RecordedCall, Score};
 pub use critique::Critique;
 use played::{Played, check_known};
@@ -59,6 +59,8 @@ pipeline::ports! {
         revisions: Option<Revisions>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// What an embedded model learned beside its weights; none when not connected.
+        adapter: Option<Adapter>,
     }
 }
 
@@ -80,6 +82,7 @@ impl Stage for Recycle {
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "revise demonstrations step by step: a grounded choice or a language model's second thought, accepted by a gate";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
+    const ADDED_PORTS: &'static [&'static str] = &["adapter"];
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -152,22 +155,20 @@ impl Stage for Recycle {
             why: "only `random` revises at the places of other revisions".to_owned(),
             help: "leave the input out, or set `revise: { random: {} }`",
         });
-        let calls = match &self.llm {
-            Some(llm) => llm.requires_calls(),
-            None => Requirement {
-                setting: "llm",
-                port: "calls",
-                connected: false,
-                why: "no language model is asked".to_owned(),
-                help: "leave the input out",
-            },
+        let idle = |port| Requirement {
+            setting: "llm",
+            port,
+            connected: false,
+            why: "no language model is asked".to_owned(),
+            help: "leave the input out",
         };
-        [Some(prompts), gates, revisions, Some(calls)].into_iter().flatten().collect()
+        let of_model = self.llm.as_ref().map_or_else(|| ["calls", "adapter"].map(idle).into(), LlmConfig::requirements);
+        [Some(prompts), gates, revisions].into_iter().flatten().chain(of_model).collect()
     }
 
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let recorded = RecordedCall::all_of(inputs.calls.as_ref());
-        let llm = self.llm.as_ref().map(|llm| llm.open(cx, recorded)).transpose()?;
+        let llm = self.llm.as_ref().map(|llm| llm.open(cx, recorded, inputs.adapter.as_ref())).transpose()?;
         self.recycle(llm.as_deref(), &inputs, cx)
     }
 }

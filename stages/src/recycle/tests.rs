@@ -42,6 +42,7 @@ fn inputs(trajectories: Vec<Trajectory>, gates: &[[f32; 3]]) -> Inputs {
         prompts: None,
         revisions: None,
         calls: None,
+        adapter: None,
     }
 }
 
@@ -215,6 +216,7 @@ fn a_planted_gain_carries_over_and_noise_does_not() {
             prompts: None,
             revisions,
             calls: None,
+            adapter: None,
         };
         let out = run(with, inputs);
         let judge = world(truth, 0.0, 1);

@@ -22,7 +22,7 @@ use pipeline::checkpointing::ValueStore;
 use pipeline::progress::Bar;
 use pipeline::{Artifact as _, AssetName, Context, MemoryNeed, Requirement, Sizes, Stage};
 
-use crate::artifact::{Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
+use crate::artifact::{Adapter, Call, Calls, Hints, Interactions, Items, PromptResult, PromptSummary, PromptTable};
 use crate::features;
 use crate::llm::{self, CachedLlm, Llm, LlmConfig, MAX_LETTERS, RecordedCall, Workload, ask_each};
 use crate::prompting::{
@@ -51,6 +51,8 @@ pipeline::ports! {
         hints: Option<Hints>,
         /// Recorded calls from which `llm: { replay: {} }` answers; none when not connected.
         calls: Option<Calls>,
+        /// What an embedded model learned beside its weights; none when not connected.
+        adapter: Option<Adapter>,
     }
 }
 
@@ -72,7 +74,7 @@ impl Stage for EvaluatePrompts {
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "measure prompts by how a language model ranks the item that users took next";
     const NOT_IN_KEY: &'static [&'static str] = llm::NOT_IN_KEY;
-    const ADDED_PORTS: &'static [&'static str] = &["hints"];
+    const ADDED_PORTS: &'static [&'static str] = &["hints", "adapter"];
     type Inputs = PromptInputs;
     type Outputs = PromptOutputs;
 
@@ -103,10 +105,7 @@ impl Stage for EvaluatePrompts {
             return wrong("n_candidates", &many);
         }
         if self.candidate_orders > 1 && matches!(self.llm, LlmConfig::Gguf(_)) {
-            return wrong(
-                "candidate_orders",
-                "1: an embedded model scores each candidate by itself, so their order changes nothing",
-            );
+            return wrong("candidate_orders", "1: an embedded model scores each candidate by itself, in any order");
         }
         if self.strategies.is_empty() || self.strategies.contains(&Strategy::ItemOnly) {
             return wrong("strategies", "at least one; `item_only` is always asked and not named");
@@ -143,7 +142,7 @@ impl Stage for EvaluatePrompts {
     }
 
     fn requirements(&self) -> Vec<Requirement> {
-        vec![self.llm.requires_calls()]
+        self.llm.requirements()
     }
 
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Option<String>> {
@@ -165,7 +164,7 @@ impl Stage for EvaluatePrompts {
     }
 
     fn run(&self, inputs: PromptInputs, cx: &Context) -> Result<PromptOutputs> {
-        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()))?;
+        let llm = self.llm.open(cx, RecordedCall::all_of(inputs.calls.as_ref()), inputs.adapter.as_ref())?;
         self.evaluate(&*llm, &inputs, cx)
     }
 }

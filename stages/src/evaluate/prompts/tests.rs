@@ -28,7 +28,7 @@ fn inputs() -> PromptInputs {
             timestamp: rows.iter().map(|row| row.1 as i64).collect(),
         }
     };
-    PromptInputs { items, train: log(0..6), test: Some(log(6..7)), hints: None, calls: None }
+    PromptInputs { items, train: log(0..6), test: Some(log(6..7)), hints: None, calls: None, adapter: None }
 }
 
 fn stage() -> EvaluatePrompts {

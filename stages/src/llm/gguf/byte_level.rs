@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 use super::metadata::Header;
-use super::supported;
+use super::supported::supported;
 use super::vocabulary::Vocabulary;
 
 /// How a text is split before the merges; the patterns are llama.cpp's (`llama-vocab.cpp`) for the same names.
@@ -28,9 +28,6 @@ pub(super) struct PreTokenizer {
 }
 
 impl PreTokenizer {
-    /// Values of `tokenizer.ggml.pre`.
-    pub(super) const NAMES: [&str; 4] = ["smollm", "gpt-2", "qwen2", "llama-bpe"];
-
     fn of(name: &str) -> Option<Self> {
         let plain = Self { pattern: None, digits: false, whole_words: false, start: false };
         Some(match name {

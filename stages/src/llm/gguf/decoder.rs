@@ -9,32 +9,17 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 
+use super::adaptation::Adaptation;
 use super::attention::{KeyValues, attention};
 use super::crew::{Crew, ForwardPass};
+use super::layer::{Layer, Linear, TokenPass};
 use super::logits::Logits;
 use super::matmul::{Inputs, shared_matmuls};
 use super::metadata::Header;
 use super::model_config::ModelConfig;
-use super::ops::{Rope, rms_norm, swiglu};
+use super::ops::{Rope, rms_norm};
 use super::packed::Packed;
-
-/// A linear map with an optional bias.
-struct Linear {
-    weights: Arc<Packed>,
-    bias: Option<Vec<f32>>,
-}
-
-struct Layer {
-    attention_norm: Vec<f32>,
-    queries: Linear,
-    keys: Linear,
-    values: Linear,
-    attention_out: Arc<Packed>,
-    forward_norm: Vec<f32>,
-    gate: Arc<Packed>,
-    up: Arc<Packed>,
-    down: Arc<Packed>,
-}
+use super::projection::Projection;
 
 /// Keys and values of some consecutive tokens, layer by layer.
 #[derive(Clone)]
@@ -67,14 +52,16 @@ pub(super) struct SliceOutput {
 /// Weights of one model.
 pub(super) struct Decoder {
     pub(super) config: ModelConfig,
-    crew: Crew,
-    embedding: Arc<Packed>,
-    layers: Vec<Layer>,
-    norm: Vec<f32>,
+    pub(super) crew: Crew,
+    pub(super) embedding: Arc<Packed>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: Vec<f32>,
     /// Divisors of the frequencies of [`Rope`], which Llama 3.1 and later have; else ones.
-    rope_factors: Vec<f32>,
+    pub(super) rope_factors: Vec<f32>,
     /// `[vocabulary, width]`; the embedding itself when the file has no `output.weight`.
-    output: Arc<Packed>,
+    pub(super) output: Arc<Packed>,
+    /// What the model learned beside its weights.
+    pub(super) adaptation: Option<Adaptation>,
 }
 
 impl Decoder {
@@ -84,8 +71,7 @@ impl Decoder {
         let mut left: BTreeSet<String> = header.tensor_names().into_iter().collect();
         let tied = !left.contains("output.weight");
         let scaled = left.contains("rope_freqs.weight");
-        let ModelConfig { width, hidden, vocabulary, qkv_bias, .. } = config;
-        let (q, kv) = (config.heads * config.head, config.kv_heads * config.head);
+        let ModelConfig { width, vocabulary, qkv_bias, .. } = config;
         // Not with capacity for `config.layers`: a damaged file may announce more than there is memory for.
         let mut layers = Vec::new();
         for layer in 0..config.layers {
@@ -94,22 +80,18 @@ impl Decoder {
                 left.remove(&name);
                 name
             };
-            let mut map = |part: &str, rows| -> Result<Linear> {
-                let weights = Arc::new(header.weights(&name(&format!("{part}.weight")), rows, width)?);
-                let bias = qkv_bias.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
-                Ok(Linear { weights, bias })
-            };
-            let (queries, keys, values) = (map("attn_q", q)?, map("attn_k", kv)?, map("attn_v", kv)?);
+            let mut maps = Vec::with_capacity(Projection::ALL.len());
+            for projection in Projection::ALL {
+                let (part, [rows, columns]) = (projection.tensor(), config.shape(projection));
+                let weights = Arc::new(header.weights(&name(&format!("{part}.weight")), rows, columns)?);
+                let biased = qkv_bias && projection.feeds_attention();
+                let bias = biased.then(|| header.floats(&name(&format!("{part}.bias")), rows)).transpose()?;
+                maps.push(Linear { weights, bias });
+            }
             layers.push(Layer {
                 attention_norm: header.floats(&name("attn_norm.weight"), width)?,
-                queries,
-                keys,
-                values,
-                attention_out: Arc::new(header.weights(&name("attn_output.weight"), width, q)?),
                 forward_norm: header.floats(&name("ffn_norm.weight"), width)?,
-                gate: Arc::new(header.weights(&name("ffn_gate.weight"), hidden, width)?),
-                up: Arc::new(header.weights(&name("ffn_up.weight"), hidden, width)?),
-                down: Arc::new(header.weights(&name("ffn_down.weight"), width, hidden)?),
+                maps,
             });
         }
         let mut name = |name: &'static str| {
@@ -139,7 +121,21 @@ impl Decoder {
                 left.len()
             );
         }
-        Ok(Self { config, crew: Crew::new(threads), embedding, layers, norm, rope_factors, output })
+        Ok(Self { config, crew: Crew::new(threads), embedding, layers, norm, rope_factors, output, adaptation: None })
+    }
+
+    /// How many virtual tokens the model learned.
+    pub(super) fn virtual_tokens(&self) -> usize {
+        self.adaptation.as_ref().map_or(0, |adaptation| adaptation.virtual_tokens.len() / self.config.width)
+    }
+
+    /// The embedding row of a token, which is a virtual one of `adaptation` from the vocabulary's size on.
+    pub(super) fn embedded(&self, id: u32, adaptation: Option<&Adaptation>) -> Vec<f32> {
+        let ModelConfig { width, vocabulary, .. } = self.config;
+        match (adaptation, (id as usize).checked_sub(vocabulary)) {
+            (Some(adaptation), Some(index)) => adaptation.virtual_tokens[index * width..][..width].to_vec(),
+            _ => self.embedding.row(id as usize),
+        }
     }
 
     /// Evaluates a batch; the result of a slice does not depend on the others.
@@ -149,38 +145,27 @@ impl Decoder {
         let positions = slices.iter().flat_map(|slice| slice.positions.iter().copied());
         let rotation = Rope::new(positions, &self.rope_factors, rope_base, pairs);
         let tokens = slices.iter().flat_map(|slice| &slice.tokens);
-        let mut x: Vec<f32> = tokens.flat_map(|id| self.embedding.row(*id as usize)).collect();
+        let mut x: Vec<f32> = tokens.flat_map(|id| self.embedded(*id, self.adaptation.as_ref())).collect();
         let mut fresh: Vec<Vec<KeyValues>> = slices.iter().map(|_| Vec::new()).collect();
+        let tokens = TokenPass { config: &self.config, pass: &pass, rotation: &rotation };
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = Inputs::new(&rms_norm(&x, &layer.attention_norm, epsilon), width);
-            let maps = [&layer.queries, &layer.keys, &layer.values];
-            let [mut queries, mut keys, mut values] =
-                shared_matmuls(&pass, maps.map(|map| &map.weights), &Arc::new(normed));
-            maps[0].add_bias(&mut queries);
-            maps[1].add_bias(&mut keys);
-            maps[2].add_bias(&mut values);
-            rotation.apply(&mut queries);
-            rotation.apply(&mut keys);
-            let mut attended = Vec::with_capacity(queries.len());
-            let mut first = 0;
-            for (slice, fresh) in slices.iter().zip(&mut fresh) {
-                let range = |width: usize| first * width..(first + slice.tokens.len()) * width;
-                let own = range(kv_heads * head);
-                let own = KeyValues::new(&self.config, &keys[own.clone()], &values[own]);
-                let mut blocks: Vec<&KeyValues> = slice.past.iter().map(|kv| &kv.0[index]).collect();
-                blocks.push(&own);
-                attended.extend(attention(&self.config, &queries[range(heads * head)], &blocks, &slice.mask));
-                fresh.push(own);
-                first += slice.tokens.len();
-            }
-            let attended = Arc::new(Inputs::new(&attended, heads * head));
-            let [out] = shared_matmuls(&pass, [&layer.attention_out], &attended);
-            add(&mut x, &out);
-            let normed = Inputs::new(&rms_norm(&x, &layer.forward_norm, epsilon), width);
-            let [mut inner, up] = shared_matmuls(&pass, [&layer.gate, &layer.up], &Arc::new(normed));
-            swiglu(&mut inner, &up);
-            let [out] = shared_matmuls(&pass, [&layer.down], &Arc::new(Inputs::new(&inner, self.config.hidden)));
-            add(&mut x, &out);
+            let attend = |queries: &[f32], keys: &[f32], values: &[f32]| {
+                let mut attended = Vec::with_capacity(queries.len());
+                let mut first = 0;
+                for (slice, fresh) in slices.iter().zip(&mut fresh) {
+                    let range = |width: usize| first * width..(first + slice.tokens.len()) * width;
+                    let own = range(kv_heads * head);
+                    let own = KeyValues::new(&self.config, &keys[own.clone()], &values[own]);
+                    let mut blocks: Vec<&KeyValues> = slice.past.iter().map(|kv| &kv.0[index]).collect();
+                    blocks.push(&own);
+                    attended.extend(attention(&self.config, &queries[range(heads * head)], &blocks, &slice.mask));
+                    fresh.push(own);
+                    first += slice.tokens.len();
+                }
+                attended
+            };
+            let low_rank = self.adaptation.as_ref().and_then(|adaptation| adaptation.low_rank.get(index));
+            layer.forward(&tokens, low_rank, &mut x, attend, false);
         }
         let out = rms_norm(&x, &self.norm, epsilon);
         let mut rest = &out[..];
@@ -215,16 +200,4 @@ impl Decoder {
         let [scores] = shared_matmuls(pass, [&self.output], &Arc::new(Inputs::new(rows, self.config.width)));
         scores
     }
-}
-
-impl Linear {
-    fn add_bias(&self, out: &mut [f32]) {
-        if let Some(bias) = &self.bias {
-            out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
-        }
-    }
-}
-
-fn add(x: &mut [f32], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }

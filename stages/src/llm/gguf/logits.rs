@@ -35,6 +35,19 @@ impl Logits {
         f64::from(self.row(row)[id as usize]) - self.log_normalizers[row]
     }
 
+    /// The softmax of every row.
+    pub(super) fn probabilities(mut self) -> Vec<f32> {
+        with_simd(
+            #[inline(always)]
+            || {
+                for (row, normalizer) in self.values.chunks_exact_mut(self.vocabulary).zip(&self.log_normalizers) {
+                    row.iter_mut().for_each(|x| *x = exp(*x - *normalizer as f32));
+                }
+            },
+        );
+        self.values
+    }
+
     /// A token of `row` sampled from softmax(logits / temperature) with `draw` in [0, 1); none when a logit is no number.
     pub(super) fn sample(&self, row: usize, temperature: f64, draw: f64) -> Option<u32> {
         let scores = || self.row(row).iter().map(|&x| f64::from(x));

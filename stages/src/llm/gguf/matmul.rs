@@ -25,11 +25,11 @@ const PIECES: usize = 4;
 
 /// The inputs `[tokens, width]` of a product in its layout: blocks of tokens, with the numbers of a block's tokens interleaved.
 pub(in crate::llm) struct Inputs {
-    tokens: usize,
+    pub(super) tokens: usize,
     width: usize,
     /// Each block's first token and its number of tokens.
-    blocks: Vec<(usize, usize)>,
-    values: Vec<f32>,
+    pub(super) blocks: Vec<(usize, usize)>,
+    pub(super) values: Vec<f32>,
 }
 
 impl Inputs {

@@ -18,8 +18,10 @@
 //! [`matmul`]), or for few tokens into its registers ([`few_tokens`]). Sessions on several threads share passes ([`batching`]), and
 //! threads without a pass share the products of the others ([`crew`]).
 //!
-//! Not here: training, GPUs.
+//! What a model learns beside its weights, and how: [`tuning`]. Not here: GPUs.
 
+mod adaptation;
+mod adapter;
 mod attention;
 mod batching;
 mod byte_level;
@@ -28,50 +30,50 @@ mod crew;
 mod decoder;
 mod few_tokens;
 pub(super) mod hidden_states;
+mod layer;
 #[cfg(test)]
 pub(super) mod llama_cpp_tests;
 mod logits;
+mod low_rank;
 pub(super) mod matmul;
 mod metadata;
 mod model_config;
 mod named_tokens;
 mod ops;
 pub(super) mod packed;
+mod pieces;
+mod projection;
 mod quant_formats;
 mod scale_form;
 mod scales;
 mod sentence_piece;
 mod session;
+mod supported;
 mod tokenizer;
 pub mod toy;
+mod transposed_product;
+pub mod tuning;
 mod vocabulary;
 #[cfg(test)]
 mod vocabulary_tests;
 
+use std::fs::File;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+pub use adaptation::Adaptation;
+pub use low_rank::{LayerMaps, LowRank};
+pub use projection::Projection;
 pub use session::{Score, Session};
+pub use tuning::Sequence;
 
 use batching::BatchScheduler;
-use byte_level::PreTokenizer;
 use chat::Chat;
 use decoder::{BatchSlice, Decoder, SliceOutput};
 use metadata::Header;
-use model_config::{ARCHITECTURES, ModelConfig};
+use model_config::ModelConfig;
 use tokenizer::Tokenizer;
-
-/// What can be read, for the errors of what cannot.
-fn supported() -> String {
-    format!(
-        "help: supported are the architectures {}; the tokenizer.ggml.model `gpt2` with the tokenizer.ggml.pre {}, and `{}` \
-         (SentencePiece); serve another model, and use `llm: {{ openai: … }}`",
-        ARCHITECTURES.join(", "),
-        PreTokenizer::NAMES.join(", "),
-        Tokenizer::MODELS[1]
-    )
-}
 
 /// A loaded model. Read-only, so one copy serves every thread.
 pub struct Gguf {
@@ -97,6 +99,19 @@ impl Gguf {
         let threads = rayon::current_num_threads();
         let decoder = Decoder::load(&mut header, config, threads)?;
         Ok(Self { name, tokenizer, chat, decoder, scheduler: BatchScheduler::new(threads) })
+    }
+
+    /// BLAKE3 of a model's file in hex.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(path: &Path) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        // Not mapped: beside the weights the pages of the whole file would count as memory of this process.
+        let file = File::open(path);
+        file.and_then(|file| hasher.update_reader(file).map(drop))
+            .with_context(|| format!("read {}", path.display()))?;
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// The model's name from its metadata; the path when it has none.
@@ -131,12 +146,6 @@ impl Gguf {
     /// Evaluates a slice in a batch with those of other sessions.
     fn forward(&self, part: BatchSlice) -> SliceOutput {
         self.scheduler.forward(&self.decoder, part)
-    }
-
-    /// A new conversation with nothing evaluated yet.
-    #[must_use]
-    pub fn session(&self) -> Session<'_> {
-        Session::new(self)
     }
 }
 

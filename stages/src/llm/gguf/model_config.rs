@@ -6,7 +6,8 @@ use anyhow::{Result, bail, ensure};
 
 use super::metadata::Header;
 use super::ops::RopePairs;
-use super::supported;
+use super::projection::Projection;
+use super::supported::{ARCHITECTURES, supported};
 
 /// Sizes and constants of one model, from the metadata.
 pub(super) struct ModelConfig {
@@ -32,9 +33,6 @@ pub(super) struct ModelConfig {
     /// Added to the mean square before its root is taken.
     pub(super) epsilon: f32,
 }
-
-/// Values of `general.architecture`.
-pub(super) const ARCHITECTURES: [&str; 2] = ["llama", "qwen2"];
 
 impl ModelConfig {
     /// Reads the architecture's keys. An unknown key is an error: it may change what the model computes.
@@ -112,6 +110,18 @@ impl ModelConfig {
              model such as SmolLM2, or an HTTP provider"
         );
         Ok(config)
+    }
+
+    /// Outputs and inputs of a map of a layer.
+    pub(super) fn shape(&self, projection: Projection) -> [usize; 2] {
+        let (queries, keys) = (self.heads * self.head, self.kv_heads * self.head);
+        match projection {
+            Projection::Queries => [queries, self.width],
+            Projection::Keys | Projection::Values => [keys, self.width],
+            Projection::AttentionOut => [self.width, queries],
+            Projection::Gate | Projection::Up => [self.hidden, self.width],
+            Projection::Down => [self.width, self.hidden],
+        }
     }
 
     /// For tests that need only some fields.

@@ -48,6 +48,12 @@ impl Rope {
         Self { turns: turns.map(|angle| (angle.cos() as f32, angle.sin() as f32)).collect(), head, pairs }
     }
 
+    /// The opposite rotations, which are also the gradients' way back.
+    pub(super) fn inverse(&self) -> Self {
+        let turns = self.turns.iter().map(|(cos, sin)| (*cos, -sin)).collect();
+        Self { turns, head: self.head, pairs: self.pairs }
+    }
+
     /// Rotates every head of `x [tokens, heads · head]` by its token's position.
     pub(super) fn apply(&self, x: &mut [f32]) {
         let (head, half) = (self.head, self.head / 2);

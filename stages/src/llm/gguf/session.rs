@@ -10,6 +10,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::Gguf;
 use super::decoder::{BatchSlice, KvCache, SliceOutput};
 use super::logits::Logits;
+use super::pieces::pieces;
 use crate::llm::CompletionRequest;
 
 /// The most tokens of one session in a forward pass; bounds the memory of attention and of the logits. Where a prompt is cut
@@ -31,13 +32,22 @@ pub struct Score {
 /// An evaluated segment. Cloning it shares its keys and values.
 #[derive(Clone)]
 struct Segment {
-    text: String,
+    /// None of the virtual tokens.
+    text: Option<String>,
     tokens: usize,
     /// Its last token; none when it has no token.
     end: Option<u32>,
     kv: Vec<KvCache>,
     /// The model's output `[width]` at the segment's last token; none when it has no token.
     last: Option<Vec<f32>>,
+}
+
+impl Gguf {
+    /// A new conversation with nothing evaluated yet.
+    #[must_use]
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
 }
 
 /// A cache of evaluated segments over a shared [`Gguf`].
@@ -71,7 +81,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// A prompt without a token, or longer than the model's context.
     pub fn prepare(&mut self, segments: &[String]) -> Result<()> {
-        self.evaluate(segments, 0).map(drop)
+        self.evaluate_pieces(&pieces(segments, 0), 0).map(drop)
     }
 
     /// Scores each option as the continuation of the prompt.
@@ -201,15 +211,16 @@ impl<'m> Session<'m> {
     /// Makes the cache that of this prompt; returns its length and the output `[width]` at its last token. `reserve` further
     /// tokens must fit into the context.
     pub(super) fn evaluate(&mut self, segments: &[String], reserve: usize) -> Result<(usize, Vec<f32>)> {
-        let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text == **want).count();
+        self.evaluate_pieces(&pieces(segments, self.model.decoder.virtual_tokens()), reserve)
+    }
+
+    fn evaluate_pieces(&mut self, segments: &[Option<&str>], reserve: usize) -> Result<(usize, Vec<f32>)> {
+        let same = self.segments.iter().zip(segments).take_while(|(have, want)| have.text.as_deref() == **want).count();
         let mut ids = Vec::with_capacity(segments.len() - same);
         let mut previous = self.segments[..same].iter().rev().find_map(|segment| segment.end);
         for (index, text) in segments.iter().enumerate().skip(same) {
-            let mut tokens = self.model.tokenizer.encode_after(text, previous)?;
-            if index == 0 {
-                tokens.splice(0..0, self.model.tokenizer.start);
-            }
-            previous = tokens.last().copied().or(previous);
+            let tokens = self.model.piece_tokens(index == 0, *text, previous, self.model.decoder.virtual_tokens())?;
+            previous = self.model.last_of_text(&tokens).or(previous);
             ids.push(tokens);
         }
         let cached: usize = self.segments[..same].iter().map(|segment| segment.tokens).sum();
@@ -225,8 +236,9 @@ impl<'m> Session<'m> {
         self.segments.truncate(same);
         let mut before = cached;
         for (text, ids) in segments[same..].iter().zip(ids) {
-            let end = ids.last().copied();
-            let mut segment = Segment { text: text.clone(), tokens: ids.len(), end, kv: Vec::new(), last: None };
+            let end = self.model.last_of_text(&ids);
+            let mut segment =
+                Segment { text: text.map(str::to_owned), tokens: ids.len(), end, kv: Vec::new(), last: None };
             for pass in ids.chunks(MAX_PASS_TOKENS) {
                 let positions: Vec<usize> = (before..before + pass.len()).collect();
                 let past = self.segments.iter().chain([&segment]).flat_map(|segment| &segment.kv).cloned().collect();

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use super::byte_level::ByteLevelBpe;
 use super::metadata::Header;
 use super::sentence_piece::SentencePiece;
-use super::supported;
+use super::supported::{TOKENIZERS, supported};
 use super::vocabulary::{CONTROL, UNKNOWN, USER_DEFINED, Vocabulary};
 
 enum Scheme {
@@ -25,13 +25,10 @@ pub(super) struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Values of `tokenizer.ggml.model`.
-    pub(super) const MODELS: [&str; 2] = ["gpt2", "llama"];
-
     pub(super) fn from_header(header: &Header) -> Result<Self> {
         let place = header.place();
         let model = header.required("tokenizer.ggml.model", header.text("tokenizer.ggml.model"))?;
-        let [byte_level, sentence_piece] = Self::MODELS.map(|name| name == model);
+        let [byte_level, sentence_piece] = TOKENIZERS.map(|name| name == model);
         if !byte_level && !sentence_piece {
             bail!("{place}: tokenizer.ggml.model `{model}` is not supported\n{}", supported());
         }

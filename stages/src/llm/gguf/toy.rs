@@ -136,6 +136,18 @@ impl Toy {
         Ok(toy)
     }
 
+    /// With an output map of its own.
+    #[cfg(test)]
+    pub(super) fn untied(mut self) -> Result<Self> {
+        let embedding = &self.tensors.iter().find(|(name, _)| name == "token_embd.weight").context("no embedding")?.1;
+        let values = embedding.dequantize(&Device::Cpu)?;
+        // Other numbers of the same size: the rows in the opposite order.
+        let rows = (0..values.dim(0)? as u32).rev().collect::<Vec<_>>();
+        let values = values.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+        self.tensors.push(("output.weight".into(), QTensor::quantize(&values, GgmlDType::Q8_0)?));
+        Ok(self)
+    }
+
     /// A model with a SentencePiece vocabulary.
     #[cfg(test)]
     pub(super) fn sentence_piece() -> Result<Self> {
