@@ -1,6 +1,5 @@
 //! What a language model answered, and what it took.
 
-use anyhow::Result;
 use std::fmt;
 use std::ops::Add;
 

@@ -34,9 +34,6 @@ mod usage;
 mod whole_number;
 mod workload;
 
-use std::fmt;
-use std::ops::Add;
-
 use anyhow::Result;
 use pipeline::{AssetName, Context, Requirement};
 use schemars::JsonSchema;

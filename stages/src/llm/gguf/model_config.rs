@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use super::metadata::Header;
 use super::ops::RopePairs;
 use super::projection::Projection;
-use super::supported::{ARCHITECTURES, supported};
+use super::supported::supported;
 
 /// Sizes and constants of one model, from the metadata.
 pub(super) struct ModelConfig {

@@ -1,13 +1,13 @@
 //! Which models can be read.
 
 /// Values of `general.architecture`.
-pub(super) const ARCHITECTURES: [&str; 2] = ["llama", "qwen2"];
+const ARCHITECTURES: [&str; 2] = ["llama", "qwen2"];
 
 /// Values of `tokenizer.ggml.model`: byte-level BPE and SentencePiece.
 pub(super) const TOKENIZERS: [&str; 2] = ["gpt2", "llama"];
 
 /// Values of `tokenizer.ggml.pre`.
-pub(super) const PRE_TOKENIZERS: [&str; 4] = ["smollm", "gpt-2", "qwen2", "llama-bpe"];
+const PRE_TOKENIZERS: [&str; 4] = ["smollm", "gpt-2", "qwen2", "llama-bpe"];
 
 /// The same in words, for the errors of what cannot be read.
 pub(super) fn supported() -> String {
