@@ -282,7 +282,7 @@ fn llama_cpp_chooses_writes_and_turns_texts_into_vectors() {
             "logprobs": logprobs, "max_calls": 100,
         });
         let config: LlmConfig = serde_json::from_value(json!({ "openai": openai })).unwrap();
-        config.open(&cx, vec![]).unwrap()
+        config.open(&cx, vec![], None).unwrap()
     };
     let context = vec!["You recommend movies.\n".to_owned(), "The user loves mafia films.\n".to_owned()];
     let options = ["Goodfellas", "Toy Story", "Babe"].map(String::from).to_vec();

@@ -102,7 +102,7 @@ impl Gguf {
     pub fn answer_nlls(&self, adaptation: &Adaptation, sequences: &[Sequence]) -> Result<Vec<f64>> {
         let nll = |sequence: &Sequence| {
             self.check(adaptation, sequence)?;
-            Pass::new(&self.decoder, adaptation, sequence).nll()
+            SequencePass::new(&self.decoder, adaptation, sequence).nll()
         };
         sequences.par_iter().with_max_len(1).map(nll).collect()
     }
@@ -114,7 +114,7 @@ impl Gguf {
     pub fn answer_gradients(&self, adaptation: &Adaptation, sequences: &[Sequence]) -> Result<Vec<SequenceGradient>> {
         let gradient = |sequence: &Sequence| {
             self.check(adaptation, sequence)?;
-            Pass::new(&self.decoder, adaptation, sequence).gradient(KEPT_BYTES)
+            SequencePass::new(&self.decoder, adaptation, sequence).gradient(KEPT_BYTES)
         };
         sequences.par_iter().with_max_len(1).map(gradient).collect()
     }
@@ -142,7 +142,7 @@ impl Gguf {
 }
 
 /// One sequence on its way through the model.
-struct Pass<'a> {
+struct SequencePass<'a> {
     decoder: &'a Decoder,
     adaptation: &'a Adaptation,
     /// Without the last, which is predicted only.
@@ -152,7 +152,7 @@ struct Pass<'a> {
     causal: Vec<bool>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> SequencePass<'a> {
     fn new(decoder: &'a Decoder, adaptation: &'a Adaptation, sequence: &'a Sequence) -> Self {
         let count = sequence.tokens.len() - 1;
         let config = &decoder.config;

@@ -135,7 +135,8 @@ fn threads_and_kept_activations_change_no_bit() {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| model.answer_gradients(&adaptation, &sequences).unwrap())
     };
-    let recomputed = |sequence: &Sequence| Pass::new(&model.decoder, &adaptation, sequence).gradient(0).unwrap();
+    let recomputed =
+        |sequence: &Sequence| SequencePass::new(&model.decoder, &adaptation, sequence).gradient(0).unwrap();
     for ((one, two), sequence) in with(1).into_iter().zip(with(2)).zip(&sequences) {
         let again = recomputed(sequence);
         for other in [two, again] {
