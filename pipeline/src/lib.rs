@@ -17,6 +17,7 @@ mod diff;
 mod error_report;
 pub mod escape;
 pub mod event;
+mod executor;
 mod exit;
 pub mod export;
 pub mod failpoints;

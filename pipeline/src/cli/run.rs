@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::args::{Run, RunOptions};
+use super::args::{ExecutorName, Run, RunOptions};
 use super::format;
 use super::output::{print, talk};
 use super::progress_ui::{Shown, progress_ui};
@@ -13,6 +13,7 @@ use super::run_checks::{MOST_JOBS, forced, refuse};
 use super::session::Session;
 use crate::error_report::ErrorReport;
 use crate::event::{RunStatus, Status};
+use crate::executor::{Executor, Local, Process};
 use crate::exit::Failure;
 use crate::interrupt::{self, Heard};
 use crate::record::NodeRecord;
@@ -57,6 +58,7 @@ pub(super) fn run_of(
         cancel,
         command: command(),
         catalog: session.catalog,
+        executor: executor(args)?,
         track: args.track.clone(),
     };
     // Where the store cannot be written at all, the run itself says so.
@@ -67,6 +69,14 @@ pub(super) fn run_of(
     }
     let outcome = run::run(&project, &options, progress_ui)?;
     end(session, &project, outcome)
+}
+
+/// Where the stages are worked on.
+fn executor(args: &RunOptions) -> Result<Arc<dyn Executor>, Failure> {
+    Ok(match args.executor {
+        ExecutorName::Local => Arc::new(Local),
+        ExecutorName::Process => Arc::new(Process::new()?),
+    })
 }
 
 /// Whether the devices, assets and secrets are there that the stages need which have to run: reported before hours of other work

@@ -8,6 +8,7 @@ mod assets;
 mod attempt;
 mod execute_node;
 mod id_conflicts;
+mod key_lock;
 mod memory_gate;
 mod options;
 mod panics;
@@ -19,6 +20,8 @@ mod scheduler;
 mod select;
 mod single_flight;
 mod time_estimate;
+mod work;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ use scheduler::NodeEnd;
 pub(crate) use select::select;
 use single_flight::SingleFlight;
 pub(crate) use time_estimate::TimeEstimate;
+pub(crate) use worker::work_on;
 
 /// A run at work: shared by the threads that visit nodes.
 struct Run<'a> {

@@ -29,3 +29,4 @@ mod runs;
 mod secrets;
 mod sweeps;
 mod torn;
+mod workers;

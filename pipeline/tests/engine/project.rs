@@ -150,6 +150,14 @@ impl Project {
         self.ok("runs").lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
     }
 
+    /// Whether a worker of any run printed a text.
+    pub fn jobs_said(&self, text: &str) -> bool {
+        let runs = fs::read_dir(self.path("artifacts/store/runs")).unwrap().map(|run| run.unwrap().path().join("jobs"));
+        let logs = runs.flat_map(|jobs| fs::read_dir(jobs).into_iter().flatten()).map(|file| file.unwrap().path());
+        logs.filter(|path| path.extension().is_some_and(|found| found == "log"))
+            .any(|path| fs::read_to_string(path).unwrap().contains(text))
+    }
+
     /// How many files lie in a folder of the store.
     pub fn count(&self, part: &str) -> usize {
         fs::read_dir(self.path("artifacts/store").join(part)).map_or(0, Iterator::count)

@@ -31,13 +31,13 @@ mod ports;
 mod prompts;
 mod ranking;
 mod results;
+#[cfg(test)]
+mod row_name_tests;
 mod settings;
 mod table;
 mod table_rows;
 mod teacher_replay;
 mod teachers;
-#[cfg(test)]
-mod row_name_tests;
 #[cfg(test)]
 mod teachers_tests;
 #[cfg(test)]

@@ -27,6 +27,15 @@ pub(crate) struct Run {
     pub options: RunOptions,
 }
 
+/// Where stages are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// On threads of the run.
+    Local,
+    /// Each in a process of its own on this machine.
+    Process,
+}
+
 /// How a run goes about it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
@@ -42,10 +51,23 @@ pub(crate) struct RunOptions {
     /// Print only errors and the result.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Where stages are worked on: on threads of this process, or each in a process of its own, so that one without memory ends alone.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = ExecutorName::Local)]
+    pub executor: ExecutorName,
     /// Report settings, figures, curves and pages of this run there: `mlflow=http://HOST:PORT` or `tensorboard=FOLDER`; may be
     /// repeated. A failure is a warning and never stops the run.
     #[arg(long, value_name = "TRACKER=PLACE", env = "APPRENTICE_TRACK", value_delimiter = ',')]
     pub track: Vec<Destination>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Work {
+    /// The jobs, one after the other.
+    #[arg(value_name = "JOB", required = true)]
+    pub jobs: Vec<PathBuf>,
+    /// Whoever started this writes to standard input: a line asks it to stop after the unit at work, the end to leave at once.
+    #[arg(long)]
+    pub attended: bool,
 }
 
 #[derive(Debug, Args)]
