@@ -9,6 +9,7 @@ use super::exact_numbers::ExactNumbers;
 use crate::PortFile;
 use crate::asset::Resolved;
 use crate::key::Input;
+use crate::resources::Resources;
 use crate::store::{Entry, Lookup, Store, read_if_there};
 
 /// Everything that one stage is computed from. Paths into the store are not in it, because nodes may mount it elsewhere.
@@ -36,6 +37,9 @@ pub(crate) struct Job {
     pub threads: usize,
     /// Bytes that its tables may take; nothing for what the machine of the worker has.
     pub memory: Option<u64>,
+    /// What it asks of the machine that works on it.
+    #[serde(default)]
+    pub resources: Resources,
     /// An error instead of waiting for another run that makes the same result.
     pub no_wait: bool,
     /// The digest of the entry that is there already and does not count, because the stage is forced to run or its result is incomplete.

@@ -13,6 +13,7 @@ use crate::store::{Store, file_name, write_in_passing};
 #[derive(Clone, Debug)]
 pub(crate) struct JobFiles {
     job: PathBuf,
+    log: PathBuf,
 }
 
 impl JobFiles {
@@ -26,12 +27,17 @@ impl JobFiles {
         fs::create_dir_all(&folder)
             .and_then(|()| write_in_passing(&path, format!("{text}\n").as_bytes()))
             .with_context(|| format!("write `{}`", path.display()))?;
-        Ok(Self { job: path })
+        Ok(Self::at(&path))
     }
 
     /// The files of a job that was written before.
     pub fn at(job: &Path) -> Self {
-        Self { job: job.to_path_buf() }
+        Self { job: job.to_path_buf(), log: job.with_extension("log") }
+    }
+
+    /// The same, where the worker prints into another file.
+    pub fn logging_to(self, log: PathBuf) -> Self {
+        Self { log, ..self }
     }
 
     /// Reads the job, and finds the store that it lies in.
@@ -55,7 +61,7 @@ impl JobFiles {
 
     /// What its worker prints.
     pub fn log(&self) -> PathBuf {
-        self.job.with_extension("log")
+        self.log.clone()
     }
 
     /// The last lines of the log, quoted below its name; nothing where the log is empty.

@@ -10,6 +10,7 @@ mod job_files;
 mod local;
 mod outcome;
 mod process;
+mod slurm;
 mod task;
 mod worker_event;
 
@@ -18,5 +19,6 @@ pub(crate) use job::{Job, JobAsset, JobInput, entry_digest};
 pub(crate) use job_files::JobFiles;
 pub(crate) use local::Local;
 pub(crate) use process::Process;
+pub(crate) use slurm::{OnInterrupt, Profile, Slurm};
 pub(crate) use task::{Executor, Task};
 pub(crate) use worker_event::{EventWriter, WorkerEvent};

@@ -27,6 +27,11 @@ pub(crate) trait Executor: Send + Sync {
         false
     }
 
+    /// Whether they work on other machines, with memory and devices of their own.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Comes back when the result is in the store, or cannot be.
     ///
     /// # Errors

@@ -36,7 +36,13 @@ impl Run<'_> {
         let store = &self.project.store;
         let job = self.job(index, &material, contents, assets, superseded);
         let files = |port: &str| job.files(store, port);
-        let need = need_of(node.kind, &*node.config, &files, self.options.memory, &self.progress(index))?;
+        let executor: &dyn Executor = if self.stays(index) { &Local } else { &*self.options.executor };
+        // Another machine has a memory of its own.
+        let need = match executor.is_remote() {
+            true => None,
+            false => need_of(node.kind, &*node.config, &files, self.options.memory, &self.progress(index))?,
+        };
+        let _slot = self.stays(index).then(|| self.slots.take());
         let _admitted = self.admitted(index, need.as_ref())?;
         let here = || {
             let work = Work {
@@ -57,7 +63,6 @@ impl Run<'_> {
             work.carry_out()
         };
         let task = Task { job: job.clone(), here: &here, store, sinks: &self.sinks, cancel: &self.options.cancel };
-        let executor: &dyn Executor = if self.stays(index) { &Local } else { &*self.options.executor };
         let made = executor.execute(&task);
         made.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))
     }
@@ -95,6 +100,7 @@ impl Run<'_> {
             device: node.trained_on().map(|device| device.to_string()),
             threads: self.options.threads,
             memory: Some(self.options.memory),
+            resources: node.resources.clone(),
             no_wait: self.options.no_wait,
             kind: node.kind.kind.into(),
             config: ExactNumbers(node.config.config()),

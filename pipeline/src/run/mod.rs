@@ -19,6 +19,7 @@ mod redact;
 mod scheduler;
 mod select;
 mod single_flight;
+mod slots;
 mod time_estimate;
 mod work;
 mod worker;
@@ -51,6 +52,7 @@ use redact::RedactingSink;
 use scheduler::NodeEnd;
 pub(crate) use select::select;
 use single_flight::SingleFlight;
+use slots::Slots;
 pub(crate) use time_estimate::TimeEstimate;
 pub(crate) use worker::work_on;
 
@@ -69,6 +71,8 @@ struct Run<'a> {
     flights: SingleFlight,
     /// The stages of this run that hold tables.
     gate: MemoryGate,
+    /// The stages at work in this process.
+    slots: Slots,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -108,6 +112,7 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
         checked: Mutex::default(),
         flights: SingleFlight::default(),
         gate: MemoryGate::default(),
+        slots: Slots::new(options.local_jobs),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {

@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub forced: BTreeSet<usize>,
     /// Stages at work at once, at most.
     pub jobs: usize,
+    /// Those of them that work in this process.
+    pub local_jobs: usize,
     pub threads: usize,
     /// Bytes that the tables of a stage may take, and those of all stages at work together.
     pub memory: u64,

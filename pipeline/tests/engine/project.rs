@@ -83,9 +83,7 @@ impl Project {
 
     /// Starts `run x.yaml --json` and gives its events as they come.
     pub fn start(&self, args: &str) -> Started {
-        let mut child = self.command(&format!("run x.yaml --json {args}")).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Started { child, lines }
+        Started::of(self.command(&format!("run x.yaml --json {args}")).spawn().unwrap())
     }
 
     /// Starts a run of [`SLOW`] and comes back when its first stage stands still at `unit`.
@@ -200,6 +198,11 @@ pub struct Started {
 }
 
 impl Started {
+    pub fn of(mut child: Child) -> Self {
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
     /// Reads events up to one that fits.
     pub fn until(&mut self, mut fits: impl FnMut(&Value) -> bool) -> Value {
         loop {
