@@ -27,7 +27,8 @@ cat >slurm.conf <<CONF
 ClusterName=test
 SlurmctldHost=$host
 AuthType=auth/munge
-AuthInfo=socket=$dir/run/munge.socket
+# Credentials that last shortly: a task that was put back waits as long.
+AuthInfo=socket=$dir/run/munge.socket,cred_expire=10
 CredType=cred/munge
 SlurmUser=root
 SlurmdUser=root
@@ -58,7 +59,7 @@ export SLURM_CONF=$dir/slurm.conf
 head -c 1024 /dev/urandom >munge.key
 chmod 400 munge.key
 munged --foreground --force --key-file="$dir/munge.key" --socket="$dir/run/munge.socket" --pid-file="$dir/run/munged.pid" \
-    --log-file="$dir/munged.log" --seed-file="$dir/run/munged.seed" &
+    --log-file="$dir/munged.log" --seed-file="$dir/run/munged.seed" 2>munged.out &
 daemons+=($!)
 sleep 1
 controller() {
@@ -87,6 +88,8 @@ touch gate
 objects() { (cd "$1/store/objects" && find . -type f | sort | xargs b2sum); }
 "$toy" run x.yaml --quiet --artifacts local
 run() { "$toy" run x.yaml --executor slurm --profile site.yaml --artifacts "$@"; }
+# The same in the background, as the process whose number `$!` is.
+begin() { exec "$toy" run x.yaml --executor slurm --profile site.yaml --quiet --artifacts "$@"; }
 same() {
     diff <(objects local) <(objects "$1")
     echo "== $2: the objects are those of a local run"
@@ -101,7 +104,7 @@ same plain "plain, $((SECONDS - start)) s"
 grep -ho '"worker": "[^"]*"\|"node": "[^"]*"' plain/store/runs/*/run.json | sort | uniq -c
 
 rm gate
-run detached --on-interrupt detach --quiet &
+begin detached --on-interrupt detach &
 driver=$!
 held detached
 kill -INT $driver
@@ -112,7 +115,7 @@ run detached
 same detached "detached by Ctrl-C and taken up"
 
 rm gate
-run killed --quiet &
+begin killed &
 driver=$!
 held killed
 kill -KILL $driver
@@ -122,7 +125,7 @@ run killed
 same killed "kill -9 of the run, and taken up"
 
 rm gate
-run cancelled --quiet &
+begin cancelled &
 driver=$!
 held cancelled
 kill -INT $driver
@@ -133,7 +136,7 @@ run cancelled
 same cancelled "cancelled by Ctrl-C, and run again"
 
 rm gate
-run controller --quiet &
+begin controller &
 driver=$!
 held controller
 kill -KILL $controller
@@ -144,7 +147,7 @@ wait $driver
 same controller "the controller killed for 8 s and restarted"
 
 rm gate
-run worker --quiet &
+begin worker &
 driver=$!
 held worker
 worker=$(grep -ho '"pid":[0-9]*' worker/store/runs/*/jobs/*slow.events | tail -1 | cut -d: -f2)
@@ -154,7 +157,7 @@ wait $driver
 same worker "kill -9 of a worker"
 
 rm gate
-run requeued --quiet &
+begin requeued &
 driver=$!
 held requeued
 task=$(squeue --me --noheader --array --states=RUNNING --format=%i | head -1)
@@ -167,7 +170,7 @@ same requeued "the signal before the end of the time, and back into the queue"
 grep -ho '"event":"interrupted"' requeued/store/runs/*/jobs/*slow.events | wc -l
 
 rm gate
-run drained --quiet &
+begin drained &
 driver=$!
 held drained
 node=$(squeue --me --noheader --array --states=RUNNING --format=%N | head -1)

@@ -107,15 +107,15 @@ impl Worker<'_> {
     fn check_inputs(&self) -> anyhow::Result<()> {
         let inputs = self.job.inputs.values().flatten().map(|input| self.store.object(&input.digest));
         let assets = self.job.assets.iter().map(|(_, asset)| asset.path.clone());
-        for path in inputs.chain(assets).filter(|path| !path.exists()) {
-            bail!(
+        match inputs.chain(assets).find(|path| !path.exists()) {
+            Some(path) => bail!(
                 "{} does not see `{}`\n\
                  help: keep results and assets on a file system that the nodes share (`--artifacts`, `--data`, APPRENTICE_CACHE)",
                 clock::host(),
                 path.display()
-            );
+            ),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn resolver(&self) -> Resolver {

@@ -54,7 +54,7 @@ impl Executor for Slurm {
         let resources = task.job.resources.or(&self.profile.resources());
         let (threads, memory) = (script::threads(&resources), script::tables(&resources));
         let job = Job { threads, memory, resources: resources.clone(), ..task.job.clone() };
-        Wait::new(task, &job, &self.profile, &self.board)?.to_the_end()
+        Wait::new(task, &job, &self.profile, &self.board)?.result()
     }
 }
 

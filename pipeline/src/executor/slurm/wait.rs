@@ -78,7 +78,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Comes back with the result, or with why there is none.
-    pub fn to_the_end(mut self) -> anyhow::Result<Entry> {
+    pub fn result(mut self) -> anyhow::Result<Entry> {
         let ended = self.ended();
         self.board.forget(self.ticket);
         // A run that leaves its jobs behind finds them by their marks.
