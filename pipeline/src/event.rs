@@ -51,6 +51,13 @@ pub enum Event {
         /// What it needs, and who holds what.
         why: String,
     },
+    /// A stage waits in the queue of a cluster, or for it.
+    Queued {
+        /// Its id.
+        stage: String,
+        /// What the cluster says of it.
+        why: String,
+    },
     /// Something the user should know and need not act on: a damaged object, a restored view.
     Warning {
         /// The stage's id.

@@ -91,7 +91,10 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let any = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
-        let exit = if any(|cause| cause.is::<Diagnostics>() || cause.is::<UsageError>()) {
+        let worker = error.chain().find_map(|cause| cause.downcast_ref::<WorkerFailure>());
+        let exit = if let Some(failure) = worker {
+            failure.exit
+        } else if any(|cause| cause.is::<Diagnostics>() || cause.is::<UsageError>()) {
             Exit::UsageError
         } else if any(|cause| cause.is::<Locked>()) {
             Exit::Locked
@@ -120,6 +123,35 @@ pub(crate) struct Locked {
     pub holder: String,
 }
 
+/// The error of a stage that was worked on in another process, and the code that it would have ended the program with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct WorkerFailure {
+    pub exit: Exit,
+    pub text: String,
+}
+
+impl Exit {
+    /// The exit of a code; one that is unknown is a failure.
+    pub(crate) fn of_code(code: u8) -> Self {
+        use Exit::*;
+        let all = [
+            Ok,
+            UsageError,
+            WorkFound,
+            Locked,
+            BudgetExhausted,
+            Damaged,
+            Unreachable,
+            Partial,
+            OutOfMemory,
+            Submitted,
+            Interrupted,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Failed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
@@ -142,6 +174,10 @@ mod tests {
         let error = Err::<(), _>(need.check(7).unwrap_err()).context("stage world").unwrap_err();
         assert_eq!(Failure::from(error).exit, Exit::OutOfMemory);
         assert_eq!(Failure::from(anyhow::anyhow!("disk full")).exit, Exit::Failed);
+        let far = WorkerFailure { exit: Exit::of_code(9), text: "no memory".into() };
+        let error = Err::<(), _>(far).context("stage policy").unwrap_err();
+        assert_eq!(Failure::from(error).exit, Exit::OutOfMemory);
+        assert_eq!(Exit::of_code(77), Exit::Failed);
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub trait Stage: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'stat
     fn sizes(&self, inputs: &Sizes) -> Sizes {
         if Self::REINDEXES { Sizes::default() } else { inputs.clone() }
     }
+    /// Whether it must work in the process of the run, whatever the executor: it asks servers, and holds secrets or a budget.
+    fn local_only(&self) -> bool {
+        false
+    }
     /// What its largest tables take, for inputs of these sizes; none where it cannot say.
     fn memory(&self, _inputs: &Sizes) -> Option<MemoryNeed> {
         None
@@ -104,6 +108,8 @@ pub trait AnyStage: Send + Sync {
     fn estimate(&self, made: &dyn Fn(&str) -> Option<PathBuf>) -> anyhow::Result<Option<String>>;
     /// As [`Stage::sizes`].
     fn sizes(&self, inputs: &Sizes) -> Sizes;
+    /// As [`Stage::local_only`].
+    fn local_only(&self) -> bool;
     /// As [`Stage::memory`].
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed>;
     /// Reads the inputs, runs, and writes each output as `<out>/<port>`.
@@ -131,6 +137,9 @@ impl<S: Stage> AnyStage for S {
     }
     fn sizes(&self, inputs: &Sizes) -> Sizes {
         Stage::sizes(self, inputs)
+    }
+    fn local_only(&self) -> bool {
+        Stage::local_only(self)
     }
     fn memory(&self, inputs: &Sizes) -> Option<MemoryNeed> {
         Stage::memory(self, inputs)

@@ -78,6 +78,14 @@ class WaitingForMemory:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """A stage waits in the queue of a cluster, or for it."""
+
+    stage: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """A `warning`: something to know, and not to act on."""
 
@@ -128,6 +136,7 @@ Event = (
     | Note
     | Waiting
     | WaitingForMemory
+    | Queued
     | Warned
     | StageEnded
     | RunEnded
@@ -142,6 +151,7 @@ _KINDS: dict[str, type[Any]] = {
     "note": Note,
     "waiting": Waiting,
     "waiting_for_memory": WaitingForMemory,
+    "queued": Queued,
     "warning": Warned,
     "stage_ended": StageEnded,
     "run_ended": RunEnded,

@@ -29,6 +29,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tree_snapshot;
+mod unchanged;
 mod verify;
 mod walk;
 mod wheel;

@@ -28,6 +28,7 @@ mod stages;
 mod ui;
 mod value_parsers;
 mod verify;
+mod work;
 mod worth;
 
 use std::io::{ErrorKind, IsTerminal, Write as _};
@@ -80,6 +81,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
             | Command::Init(_)
             | Command::Migrate(_)
             | Command::Completions { .. }
+            | Command::Work(_)
     );
     if !needs_no_store {
         usable(session.store().artifacts()).map_err(Failure::usage)?;
@@ -122,6 +124,7 @@ fn dispatch(session: &Session, command: &Command) -> Result<Exit, Failure> {
         Command::Export(args) => export::export(session, args),
         Command::AddItems(args) => add_items::add_items(session, args),
         Command::Worth(args) => worth::worth(session, args),
+        Command::Work(args) => work::work(session, args),
         Command::Completions { shell } => {
             let script = complete::script(*shell);
             if session.global.json {

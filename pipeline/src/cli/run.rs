@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::args::{Run, RunOptions};
+use super::args::{ExecutorName, Run, RunOptions};
 use super::format;
 use super::output::{print, talk};
 use super::progress_ui::{Shown, progress_ui};
-use super::run_checks::{MOST_JOBS, forced, refuse};
+use super::run_checks::{MOST_JOBS, MOST_REMOTE_JOBS, forced, refuse};
 use super::session::Session;
 use crate::error_report::ErrorReport;
 use crate::event::{RunStatus, Status};
+use crate::executor::{Executor, Local, Process, Profile, Slurm};
 use crate::exit::Failure;
 use crate::interrupt::{self, Heard};
 use crate::record::NodeRecord;
@@ -38,7 +39,8 @@ pub(super) fn run_of(
     let wanted = select(experiment, stages).map_err(Failure::usage)?;
     let chosen = project.with_needs(&wanted);
     let forced = forced(&project, &chosen, force)?;
-    look_for_needs(session, &project, &chosen, &forced, args.keep_going)?;
+    let executor = executor(args)?;
+    look_for_needs(session, &project, &chosen, &forced, args.keep_going, &*executor)?;
     let threads = session.global.threads();
     let cancel = Cancel::default();
     let progress_ui = progress_ui(session.global.json, args.quiet, session.global.verbose);
@@ -46,10 +48,14 @@ pub(super) fn run_of(
     interrupt::listen(&cancel, move |what| heard(what, &*shown)).context("listen for Ctrl-C")?;
     out_of_memory::explain_aborts().context("listen for the end of memory")?;
     out_of_memory::set_cap(session.global.memory());
+    let here = threads.min(MOST_JOBS);
+    let remote = executor.is_remote();
+    let jobs = args.jobs.map_or(if remote { MOST_REMOTE_JOBS } else { here }, usize::from);
     let options = Options {
         chosen,
         forced,
-        jobs: args.jobs.map_or(threads.min(MOST_JOBS), usize::from),
+        jobs,
+        local_jobs: if remote { here } else { jobs },
         threads,
         memory: session.global.memory(),
         keep_going: args.keep_going,
@@ -57,6 +63,7 @@ pub(super) fn run_of(
         cancel,
         command: command(),
         catalog: session.catalog,
+        executor,
         track: args.track.clone(),
     };
     // Where the store cannot be written at all, the run itself says so.
@@ -69,6 +76,20 @@ pub(super) fn run_of(
     end(session, &project, outcome)
 }
 
+/// Where the stages are worked on.
+fn executor(args: &RunOptions) -> Result<Arc<dyn Executor>, Failure> {
+    Ok(match args.executor {
+        ExecutorName::Local => Arc::new(Local),
+        ExecutorName::Process => Arc::new(Process::new()?),
+        ExecutorName::Slurm => {
+            let profile = args.profile.as_deref().map_or_else(|| Ok(Profile::default()), Profile::read);
+            let mut profile = profile.map_err(Failure::usage)?;
+            profile.on_interrupt = args.on_interrupt.unwrap_or(profile.on_interrupt);
+            Arc::new(Slurm::new(profile)?)
+        }
+    })
+}
+
 /// Whether the devices, assets and secrets are there that the stages need which have to run: reported before hours of other work
 /// are done. Under `--keep-going` those that lack something are left to fail by themselves.
 fn look_for_needs(
@@ -77,10 +98,13 @@ fn look_for_needs(
     chosen: &BTreeSet<usize>,
     forced: &BTreeSet<usize>,
     keep_going: bool,
+    executor: &dyn Executor,
 ) -> Result<(), Failure> {
-    let asked = |&index: &usize| project.node(index).device.filter(|&device| device != Device::Cpu);
+    // Other machines have other devices and another memory: what they lack, a worker says.
+    let here = !executor.is_remote();
+    let asked = |&index: &usize| project.node(index).device.filter(|&device| here && device != Device::Cpu);
     let devices = chosen.iter().any(|index| asked(index).is_some());
-    let cap = session.global.memory();
+    let cap = if here { session.global.memory() } else { u64::MAX };
     let may_exceed = run::may_exceed_memory(project, chosen, cap);
     if !devices && !may_exceed && !run::may_miss_prerequisites(project, chosen) && !run::may_differ(project, chosen) {
         return Ok(());

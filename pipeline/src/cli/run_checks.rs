@@ -8,6 +8,9 @@ use crate::run::{MissingPrerequisite, Project, select};
 /// Independent stages gain little beyond this, and each holds its data in memory.
 pub(super) const MOST_JOBS: usize = 4;
 
+/// Stages on a cluster that a run waits for at once, by default: each takes a thread that sleeps.
+pub(super) const MOST_REMOTE_JOBS: usize = 1000;
+
 /// The nodes that `--force` names, which must be among the chosen ones.
 pub(super) fn forced(
     project: &Project,

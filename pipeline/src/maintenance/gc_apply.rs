@@ -69,6 +69,8 @@ fn take(store: &Store, item: &Item) -> anyhow::Result<bool> {
             // A lock file goes when its lock is dropped.
             if path.is_dir() {
                 fs::remove_dir_all(path)?;
+            } else if path.extension().is_some_and(|extension| extension == "slurm") {
+                fs::remove_file(path)?;
             }
         }
         How::Run => return RunFolder { dir: path.clone() }.forget(),

@@ -211,6 +211,10 @@ impl GcPlan {
             let why = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("out") => "outputs of a stage that did not finish",
                 Some("lock") => "the lock of a killed process",
+                Some("slurm") if finished.contains(&*key) => "the mark of a job of a stage that is finished",
+                Some("slurm") if known && !roots.keys.contains(&key) => {
+                    "the mark of a job that no recorded run requested"
+                }
                 Some(_) => continue,
                 None if finished.contains(&*key) => "work of a stage that is finished",
                 None if known && !roots.keys.contains(&key) => "unfinished work that no recorded run requested",

@@ -74,6 +74,7 @@ impl EventLog {
             }
             Event::Waiting { stage, holder } => self.log(stage, &format!("waits for {holder}")),
             Event::WaitingForMemory { stage, why } => self.log(stage, &format!("waits for memory: {why}")),
+            Event::Queued { stage, why } => self.log(stage, why),
             Event::Warning { stage, text } => self.log(stage, &format!("warning: {text}")),
             Event::StageEnded { stage, status, seconds, error, .. } => {
                 // A hit that said nothing gets no log.

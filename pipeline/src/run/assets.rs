@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::asset::{AssetSpec, Resolved, Resolver};
 use crate::progress::Progress;
@@ -79,18 +79,9 @@ impl<'a> Assets<'a> {
         Some(self.located(name, error))
     }
 
-    /// Makes sure that an asset which a stage has read still has the content that went into the key.
-    pub fn check_unchanged(&self, name: &str, found: &Resolved) -> anyhow::Result<()> {
-        let what = match self.resolver.is_unchanged(found) {
-            Ok(true) => return Ok(()),
-            Ok(false) => format!("asset `{name}` changed"),
-            Err(error) if is_absence(&error) => format!("asset `{name}` went from `{}`", found.path.display()),
-            Err(error) => {
-                let what = "cannot be read again, so whether it changed while the stage was running is unknown";
-                return Err(error.context(format!("asset `{name}` {what}")));
-            }
-        };
-        bail!("{what} while the stage was running, so its result is not stored\nhelp: run it again")
+    /// What finds them.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Adds to the error of a stage that looked for a folder where an asset is a file: that it is, and what to write instead.
@@ -128,11 +119,6 @@ impl<'a> Assets<'a> {
         }
         known.clone()
     }
-}
-
-fn is_absence(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn names(node: &Node) -> Vec<String> {
@@ -201,8 +187,8 @@ mod tests {
         let assets = assets(&experiment);
         fs::write(&path, "1").unwrap();
         let found = assets.look("log").unwrap();
-        let changed = || format!("{:#}", assets.check_unchanged("log", &found).unwrap_err());
-        assets.check_unchanged("log", &found).unwrap();
+        let changed = || format!("{:#}", assets.resolver().check_unchanged("log", &found).unwrap_err());
+        assets.resolver().check_unchanged("log", &found).unwrap();
         fs::write(&path, "2").unwrap();
         assert!(changed().starts_with("asset `log` changed while the stage was running"), "{}", changed());
         fs::remove_file(&path).unwrap();

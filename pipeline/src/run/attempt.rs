@@ -1,31 +1,28 @@
-//! One attempt at a stage: its surroundings, its work, and the commit of what it wrote.
+//! One attempt at a stage: the job that describes it, room for its tables, and the executor that works on it.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
-
-use anyhow::Context as _;
-
+use super::Run;
 use super::execute_node::Contents;
 use super::memory_gate::Admitted;
 use super::project::edges;
-use super::{Run, THREADS, panics};
+use super::work::{Work, need_of};
 use crate::asset::Resolved;
 use crate::event::Event;
-use crate::failpoints::reached;
+use crate::executor::{ExactNumbers, Executor, Job, JobAsset, JobInput, Local, Task};
 use crate::key::KeyMaterial;
-use crate::memory_need::{self, TableRefused, WORTH_SAYING};
-use crate::progress::WORTH_A_BAR;
 use crate::secret::Unset;
 use crate::spec::Node;
-use crate::store::{AssetMade, Entry, Made, Output};
-use crate::{Context, Interrupted, MemoryNeed, PortFile, Sizes, clock, out_of_memory};
+use crate::store::Entry;
+use crate::{Interrupted, MemoryNeed};
 
 impl Run<'_> {
-    /// Runs the stage in its scratch folder and commits what it wrote; `resumed` where that holds finished units. The caller holds the key's lock.
+    /// Whether a stage works in the process of the run, which then holds the lock of its key. Secrets and budgets never leave it.
+    pub(super) fn stays(&self, index: usize) -> bool {
+        let node = self.project.node(index);
+        self.options.executor.is_local() || !node.secrets.is_empty() || node.config.local_only()
+    }
+
+    /// Has the stage run and its result committed; `resumed` where its scratch folder holds finished units, `superseded` is the
+    /// digest of an entry that does not count.
     pub(super) fn attempt(
         &self,
         index: usize,
@@ -33,113 +30,83 @@ impl Run<'_> {
         contents: &Contents,
         assets: &[(String, Resolved)],
         resumed: bool,
+        superseded: Option<String>,
     ) -> anyhow::Result<Entry> {
         let node = self.project.node(index);
         let store = &self.project.store;
-        let files = |port: &str| {
-            let file = |edge: &crate::spec::Edge| PortFile {
-                name: edge.name.clone(),
-                cell: edge.cell.clone(),
-                path: store.object(&contents.behind(edge)),
-            };
-            edges(node, port).iter().map(file).collect()
+        let job = self.job(index, &material, contents, assets, superseded);
+        let files = |port: &str| job.files(store, port);
+        let executor: &dyn Executor = if self.stays(index) { &Local } else { &*self.options.executor };
+        // Another machine has a memory of its own.
+        let need = match executor.is_remote() {
+            true => None,
+            false => need_of(node.kind, &*node.config, &files, self.options.memory, &self.progress(index))?,
         };
-        let need = self.need_of(index, &files)?;
+        let _slot = self.stays(index).then(|| self.slots.take());
         let _admitted = self.admitted(index, need.as_ref())?;
-        let start = Instant::now();
-        let key = material.key();
-        let scratch = store.scratch(&key);
-        let out = scratch.with_extension("out");
-        // What a killed attempt had written as outputs is not trusted; its units in `scratch` are, and carry checksums.
-        remove(&out)?;
-        for dir in [&scratch, &out, &store.part("calls")] {
-            fs::create_dir_all(dir).with_context(|| format!("make the folder `{}`", dir.display()))?;
-        }
-        let cx = Context {
-            scratch: scratch.clone(),
-            calls: store.part("calls"),
-            spent: store.spent(&self.project.experiment.name, &node.stage),
-            assets: assets.iter().map(|(name, found)| (name.clone(), found.path.clone())).collect(),
-            progress: self.progress(index),
-            threads: self.options.threads,
-            device: node.trained_on().unwrap_or_default(),
-            cancel: self.options.cancel.clone(),
-            warnings: Arc::default(),
-            incomplete: Arc::default(),
+        let here = || {
+            let work = Work {
+                job: &job,
+                material: material.clone(),
+                kind: node.kind,
+                config: &*node.config,
+                store,
+                resolver: self.project.assets.resolver(),
+                assets,
+                device: node.trained_on(),
+                need: need.as_ref(),
+                resumed,
+                progress: self.progress(index),
+                cancel: self.options.cancel.clone(),
+                warn: &|text| self.warn(index, text),
+            };
+            work.carry_out()
         };
-        // A pool for each stage: in a shared one, the stage that began first would keep every thread until its queue is empty.
-        // Which thread computes what changes no result, so the system may share the cores among all of them.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.options.threads);
-        let pool = pool.thread_name(|index| format!("{THREADS}pool-{index}")).build();
-        let pool = pool.context("start the threads of the stage")?;
-        let _at_work = out_of_memory::at_work(&node.id, need.as_ref().map_or("", MemoryNeed::help));
-        let worked = panics::caught(|| pool.install(|| node.config.execute(&files, &cx, &out)));
-        let worked = worked.map_err(|error| with_help(need.as_ref(), error));
-        worked.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))?;
-        // A result of other bytes than those of the key must not go by it.
-        for (name, found) in assets {
-            self.project.assets.check_unchanged(name, found)?;
-        }
-        let output = |port: crate::PortSpec| Output {
-            port: port.name.into(),
-            kind: port.kind.into(),
-            format: port.format,
-            extension: port.extension.into(),
-            digest: String::new(),
-            bytes: 0,
+        let task = Task { job: job.clone(), here: &here, store, sinks: &self.sinks, cancel: &self.options.cancel };
+        let made = executor.execute(&task);
+        made.map_err(|error| self.project.assets.wanted_folder(assets, located(node, error)))
+    }
+
+    fn job(
+        &self,
+        index: usize,
+        material: &KeyMaterial,
+        contents: &Contents,
+        assets: &[(String, Resolved)],
+        superseded: Option<String>,
+    ) -> Job {
+        let node = self.project.node(index);
+        let input = |edge: &crate::spec::Edge| JobInput {
+            name: edge.name.clone(),
+            cell: edge.cell.clone(),
+            digest: contents.behind(edge),
         };
-        let outputs: Vec<_> = (node.kind.outputs)().into_iter().map(output).collect();
-        let mut bytes = 0;
-        for output in &outputs {
-            let written = fs::metadata(out.join(&output.port)).ok().filter(fs::Metadata::is_file);
-            let written = written.with_context(|| format!("{} wrote no output `{}`", node.kind.kind, output.port))?;
-            bytes += written.len();
-        }
-        let made = Made {
+        let port = |port: crate::PortSpec| {
+            (port.name.to_owned(), edges(node, port.name).iter().map(input).collect::<Vec<_>>())
+        };
+        let asset = |found: &Resolved| JobAsset {
+            path: found.path.clone(),
+            digest: found.digest.clone(),
+            origin: found.origin.clone(),
+        };
+        Job {
             experiment: self.project.experiment.name.clone(),
-            stage: node.id.clone(),
+            stage: node.stage.clone(),
+            id: node.id.clone(),
             run: self.record.id().into(),
             command: self.options.command.clone(),
-            host: clock::host(),
-            finished: clock::timestamp(clock::now()),
-            seconds: start.elapsed().as_secs_f64(),
-            resumed,
+            inputs: (node.kind.inputs)().into_iter().map(port).collect(),
+            assets: assets.iter().map(|(name, found)| (name.clone(), asset(found))).collect(),
             device: node.trained_on().map(|device| device.to_string()),
-            incomplete: cx.incomplete.load(Ordering::Relaxed),
-            assets: assets.iter().map(asset_made).collect(),
-        };
-        let bar = (bytes >= WORTH_A_BAR).then(|| cx.bar("keep", Some(bytes), "bytes"));
-        let hashed = |bytes| bar.iter().for_each(|bar| bar.inc(bytes));
-        let entry = store.commit(Entry { key, material, outputs, made }, &out, &hashed)?;
-        // The result is in the store, whatever becomes of what it was made in.
-        for error in [&out, &scratch].into_iter().filter_map(|dir| remove(dir).err()) {
-            self.warn(index, &format!("the stage has finished, and its working folder remains: {error:#}"));
+            threads: self.options.threads,
+            memory: Some(self.options.memory),
+            resources: node.resources.clone(),
+            no_wait: self.options.no_wait,
+            kind: node.kind.kind.into(),
+            config: ExactNumbers(node.config.config()),
+            key: material.key(),
+            superseded,
         }
-        Ok(entry)
-    }
-}
-
-impl Run<'_> {
-    /// What the tables of the stage need, where it can say: known before they are made.
-    ///
-    /// # Errors
-    /// When that is more than the run may take.
-    fn need_of(&self, index: usize, files: &dyn Fn(&str) -> Vec<PortFile>) -> anyhow::Result<Option<MemoryNeed>> {
-        let node = self.project.node(index);
-        let mut sizes = Sizes::default();
-        for port in (node.kind.inputs)() {
-            for file in files(port.name) {
-                sizes = sizes.and((port.sizes)(&file.path)?);
-            }
-        }
-        let need = node.config.memory(&sizes);
-        if let Some(need) = &need {
-            need.check(self.options.memory)?;
-            if need.total() >= WORTH_SAYING {
-                self.progress(index).note("memory", &need.words(self.options.memory));
-            }
-        }
-        Ok(need)
     }
 
     /// Waits until the tables of the stage fit beside those of the stages at work.
@@ -155,16 +122,6 @@ impl Run<'_> {
     }
 }
 
-/// Adds to the error of a table that could not be had what makes it smaller.
-fn with_help(need: Option<&MemoryNeed>, error: anyhow::Error) -> anyhow::Error {
-    match need {
-        Some(need) if !need.help().is_empty() && error.chain().any(|cause| cause.is::<TableRefused>()) => {
-            error.context(format!("its tables need {}\nhelp: {}", memory_need::bytes(need.total()), need.help()))
-        }
-        _ => error,
-    }
-}
-
 /// Adds to the error of a missing secret where the experiment names it; a default has no place.
 fn located(node: &Node, error: anyhow::Error) -> anyhow::Error {
     let unset = error.chain().find_map(|cause| cause.downcast_ref::<Unset>());
@@ -176,18 +133,4 @@ fn located(node: &Node, error: anyhow::Error) -> anyhow::Error {
         }
         None => error,
     }
-}
-
-fn remove(dir: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => {
-            reached("removed", dir);
-            removed.with_context(|| format!("remove `{}`", dir.display()))
-        }
-    }
-}
-
-fn asset_made((name, found): &(String, Resolved)) -> AssetMade {
-    AssetMade { name: name.clone(), origin: found.origin.clone(), path: found.path.display().to_string() }
 }

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Run;
+use super::{Run, key_lock};
 use crate::asset::Resolved;
 use crate::checkpointing::ResumePoint;
 use crate::event::{Event, Status};
+use crate::executor::entry_digest;
 use crate::exit::Locked;
 use crate::failpoints::reached;
 use crate::key::KeyMaterial;
 use crate::spec::Edge;
 use crate::store::{Damage, DisplacedFile, Entry, KeyLock, Lookup};
 use crate::{Interrupted, MissReason, Submitted};
-
-/// How often a waiting run looks whether the lock is free: soon enough for a person, seldom enough for the disk.
-const WAIT: Duration = Duration::from_millis(100);
 
 /// The digests that a node reads, of one moment: while it waits for a lock, another node may make one of its inputs again,
 /// with other bytes, and what goes into the key must be what the stage reads.
@@ -64,14 +62,16 @@ impl Run<'_> {
                         let holder = format!("{maker} in this run");
                         self.tell(&Event::Waiting { stage: self.id(index), holder });
                     });
-                    let lock = self.lock(index, &key)?;
+                    // A worker elsewhere takes the lock itself: so it stays locked if this run is killed.
+                    let lock = self.stays(index).then(|| self.lock(index, &key)).transpose()?;
                     match if forced { Lookup::Nothing } else { self.project.store.lookup(&key)? } {
                         // Another run made it while we waited.
                         Lookup::Entry(entry) if before.as_ref().is_none_or(|before| before.made != entry.made) => {
                             *entry
                         }
                         _ => {
-                            let made = self.make(index, material, &contents, &assets, reason);
+                            let not_this = forced || before.is_some();
+                            let made = self.make(index, material, &contents, &assets, reason, not_this);
                             status = Status::Ran;
                             let entry = match (made, before) {
                                 (Err(error), Some(before))
@@ -104,7 +104,7 @@ impl Run<'_> {
         entry.made.incomplete && entry.made.run != self.record.id()
     }
 
-    /// Runs the stage and commits its result.
+    /// Runs the stage and commits its result; `not_this` where the store has one already that does not count.
     fn make(
         &self,
         index: usize,
@@ -112,8 +112,10 @@ impl Run<'_> {
         contents: &Contents,
         assets: &[(String, Resolved)],
         reason: MissReason,
+        not_this: bool,
     ) -> anyhow::Result<Entry> {
         let key = material.key();
+        let superseded = if not_this { entry_digest(&self.project.store, &key)? } else { None };
         let before = self.project.store.entry(&key)?;
         let scratch = self.project.store.scratch(&key);
         let (resume, damage) = ResumePoint::with_damage(&scratch)?;
@@ -123,7 +125,7 @@ impl Run<'_> {
         if let Some(text) = damage.describe(resume) {
             self.warn(index, &text);
         }
-        let entry = self.attempt(index, material, contents, assets, resume.is_some())?;
+        let entry = self.attempt(index, material, contents, assets, resume.is_some(), superseded)?;
         self.checked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -194,32 +196,14 @@ impl Run<'_> {
 
     /// Takes the lock of a key, waiting for whoever holds it.
     fn lock(&self, index: usize, key: &str) -> anyhow::Result<KeyLock> {
-        let mut reported = None;
-        for refusals in 0.. {
-            if self.options.cancel.is_raised() {
-                break;
+        let ours = || self.record.holder();
+        key_lock::locked(&self.project.store, key, &ours, &self.options.cancel, |holder| {
+            if self.options.no_wait {
+                return Err(Locked { stage: self.id(index), holder }.into());
             }
-            let holder = match self.project.store.try_lock(key, &self.record.holder())? {
-                Ok(lock) => {
-                    reached("locked", &self.project.store.scratch(key));
-                    return Ok(lock);
-                }
-                Err(holder) => holder.map_or_else(|| "another run".into(), |holder| holder.to_string()),
-            };
-            // One refusal says nothing: `gc` and `verify` try locks for a moment, and a new holder has to sign first.
-            if refusals > 0 {
-                if self.options.no_wait {
-                    return Err(Locked { stage: self.id(index), holder }.into());
-                }
-                if reported.as_ref() != Some(&holder) {
-                    self.tell(&Event::Waiting { stage: self.id(index), holder: holder.clone() });
-                    reported = Some(holder);
-                }
-            }
-            reached("waits", &self.project.store.scratch(key));
-            std::thread::sleep(WAIT);
-        }
-        Err(Interrupted.into())
+            self.tell(&Event::Waiting { stage: self.id(index), holder });
+            Ok(())
+        })
     }
 
     /// What a node reads; what it needs is up to date.

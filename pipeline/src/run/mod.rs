@@ -8,6 +8,7 @@ mod assets;
 mod attempt;
 mod execute_node;
 mod id_conflicts;
+mod key_lock;
 mod memory_gate;
 mod options;
 mod panics;
@@ -18,7 +19,10 @@ mod redact;
 mod scheduler;
 mod select;
 mod single_flight;
+mod slots;
 mod time_estimate;
+mod work;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -48,7 +52,9 @@ use redact::RedactingSink;
 use scheduler::NodeEnd;
 pub(crate) use select::select;
 use single_flight::SingleFlight;
+use slots::Slots;
 pub(crate) use time_estimate::TimeEstimate;
+pub(crate) use worker::work_on;
 
 /// A run at work: shared by the threads that visit nodes.
 struct Run<'a> {
@@ -65,6 +71,8 @@ struct Run<'a> {
     flights: SingleFlight,
     /// The stages of this run that hold tables.
     gate: MemoryGate,
+    /// The stages at work in this process.
+    slots: Slots,
     /// The nodes that failed, with their errors.
     failed: Mutex<Vec<(usize, anyhow::Error)>>,
 }
@@ -104,6 +112,7 @@ pub(crate) fn run(project: &Project, options: &Options, progress_ui: Arc<dyn Sin
         checked: Mutex::default(),
         flights: SingleFlight::default(),
         gate: MemoryGate::default(),
+        slots: Slots::new(options.local_jobs),
         failed: Mutex::default(),
     };
     run.tell(&Event::RunStarted {

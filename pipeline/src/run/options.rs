@@ -1,7 +1,9 @@
 //! How to run: what the command line says of one run.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::executor::Executor;
 use crate::tracking::Destination;
 use crate::{Cancel, Catalog};
 
@@ -13,6 +15,8 @@ pub(crate) struct Options {
     pub forced: BTreeSet<usize>,
     /// Stages at work at once, at most.
     pub jobs: usize,
+    /// Those of them that work in this process.
+    pub local_jobs: usize,
     pub threads: usize,
     /// Bytes that the tables of a stage may take, and those of all stages at work together.
     pub memory: u64,
@@ -24,6 +28,8 @@ pub(crate) struct Options {
     pub command: String,
     /// Reads what stages made, and tells the run together with the pages that it made.
     pub catalog: &'static Catalog,
+    /// Where stages are worked on.
+    pub executor: Arc<dyn Executor>,
     /// Where the run is reported.
     pub track: Vec<Destination>,
 }

@@ -81,8 +81,8 @@ pub(crate) fn nodes(
                 }
                 let cell = sweep::name(cell);
                 let id = if cell.is_empty() { block.name.to_owned() } else { format!("{}@{cell}", block.name) };
-                let (stage, device) = (block.name.to_owned(), block.device);
-                nodes.push(Node { id, stage, cell, kind, device, config, secrets, inputs });
+                let (stage, device, resources) = (block.name.to_owned(), block.device, block.resources.clone());
+                nodes.push(Node { id, stage, cell, kind, device, resources, config, secrets, inputs });
             }
         }
         let first = count;

@@ -1,7 +1,7 @@
 //! A checked experiment as a graph: its nodes, and the artifacts that flow between them.
 
 use super::secrets::SecretUse;
-use crate::{AnyStage, Device, StageKind};
+use crate::{AnyStage, Device, Resources, StageKind};
 
 /// One stage, or one cell of a swept stage.
 pub struct Node {
@@ -15,6 +15,8 @@ pub struct Node {
     pub kind: &'static StageKind,
     /// Where it is to train, if the file says so; no part of its key.
     pub device: Option<Device>,
+    /// What it asks of the machine that works on it; no part of its key either.
+    pub resources: Resources,
     /// Its config, read and checked.
     pub config: Box<dyn AnyStage>,
     /// The secrets that its config names in the file.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::serde_messages::a;
 use crate::asset::AssetSpec;
-use crate::{Arity, Catalog, PortSpec, StageKind};
+use crate::{Arity, Catalog, PortSpec, Resources, StageKind};
 
 const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
 const DEVICE: &str = "^(cpu|cuda(:[0-9]+)?)$";
@@ -18,6 +18,7 @@ const REFERENCE: &str = r"^[a-z0-9][a-z0-9_-]*(\.[A-Za-z0-9_]+)?$";
 pub fn schema(catalog: &Catalog) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let asset = generator.subschema_for::<AssetSpec>().to_value();
+    let resources = generator.subschema_for::<Resources>().to_value();
     let kinds: Vec<Value> = catalog
         .stages
         .iter()
@@ -72,6 +73,7 @@ pub fn schema(catalog: &Catalog) -> Value {
                             "type": "string",
                             "pattern": DEVICE,
                         },
+                        "resources": resources,
                         "inputs": { "description": "What feeds each input port: `stage.port`." },
                         "with": { "description": "The config of the stage; what is left out has its default." },
                         "sweep": {

@@ -1,14 +1,18 @@
-//! One entry of `stages`: its six keys.
+//! One entry of `stages`: its keys.
 
+use super::config::read_config;
 use super::document::{has_typo_of, only};
 use super::search::Search;
+use super::subject::Subject;
 use super::sweep::{self, Axis};
 use super::tree::{Data, Entry};
+use crate::config_error::read_strictly;
 use crate::diagnostic::{Diagnostic, Span, listed};
-use crate::{Catalog, Device, StageKind};
+use crate::resources::Resources;
+use crate::{Catalog, ConfigError, Device, StageKind};
 
 /// What may stand in a stage.
-pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "inputs", "with", SWEEP, SEARCH];
+pub(crate) const STAGE_KEYS: &[&str] = &["use", "device", "resources", "inputs", "with", SWEEP, SEARCH];
 /// The key of a sweep.
 pub(crate) const SWEEP: &str = "sweep";
 /// The key of a random search.
@@ -21,6 +25,8 @@ pub(crate) struct StageBlock<'t> {
     pub kind: Option<&'static StageKind>,
     /// Where it is to train, if the file says so.
     pub device: Option<Device>,
+    /// What it asks of the machine that works on it.
+    pub resources: Resources,
     pub inputs: Option<&'t Entry>,
     /// `inputs` is written, but not as a mapping: then nothing is said about what it lacks.
     pub inputs_broken: bool,
@@ -39,6 +45,7 @@ impl<'t> StageBlock<'t> {
             name_span: entry.key_span,
             kind: None,
             device: None,
+            resources: Resources::default(),
             inputs: None,
             inputs_broken: false,
             with: None,
@@ -54,6 +61,7 @@ impl<'t> StageBlock<'t> {
         only(&entry.value, &of, STAGE_KEYS, errors);
         block.kind = kind(entry, &of, catalog, errors);
         block.device = device(entry, block.kind, catalog, errors);
+        block.resources = resources(entry, &of, errors).unwrap_or_default();
         block.inputs = mapping(entry, "inputs", errors);
         block.inputs_broken = block.inputs.is_none() && entry.value.get("inputs").is_some();
         block.with = mapping(entry, "with", errors);
@@ -113,6 +121,20 @@ fn kind(
         });
     }
     found
+}
+
+/// Reads `resources`.
+fn resources(stage: &Entry, of: &str, errors: &mut Vec<Diagnostic>) -> Option<Resources> {
+    let entry = mapping(stage, "resources", errors)?;
+    let what = format!("`resources` of {of}");
+    let subject =
+        Subject { what: &what, key_span: entry.key_span, schema: &|generator| generator.subschema_for::<Resources>() };
+    let parse = |value| {
+        let read: Resources = read_strictly(value)?;
+        read.check().map_err(|(field, message)| ConfigError { path: field.into(), message })?;
+        Ok(read)
+    };
+    read_config(&subject, entry.value.clone(), parse, errors)
 }
 
 /// Reads `device`; refused where nothing is trained, and where this program could not use it.

@@ -15,7 +15,7 @@ stages:
 ";
 
 /// Runs up to the commit point `at`; gives where it was killed, nothing where the run had fewer points.
-fn killed(project: &Project, args: &str, at: u64) -> Option<String> {
+pub fn killed(project: &Project, args: &str, at: u64) -> Option<String> {
     let output = project.command(&format!("run x.yaml {args}")).env("TOY_KILL_AT", at.to_string()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     let place = stderr.lines().find_map(|line| line.strip_prefix("killed: ")).map(str::to_owned);

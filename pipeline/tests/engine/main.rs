@@ -3,6 +3,7 @@
 mod any_store;
 mod assets;
 mod caching;
+mod cluster;
 mod commands;
 mod completing;
 mod crowd;
@@ -29,3 +30,4 @@ mod runs;
 mod secrets;
 mod sweeps;
 mod torn;
+mod workers;

@@ -83,9 +83,7 @@ impl Project {
 
     /// Starts `run x.yaml --json` and gives its events as they come.
     pub fn start(&self, args: &str) -> Started {
-        let mut child = self.command(&format!("run x.yaml --json {args}")).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Started { child, lines }
+        Started::of(self.command(&format!("run x.yaml --json {args}")).spawn().unwrap())
     }
 
     /// Starts a run of [`SLOW`] and comes back when its first stage stands still at `unit`.
@@ -150,6 +148,14 @@ impl Project {
         self.ok("runs").lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
     }
 
+    /// Whether a worker of any run printed a text.
+    pub fn jobs_said(&self, text: &str) -> bool {
+        let runs = fs::read_dir(self.path("artifacts/store/runs")).unwrap().map(|run| run.unwrap().path().join("jobs"));
+        let logs = runs.flat_map(|jobs| fs::read_dir(jobs).into_iter().flatten()).map(|file| file.unwrap().path());
+        logs.filter(|path| path.extension().is_some_and(|found| found == "log"))
+            .any(|path| fs::read_to_string(path).unwrap().contains(text))
+    }
+
     /// How many files lie in a folder of the store.
     pub fn count(&self, part: &str) -> usize {
         fs::read_dir(self.path("artifacts/store").join(part)).map_or(0, Iterator::count)
@@ -192,6 +198,11 @@ pub struct Started {
 }
 
 impl Started {
+    pub fn of(mut child: Child) -> Self {
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
     /// Reads events up to one that fits.
     pub fn until(&mut self, mut fits: impl FnMut(&Value) -> bool) -> Value {
         loop {

@@ -51,7 +51,7 @@ fn an_interrupt_saves_and_ends_with_130() {
 }
 
 /// Interrupts a run; it has noticed when it talks about it.
-fn interrupt(started: &mut Started) -> BufReader<ChildStderr> {
+pub fn interrupt(started: &mut Started) -> BufReader<ChildStderr> {
     started.signal("INT");
     let mut talk = BufReader::new(started.child.stderr.take().unwrap());
     let mut line = String::new();

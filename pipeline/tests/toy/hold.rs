@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pipeline::failpoints::{self, Failpoints};
 
-/// End here as `kill -9` does, at the commit point with this number, counted from 0.
+/// End here as `kill -9` does, at the commit point with this number, counted from 0; workers only by a variable of their own.
 const KILL_AT: &str = "TOY_KILL_AT";
+const KILL_WORKER_AT: &str = "TOY_KILL_WORKER_AT";
 /// Say each commit point on standard output, and wait for a line on standard input before going on.
 const IN_TURNS: &str = "TOY_IN_TURNS";
 /// Seconds that the clock is ahead, or behind where negative.
@@ -17,7 +18,7 @@ const CLOCK: &str = "TOY_CLOCK";
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 pub fn install() {
-    if [KILL_AT, IN_TURNS, CLOCK].iter().any(|name| std::env::var_os(name).is_some()) {
+    if [KILL_AT, KILL_WORKER_AT, IN_TURNS, CLOCK].iter().any(|name| std::env::var_os(name).is_some()) {
         failpoints::install(Failpoints { reached, now });
     }
 }
@@ -32,7 +33,8 @@ fn reached(point: &'static str, path: &Path) {
         println!("@ {point} {}", path.display());
         let _ = std::io::stdin().lock().read_line(&mut String::new());
     }
-    if number(KILL_AT) == Some(here) {
+    let is_worker = std::env::args().nth(1).is_some_and(|word| word == "work");
+    if number(if is_worker { KILL_WORKER_AT } else { KILL_AT }) == Some(here) {
         let _ = writeln!(std::io::stderr(), "killed: {point} {}", path.display());
         std::process::abort();
     }

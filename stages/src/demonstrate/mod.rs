@@ -120,6 +120,10 @@ impl Stage for Demonstrate {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
+    fn local_only(&self) -> bool {
+        self.llm.asks_server()
+    }
+
     fn assets(&self) -> Vec<AssetName> {
         self.llm.asset().into_iter().chain(self.embedder.as_ref().map(|embedder| embedder.asset().clone())).collect()
     }

@@ -112,6 +112,10 @@ impl Stage for MakeHints {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
+    fn local_only(&self) -> bool {
+        self.llm.as_ref().is_some_and(LlmConfig::asks_server)
+    }
+
     fn assets(&self) -> Vec<AssetName> {
         self.llm.iter().filter_map(LlmConfig::asset).collect()
     }

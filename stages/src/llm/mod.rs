@@ -168,6 +168,12 @@ impl LlmConfig {
         [self.requires_calls()].into_iter().chain(tuned).collect()
     }
 
+    /// Whether it asks a server: then it holds a key or a budget, which stay in the process of the run.
+    #[must_use]
+    pub fn asks_server(&self) -> bool {
+        matches!(self, Self::Openai(_))
+    }
+
     /// Whether it replays recorded calls.
     #[must_use]
     pub fn replays(&self) -> bool {

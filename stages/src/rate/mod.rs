@@ -81,6 +81,10 @@ impl Stage for Rate {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
+    fn local_only(&self) -> bool {
+        self.llm.asks_server()
+    }
+
     fn assets(&self) -> Vec<AssetName> {
         self.llm.asset().into_iter().collect()
     }

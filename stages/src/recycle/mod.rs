@@ -86,6 +86,10 @@ impl Stage for Recycle {
     type Inputs = Inputs;
     type Outputs = Outputs;
 
+    fn local_only(&self) -> bool {
+        self.llm.as_ref().is_some_and(LlmConfig::asks_server)
+    }
+
     fn assets(&self) -> Vec<AssetName> {
         self.llm.as_ref().and_then(LlmConfig::asset).into_iter().collect()
     }

@@ -14,8 +14,8 @@ use crate::exit;
 use crate::home_dir::expand_tilde;
 use crate::memory_need;
 pub(crate) use options::{
-    AddItems, Diff, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend, Report, Run,
-    RunOptions, Runs, Serve, Stages, Ui, Worth,
+    AddItems, Diff, ExecutorName, Explain, Export, ExportFormat, Gc, Graph, Init, Inspect, Migrate, Plan, Recommend,
+    Report, Run, RunOptions, Runs, Serve, Stages, Ui, Work, Worth,
 };
 pub(crate) use source::Source;
 
@@ -316,6 +316,14 @@ Example:
         /// The shell.
         shell: Shell,
     },
+    /// Work on jobs that a run handed out.
+    #[command(
+        hide = true,
+        after_help = "\
+Example:
+  apprentice work artifacts/store/runs/20250131T120000Z-4242/jobs/1-policy.json"
+    )]
+    Work(Work),
     /// List completions at the cursor, for the shell's script.
     #[command(
         hide = true,

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::source::Source;
 use crate::cli::value_parsers::{age, at_least_one, column_role, feature, now_diff, place, rating};
+use crate::executor::OnInterrupt;
 use crate::inspect::Format;
 use crate::recommend::Explore;
 use crate::report::ReportFormat;
@@ -27,6 +28,17 @@ pub(crate) struct Run {
     pub options: RunOptions,
 }
 
+/// Where stages are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// On threads of the run.
+    Local,
+    /// Each in a process of its own on this machine.
+    Process,
+    /// As tasks of Slurm.
+    Slurm,
+}
+
 /// How a run goes about it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
@@ -42,10 +54,37 @@ pub(crate) struct RunOptions {
     /// Print only errors and the result.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Where stages are worked on: on threads of this process, each in a process of its own, so that one without memory ends alone, or as
+    /// tasks of Slurm. Stages that ask servers stay in this process.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = ExecutorName::Local)]
+    pub executor: ExecutorName,
+    /// With `--executor slurm`: the file that describes the site; `pipeline/deploy/README.md` lists its fields.
+    #[arg(long, value_name = "SITE.yaml", env = "APPRENTICE_PROFILE", value_parser = place())]
+    pub profile: Option<PathBuf>,
+    /// With `--executor slurm`: what Ctrl-C does to submitted tasks. `cancel` lets them save and takes them from the queue, `detach` leaves them
+    /// there, and the same command takes them up; by default what the profile says, else `cancel`.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub on_interrupt: Option<OnInterrupt>,
     /// Report settings, figures, curves and pages of this run there: `mlflow=http://HOST:PORT` or `tensorboard=FOLDER`; may be
     /// repeated. A failure is a warning and never stops the run.
     #[arg(long, value_name = "TRACKER=PLACE", env = "APPRENTICE_TRACK", value_delimiter = ',')]
     pub track: Vec<Destination>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Work {
+    /// The jobs, one after the other.
+    #[arg(value_name = "JOB", required_unless_present = "list")]
+    pub jobs: Vec<PathBuf>,
+    /// A file that lists jobs, one a line, relative to its folder.
+    #[arg(long, value_name = "FILE", conflicts_with = "jobs")]
+    pub list: Option<PathBuf>,
+    /// When stopped by SIGINT, as at the end of its time, go back into Slurm's queue.
+    #[arg(long)]
+    pub requeue: bool,
+    /// Whoever started this writes to standard input: a line asks it to stop after the unit at work, the end to leave at once.
+    #[arg(long)]
+    pub attended: bool,
 }
 
 #[derive(Debug, Args)]

@@ -100,6 +100,7 @@ impl Sink for ProgressUi {
                 self.pace.say(&format!("{stage} waits: it is being made by {holder}"));
             }
             Event::WaitingForMemory { stage, why } => self.pace.say(&format!("{stage} waits for memory: {why}")),
+            Event::Queued { stage, why } => self.pace.say(&format!("{stage}: {why}")),
             Event::Warning { stage, text } => self.pace.say(&format!("{stage} warning: {text}")),
             Event::StageEnded { stage, status, seconds, .. } => {
                 let word = match status {

@@ -78,6 +78,10 @@ impl Stage for EvaluatePrompts {
     type Inputs = PromptInputs;
     type Outputs = PromptOutputs;
 
+    fn local_only(&self) -> bool {
+        self.llm.asks_server()
+    }
+
     fn assets(&self) -> Vec<AssetName> {
         self.llm.asset().into_iter().collect()
     }
