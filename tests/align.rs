@@ -62,7 +62,8 @@ fn an_adapter_changes_what_the_model_says_and_is_made_again_after_a_kill() {
 
 #[test]
 fn an_adapter_is_refused_for_another_model_and_for_a_server() {
-    let project = Project::new().config(EXPERIMENT);
+    let experiment = EXPERIMENT.replacen("toy-llm: {", "other: { from: [{ path: other.gguf }] }, toy-llm: {", 1);
+    let project = Project::new().config(&experiment);
     project.ok(&["run", "x.yaml", "tuned"]);
     // The same model under another name in its metadata: another file.
     let toy = stages::llm::gguf::toy::write_toy;
@@ -72,11 +73,11 @@ fn an_adapter_is_refused_for_another_model_and_for_a_server() {
     let name = bytes.windows(3).position(|part| part == b"toy").unwrap();
     bytes[name..name + 3].copy_from_slice(b"joy");
     std::fs::write(&path, bytes).unwrap();
-    let other = "assets.other={ from: [{ path: other.gguf }] }";
-    project
-        .run(&["run", "x.yaml", "asked", "--set", other, "--set", "stages.asked.with.llm.gguf.asset=other"])
-        .ends_with(1)
-        .says(&["the adapter was trained for the model toy", "this is joy", "help:"]);
+    project.run(&["run", "x.yaml", "asked", "--set", "stages.asked.with.llm.gguf.asset=other"]).ends_with(1).says(&[
+        "the adapter was trained for the model toy",
+        "this is joy",
+        "help:",
+    ]);
     let server = "stages.asked.with.llm={ openai: { base_url: \"http://127.0.0.1:1\", model: m, logprobs: true } }";
     project
         .run(&["plan", "x.yaml", "asked", "--set", server])

@@ -112,8 +112,8 @@ mod tests {
             let mut session = model.session();
             // The context without a question is cached without virtual tokens, and serves further questions.
             session.prepare(&segments[..1]).unwrap();
-            let again = session.score(&segments, &[answer.clone()]).unwrap()[0].logprob_sum;
-            let fresh = model.session().score(&segments, &[answer.clone()]).unwrap()[0].logprob_sum;
+            let again = session.score(&segments, std::slice::from_ref(&answer)).unwrap()[0].logprob_sum;
+            let fresh = model.session().score(&segments, std::slice::from_ref(&answer)).unwrap()[0].logprob_sum;
             assert_eq!(again.to_bits(), fresh.to_bits());
             fresh
         };
