@@ -121,9 +121,14 @@ def test_an_interrupt_is_passed_on_once_and_raised_when_the_run_has_ended(monkey
         return event
 
     monkeypatch.setattr("apprentice.experiment.event_of", interrupted)
-    run = apprentice.run(write(LOG, WORLD, ENDLESS), threads=1)
-    with pytest.raises(KeyboardInterrupt):
-        run.wait()
+    # What a shell starts in the background ignores SIGINT, and so would these tests, for ever.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run = apprentice.run(write(LOG, WORLD, ENDLESS), threads=1)
+        with pytest.raises(KeyboardInterrupt):
+            run.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert run.status == "interrupted" and run.stages["policy"].status == "interrupted"
 
 
