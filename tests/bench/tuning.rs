@@ -87,5 +87,8 @@ fn peak_mb() -> f64 {
 }
 
 fn tell(threads: usize, measured: &serde_json::Value) {
-    println!("{}", json!({ "program": "apprentice", "threads": threads, "what": "training step", "measured": measured }));
+    println!(
+        "{}",
+        json!({ "program": "apprentice", "threads": threads, "what": "training step", "measured": measured })
+    );
 }
