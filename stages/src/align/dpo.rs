@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::low_rank_settings::LowRankSettings;
 use super::pairs::Pairs;
+use super::ports::{Inputs, Outputs};
 use super::questions::LogQuestions;
-use super::training::{Passes, Training};
-use super::{Inputs, Outputs};
-use crate::artifact::AdapterOrigin;
+use super::training::{Passes, Training, Tuned};
+
 use crate::llm::gguf::Gguf;
 use crate::nn::{Optimizer, OptimizerDefaults, Schedule};
 use crate::prompting::Negatives;
@@ -64,6 +64,15 @@ impl AlignDpo {
     fn twenty() -> u64 {
         20
     }
+
+    fn training(&self) -> Training<'_> {
+        Training {
+            passes: &self.passes,
+            optimizer: self.optimizer.untyped(),
+            seed: self.seed,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
 }
 
 impl Stage for AlignDpo {
@@ -82,15 +91,10 @@ impl Stage for AlignDpo {
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
-        self.questions.check().map_err(|(path, message)| (format!("questions.{path}"), message))?;
-        self.passes.check().map_err(|(path, message)| (format!("passes.{path}"), message))?;
-        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
+        self.training().check(&self.questions)?;
         self.low_rank.check().map_err(|(path, message)| (format!("low_rank.{path}"), message))?;
         if !(self.beta > 0.0 && self.beta.is_finite()) {
             return wrong("beta", "a number above 0");
-        }
-        if self.checkpoint_every == 0 {
-            return wrong("checkpoint_every", "at least one update");
         }
         Ok(())
     }
@@ -98,17 +102,9 @@ impl Stage for AlignDpo {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let questions = self.questions.of(&inputs, Some(self.negatives), self.seed)?;
         let path = cx.asset(&self.asset)?;
-        let (model, model_digest) = (Gguf::load(path)?, Gguf::digest(path)?);
+        let model = Gguf::load(path)?;
         let objective = Pairs::new(&model, &questions, self.beta, self.passes.batch_size)?;
-        let training = Training {
-            passes: &self.passes,
-            optimizer: self.optimizer.untyped(),
-            seed: self.seed,
-            checkpoint_every: self.checkpoint_every,
-        };
-        let (learnt, curves) = training.run(self.low_rank.initial(&model, self.seed), &objective, cx)?;
-        let (model_name, learner) = (model.name().to_owned(), Self::KIND.to_owned());
-        let origin = AdapterOrigin { model: model_name, model_digest, learner, alpha: self.low_rank.alpha };
-        Ok(Outputs { adapter: model.adapter(&learnt, &origin)?, curves })
+        let tuned = Tuned { model: &model, path, learner: Self::KIND, alpha: self.low_rank.alpha };
+        self.training().adapter(&tuned, self.low_rank.initial(&model, self.seed), &objective, cx)
     }
 }

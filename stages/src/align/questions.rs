@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Inputs;
+use super::ports::Inputs;
 use crate::nn::rng;
 use crate::prompting::{
     HistoryOrder, LogHistory, LogRow, Negatives, Prompt, Prompts, Sampler, Strategy, Teller, Window, histories,

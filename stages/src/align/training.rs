@@ -1,6 +1,7 @@
 //! The loop that all alignments share: batches of an objective's units, AdamW, checkpoints.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -10,8 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
-use crate::artifact::Curves;
-use crate::llm::gguf::Adaptation;
+use super::ports::Outputs;
+use super::questions::LogQuestions;
+use crate::artifact::{AdapterOrigin, Curves};
+use crate::llm::gguf::{Adaptation, Gguf};
 use crate::nn::{Optimizer, Params, TrainingCheckpoints, TrainingState, rng};
 
 const ORDER: u64 = 0xa11c;
@@ -51,6 +54,17 @@ impl Passes {
     }
 }
 
+/// A model that is tuned, and by whom.
+pub(super) struct Tuned<'a> {
+    pub model: &'a Gguf,
+    /// Its file.
+    pub path: &'a Path,
+    /// The kind of stage.
+    pub learner: &'static str,
+    /// α of the low-rank terms; 0 where there are none.
+    pub alpha: f64,
+}
+
 /// A training.
 pub(super) struct Training<'a> {
     pub passes: &'a Passes,
@@ -61,8 +75,37 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
+    /// What types cannot express of what all alignments share: the path of the first invalid setting and a message.
+    pub fn check(&self, questions: &LogQuestions) -> Result<(), (String, String)> {
+        questions.check().map_err(|(path, message)| (format!("questions.{path}"), message))?;
+        self.passes.check().map_err(|(path, message)| (format!("passes.{path}"), message))?;
+        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
+        if self.checkpoint_every == 0 {
+            return Err(("checkpoint_every".to_owned(), "at least one update".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What the model learns from `initial` on, as an adapter of its file.
+    ///
+    /// # Errors
+    /// Those of the training, or when the file cannot be read.
+    pub fn adapter(
+        &self,
+        model: &Tuned,
+        initial: Adaptation,
+        objective: &dyn Objective,
+        cx: &Context,
+    ) -> Result<Outputs> {
+        let model_digest = Gguf::digest(model.path)?;
+        let (learnt, curves) = self.run(initial, objective, cx)?;
+        let (name, learner) = (model.model.name().to_owned(), model.learner.to_owned());
+        let origin = AdapterOrigin { model: name, model_digest, learner, alpha: model.alpha };
+        Ok(Outputs { adapter: model.model.adapter(&learnt, &origin)?, curves })
+    }
+
     /// From `initial` to the end, or from the last checkpoint.
-    pub fn run(&self, initial: Adaptation, objective: &dyn Objective, cx: &Context) -> Result<(Adaptation, Curves)> {
+    fn run(&self, initial: Adaptation, objective: &dyn Objective, cx: &Context) -> Result<(Adaptation, Curves)> {
         let mut adaptation = initial;
         let mut params = Params::default();
         for (name, numbers) in adaptation.tensors() {

@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::objective::Answers;
+use super::ports::{Inputs, Outputs};
 use super::questions::LogQuestions;
-use super::training::{Passes, Training};
-use super::{Inputs, Outputs};
-use crate::artifact::AdapterOrigin;
+use super::training::{Passes, Training, Tuned};
+
 use crate::llm::gguf::Gguf;
 use crate::nn::{Optimizer, OptimizerDefaults, Schedule, rng};
 
@@ -67,6 +67,15 @@ impl AlignVirtualTokens {
     fn twenty() -> u64 {
         20
     }
+
+    fn training(&self) -> Training<'_> {
+        Training {
+            passes: &self.passes,
+            optimizer: self.optimizer.untyped(),
+            seed: self.seed,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
 }
 
 impl Stage for AlignVirtualTokens {
@@ -85,17 +94,12 @@ impl Stage for AlignVirtualTokens {
 
     fn check(&self) -> Result<(), (String, String)> {
         let wrong = |path: &str, wanted: &str| Err((path.to_owned(), wanted.to_owned()));
-        self.questions.check().map_err(|(path, message)| (format!("questions.{path}"), message))?;
-        self.passes.check().map_err(|(path, message)| (format!("passes.{path}"), message))?;
-        self.optimizer.check().map_err(|(path, message)| (format!("optimizer.{path}"), message))?;
+        self.training().check(&self.questions)?;
         if self.n_tokens == 0 {
             return wrong("n_tokens", "at least one");
         }
         if self.initial_text.is_empty() {
             return wrong("initial_text", "a text");
-        }
-        if self.checkpoint_every == 0 {
-            return wrong("checkpoint_every", "at least one update");
         }
         Ok(())
     }
@@ -103,7 +107,7 @@ impl Stage for AlignVirtualTokens {
     fn run(&self, inputs: Inputs, cx: &Context) -> Result<Outputs> {
         let questions = self.questions.of(&inputs, None, self.seed)?;
         let path = cx.asset(&self.asset)?;
-        let (model, model_digest) = (Gguf::load(path)?, Gguf::digest(path)?);
+        let model = Gguf::load(path)?;
         let initial = model.new_virtual_tokens(&self.initial_text, self.n_tokens)?;
         let count = |update: Option<u64>| match update {
             Some(update) => rng(&[self.seed, COUNT, update]).random_range(1..=self.n_tokens),
@@ -111,15 +115,7 @@ impl Stage for AlignVirtualTokens {
         };
         let batch_size = self.passes.batch_size;
         let objective = Answers { model: &model, questions: &questions, virtual_tokens: count, batch_size };
-        let training = Training {
-            passes: &self.passes,
-            optimizer: self.optimizer.untyped(),
-            seed: self.seed,
-            checkpoint_every: self.checkpoint_every,
-        };
-        let (learnt, curves) = training.run(initial, &objective, cx)?;
-        let (model_name, learner) = (model.name().to_owned(), Self::KIND.to_owned());
-        let origin = AdapterOrigin { model: model_name, model_digest, learner, alpha: 0.0 };
-        Ok(Outputs { adapter: model.adapter(&learnt, &origin)?, curves })
+        let tuned = Tuned { model: &model, path, learner: Self::KIND, alpha: 0.0 };
+        self.training().adapter(&tuned, initial, &objective, cx)
     }
 }
